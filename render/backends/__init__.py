@@ -1,0 +1,1 @@
+"""Processors that render: one package each behind the protocol in ``base``."""

@@ -1,0 +1,132 @@
+"""What a renderer is: it keeps volumes resident and turns a View into a Frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from render.frame import FINAL, Frame, Quality
+from render.transfer import TransferFunction, Window, load_preset
+from render.view import Layer, View
+from render.volume import Volume, VolumeInfo
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the valid voxels, in modality units.
+
+    Attributes
+    ----------
+    minimum, maximum
+        Over all valid voxels; 0 and 0 if there are none.
+    low, high
+        The 1st and 99th percentile of the valid voxels that are not background (the lowest value).
+    """
+
+    minimum: float
+    maximum: float
+    low: float
+    high: float
+
+
+class ResidentVolume(Protocol):
+    """A volume that a renderer holds beside its processor."""
+
+    @property
+    def volume(self) -> Volume:
+        """What was uploaded. A renderer on the host shares its voxels."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the voxels, computed at upload."""
+
+    @property
+    def nbytes(self) -> int:
+        """Everything that it takes on the device: voxels, brick grid, tables."""
+
+
+class Renderer(Protocol):
+    """One processor. Every method may be called from any thread."""
+
+    @property
+    def device(self) -> str:
+        """``cpu``, ``cuda:0``: the name in logs, status and metrics."""
+
+    def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
+        """Bytes that `upload` will take for voxels of this size; what the budget is checked against."""
+
+    def upload(self, volume: Volume) -> ResidentVolume:
+        """Make a volume resident: bricks, statistics. Blocks."""
+
+    def render(
+        self,
+        view: View,
+        volumes: Mapping[str, ResidentVolume],
+        *,
+        quality: Quality = FINAL,
+        view_revision: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Frame:
+        """Draw one View. Blocks.
+
+        Parameters
+        ----------
+        view
+            What to draw.
+        volumes
+            By id; must hold every layer's.
+        quality
+            What may be saved.
+        view_revision
+            Echoed in the Frame.
+        cancelled
+            Asked between tiles, from worker threads; once it says True the frame is given up.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            If a layer's volume is not among `volumes`.
+        RenderCancelledError
+            If `cancelled` said True.
+        """
+
+    def release(self, resident: ResidentVolume) -> None:
+        """Give the volume's memory back. Frames of it that are being drawn end first."""
+
+
+def default_window(info: VolumeInfo, statistics: Statistics) -> Window:
+    """Return the window of a volume that nobody has touched: the source's first, else from the statistics."""
+    if info.windows:
+        return info.windows[0]
+    low, high = statistics.low, statistics.high
+    if info.modality == "PT":
+        low = min(0.0, statistics.minimum)
+    if not high > low:
+        low, high = statistics.minimum, statistics.maximum
+    if not high > low:
+        high = low + 1.0
+    return Window((low + high) / 2, high - low, explanation="auto")
+
+
+def default_transfer_function(info: VolumeInfo, statistics: Statistics) -> TransferFunction:
+    """Return the transfer function of a volume that nobody has touched: a preset for CT and MR, else a gray ramp."""
+    if info.modality == "CT":
+        return load_preset("CT-AAA")
+    if info.modality == "MR":
+        return load_preset("MR-Default")
+    window = default_window(info, statistics)
+    low, high = window.center - window.width / 2, window.center + window.width / 2
+    return TransferFunction(
+        ((low, 0.0), (high, 0.5)), ((low, 0.0, 0.0, 0.0), (high, 1.0, 1.0, 1.0)), load_preset("MR-Default").shading, "auto"
+    )
+
+
+def window_of(layer: Layer, resident: ResidentVolume) -> Window:
+    """Return the window that applies to a layer."""
+    return layer.window or default_window(resident.volume.info, resident.statistics)
+
+
+def transfer_function_of(layer: Layer, resident: ResidentVolume) -> TransferFunction:
+    """Return the transfer function that applies to a layer."""
+    return layer.transfer_function or default_transfer_function(resident.volume.info, resident.statistics)

@@ -1,0 +1,1 @@
+"""From a Frame to bytes: pictures, and values without loss."""

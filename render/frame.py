@@ -1,0 +1,106 @@
+"""A rendered picture, and what was actually done to get it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from render.transfer import Window
+from render.view import ImagePlane, View
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How much of the work a frame takes.
+
+    Attributes
+    ----------
+    ray_stride
+        One ray for this many pixels in each direction, upscaled to the viewport; 1 for all.
+    step_factor
+        Steps along a ray are this many times the final step (a whole number keeps the sample lattice coarse
+        but regular); 1 for the final one. Thin views take one sample regardless.
+    """
+
+    ray_stride: int = 1
+    step_factor: float = 1.0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing was saved."""
+        return self.ray_stride == 1 and self.step_factor == 1.0
+
+
+FINAL = Quality()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Pixels, and the View as it was drawn.
+
+    Exactly one of `values` and `color` is set.
+
+    Attributes
+    ----------
+    view
+        What was asked for, with the window, transfer function and slab that were applied filled in.
+    view_revision, volume_revision
+        Of the View and of the Volume that this answers.
+    values
+        float32, shape ``(height_px, width_px)``, modality units, NaN outside. For every method but volume_rendered.
+    color
+        uint8, shape ``(height_px, width_px, 4)``, RGBA premultiplied by alpha. For volume_rendered.
+    plane
+        Where the pixels lie.
+    window
+        The window that applies to `values`.
+    units
+        Of `values`.
+    inverted
+        Whether gray is shown inverted: the layer's wish and MONOCHROME1 together.
+    step_mm
+        Distance of the samples along a ray; 0 for a thin view.
+    slab_mm
+        Thickness that took part; None for the whole volume.
+    quality
+        What was saved.
+    lossy_source
+        The voxels were compressed lossily before they came here.
+    missing_slices
+        Of the volume, not loaded yet when this was drawn. Such a frame is never final.
+    timings_ms
+        Stage to duration, ``render`` at least.
+    """
+
+    view: View
+    view_revision: int
+    volume_revision: int
+    plane: ImagePlane
+    window: Window
+    values: npt.NDArray[np.float32] | None = None
+    color: npt.NDArray[np.uint8] | None = None
+    units: str = ""
+    inverted: bool = False
+    step_mm: float = 0.0
+    slab_mm: float | None = None
+    quality: Quality = Quality()
+    lossy_source: bool = False
+    missing_slices: int = 0
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether this is as good as it gets: full quality, no slice missing."""
+        return self.quality.is_final and self.missing_slices == 0
+
+    def gray8(self) -> npt.NDArray[np.uint8]:
+        """Return the values through the window, uint8, shape ``(height_px, width_px)``."""
+        assert self.values is not None
+        return self.window.to_gray8(self.values, invert=self.inverted)
+
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """Return what is seen: gray ``(H, W)``, or RGB over black ``(H, W, 3)``."""
+        return self.gray8() if self.color is None else self.color[..., :3]

@@ -1,0 +1,1 @@
+"""The stream: a protocol without sockets, its pacing, and the session that drives it."""

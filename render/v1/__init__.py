@@ -1,0 +1,1 @@
+"""Stubs generated from proto/render/v1; see CONTRIBUTING.md for the command."""

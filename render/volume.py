@@ -1,0 +1,139 @@
+"""A volume: voxels on a grid in patient space, and what the numbers mean."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from render.errors import InvalidArgumentError
+from render.geometry import VolumeGeometry
+from render.transfer import Window
+
+
+class VoxelType(enum.Enum):
+    """How a voxel's code is stored. The values are the wire's names."""
+
+    INT16 = "int16"
+    FLOAT32 = "float32"
+    RGB8 = "rgb8"
+    LABEL8 = "label8"
+    LABEL16 = "label16"
+
+
+@dataclass(frozen=True)
+class VolumeInfo:
+    """What is known of a volume besides its voxels. Nothing in here identifies a patient.
+
+    Attributes
+    ----------
+    modality
+        DICOM Modality: CT, MR, PT, ...; empty if unknown.
+    units
+        Of the modality values: ``HU``, ``Bq/ml``, ``SUVbw``; empty if arbitrary.
+    description
+        Series Description, as it came.
+    study_uid, series_uid, frame_of_reference_uid
+        DICOM UIDs; empty for a volume that came as voxels.
+    volume_index
+        Which volume of its series, from 0.
+    windows
+        The source's own, then none: automatic ones come from the statistics.
+    inverted
+        MONOCHROME1: shown inverted, values untouched.
+    lossy_source
+        Compressed lossily before it came here (0028,2110, or by its transfer syntax).
+    slice_thickness_mm
+        Slice Thickness, or 0 if unknown.
+    warnings
+        What the reader should know: one sentence each, with the measured values.
+    """
+
+    modality: str = ""
+    units: str = ""
+    description: str = ""
+    study_uid: str = ""
+    series_uid: str = ""
+    frame_of_reference_uid: str = ""
+    series_number: int | None = None
+    volume_index: int = 0
+    windows: tuple[Window, ...] = ()
+    inverted: bool = False
+    lossy_source: bool = False
+    slice_thickness_mm: float = 0.0
+    warnings: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Codes on a grid. ``value = slope * code + intercept`` in modality units.
+
+    Parameters
+    ----------
+    id
+        A hash of the content's identity (SOP Instance UIDs and frames, or the bytes): the same after a restart.
+    geometry
+        Where the voxels lie.
+    codes
+        int16 or float32, C-contiguous, shape ``(K, J, I)``. Unsigned 16-bit sources are stored minus 32768.
+    slope, intercept
+        Codes to modality values; 1 and 0 for float32. A uniform rescale is kept here, never baked in.
+    invalid_code
+        The int16 code that marks a voxel without a value (padding, gaps, slices not loaded yet), or None where
+        every voxel is valid. In float32 it is NaN, and this is None.
+    info
+        What the source says of it.
+    revision
+        Counts up with each batch of slices that arrives; 1 for a volume that came whole.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If shape, dtype or slope do not fit.
+    """
+
+    id: str
+    geometry: VolumeGeometry
+    codes: npt.NDArray[np.int16] | npt.NDArray[np.float32]
+    slope: float = 1.0
+    intercept: float = 0.0
+    invalid_code: int | None = None
+    info: VolumeInfo = field(default_factory=VolumeInfo)
+    revision: int = 1
+
+    def __post_init__(self) -> None:
+        if self.codes.shape != self.geometry.shape:
+            raise InvalidArgumentError(
+                f"voxels of shape {self.codes.shape} on a grid of shape {self.geometry.shape}", field="codes"
+            )
+        if self.codes.dtype not in (np.dtype(np.int16), np.dtype(np.float32)):
+            raise InvalidArgumentError(f"voxels of dtype {self.codes.dtype}: int16 or float32 needed", field="codes")
+        if not self.codes.flags.c_contiguous:
+            raise InvalidArgumentError("voxels are not C-contiguous", field="codes")
+        if not (np.isfinite(self.slope) and np.isfinite(self.intercept) and self.slope != 0):
+            raise InvalidArgumentError(
+                f"rescale slope {self.slope:g}, intercept {self.intercept:g}: finite, slope not 0", field="slope"
+            )
+        if self.invalid_code is not None and self.codes.dtype != np.int16:
+            raise InvalidArgumentError("invalid_code is for int16; float32 has NaN", field="invalid_code")
+
+    @property
+    def voxel_type(self) -> VoxelType:
+        """How the codes are stored."""
+        return VoxelType.INT16 if self.codes.dtype == np.int16 else VoxelType.FLOAT32
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the voxels."""
+        return int(self.codes.nbytes)
+
+    def values(self) -> npt.NDArray[np.float32]:
+        """All voxels in modality units, float32, shape ``(K, J, I)``; NaN where invalid. Slow: for tests and export."""
+        result = (self.codes.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+        if self.invalid_code is not None:
+            result[self.codes == self.invalid_code] = np.nan
+        return result

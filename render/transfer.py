@@ -181,9 +181,7 @@ def load_preset(name: str) -> TransferFunction:
     try:
         return _presets()[name]
     except KeyError:
-        raise InvalidArgumentError(
-            f"no preset {name!r}; there are {', '.join(_presets())}", field="preset"
-        ) from None
+        raise InvalidArgumentError(f"no preset {name!r}; there are {', '.join(_presets())}", field="preset") from None
 
 
 @functools.cache

@@ -31,8 +31,6 @@ MAX_COORDINATE_MM = 1e6
 """Camera coordinates beyond a kilometre are a mistake, and would lose float32 precision."""
 MIN_PARALLEL_SCALE_MM = 1e-3
 MAX_FOV_DEG = 170.0
-FIT_MARGIN = 1.05
-"""A fitted 3D camera leaves 5% around the volume's bounding sphere."""
 
 
 class RenderingMethod(enum.Enum):
@@ -158,7 +156,8 @@ class Viewport:
         for name in ("width_px", "height_px"):
             if not 1 <= getattr(self, name) <= MAX_VIEWPORT_PX:
                 raise InvalidViewError(
-                    f"viewport.{name} {getattr(self, name)}: 1 to {MAX_VIEWPORT_PX} needed", field=f"viewport.{name}"
+                    f"viewport.{name} {getattr(self, name)}: 1 to {MAX_VIEWPORT_PX} needed",
+                    field=f"viewport.{name}",
                 )
 
 
@@ -291,6 +290,32 @@ def _vector(array: npt.NDArray[np.float64]) -> Vector:
     return x, y, z
 
 
+def fitted_camera(
+    geometry: VolumeGeometry, viewport: Viewport, *, position: Vector, look_at: Vector, up: Vector
+) -> Camera:
+    """Orthographic camera whose picture is centred on `look_at` and just holds the whole volume.
+
+    Parameters
+    ----------
+    geometry
+        Of the volume.
+    viewport
+        Its aspect ratio decides the scale.
+    position, look_at, up
+        As in `Camera`, LPS mm.
+
+    Raises
+    ------
+    InvalidViewError
+        As `Camera` does.
+    """
+    right, down, _ = Camera(position, look_at, up, parallel_scale_mm=1.0).basis
+    offsets = geometry.corners_mm - np.array(look_at)
+    half_width, half_height = np.abs(offsets @ right).max(), np.abs(offsets @ down).max()
+    scale = float(max(half_height, half_width * viewport.height_px / viewport.width_px))
+    return Camera(position, look_at, up, parallel_scale_mm=scale)
+
+
 def oriented_camera(
     orientation: Orientation, geometry: VolumeGeometry, viewport: Viewport, *, look_at: Vector | None = None
 ) -> Camera:
@@ -312,12 +337,7 @@ def oriented_camera(
     Camera
         At a distance of the volume's diagonal from `look_at`.
     """
-    side, up = (np.array(vector, np.float64) for vector in _ORIENTATIONS[orientation])
+    side, up = _ORIENTATIONS[orientation]
     target = np.array(geometry.center_mm if look_at is None else look_at)
-    right, down = np.cross(-side, up), -up
-    offsets = geometry.corners_mm - target
-    half_width, half_height = np.abs(offsets @ right).max(), np.abs(offsets @ down).max()
-    scale = max(half_height, half_width * viewport.height_px / viewport.width_px)
-    return Camera(
-        _vector(target + side * geometry.diagonal_mm), _vector(target), _vector(up), parallel_scale_mm=float(scale)
-    )
+    position = target + np.array(side) * geometry.diagonal_mm
+    return fitted_camera(geometry, viewport, position=_vector(position), look_at=_vector(target), up=up)

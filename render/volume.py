@@ -116,7 +116,8 @@ class Volume:
             raise InvalidArgumentError("voxels are not C-contiguous", field="codes")
         if not (np.isfinite(self.slope) and np.isfinite(self.intercept) and self.slope != 0):
             raise InvalidArgumentError(
-                f"rescale slope {self.slope:g}, intercept {self.intercept:g}: finite, slope not 0", field="slope"
+                f"rescale slope {self.slope:g}, intercept {self.intercept:g}: finite, slope not 0",
+                field="slope",
             )
         if self.invalid_code is not None and self.codes.dtype != np.int16:
             raise InvalidArgumentError("invalid_code is for int16; float32 has NaN", field="invalid_code")

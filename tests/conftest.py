@@ -10,17 +10,13 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     for what in ("gpu", "browser", "data"):
-        parser.addoption(
-            f"--require-{what}", action="store_true", help=f"fail, not skip, where {what} tests can't run"
-        )
+        parser.addoption(f"--require-{what}", action="store_true", help=f"fail, not skip, where {what} tests can't run")
 
 
 @pytest.fixture(scope="session")
 def real_data(request: pytest.FixtureRequest) -> Path:
     """The folder of real series: $VOXELCAST_TEST_DATA, else ../shared/data beside the checkout."""
-    folder = Path(
-        os.environ.get("VOXELCAST_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
-    )
+    folder = Path(os.environ.get("VOXELCAST_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     if not folder.is_dir():
         message = f"no real series at {folder}: set VOXELCAST_TEST_DATA"
         if request.config.getoption("--require-data"):

@@ -1,0 +1,1 @@
+"""The commands of ``voxelcast``, one module each; ``render.cli`` is the group."""

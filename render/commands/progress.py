@@ -1,0 +1,61 @@
+"""Progress on stderr: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TextIO
+
+BAR_CHARACTERS = 28
+PLAIN_STEP_PERCENT = 25
+
+
+class Progress:
+    """Say what is being done and how far it is.
+
+    Parameters
+    ----------
+    stream
+        Where to; stderr by default, since stdout is for results.
+
+    Notes
+    -----
+    May be called from any thread.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._on_terminal = self._stream.isatty()
+        self._stage = ""
+        self._percent = -1
+        self._lock = threading.Lock()
+
+    def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
+        """Report that `done` of `total` of a stage are done; a total of 0 where it can't be told."""
+        percent = 100 * done // total if total else 0
+        with self._lock:
+            if stage == self._stage and percent <= self._percent:
+                return
+            if self._on_terminal:
+                self._draw_bar(stage, done, total, percent)
+            elif stage != self._stage or percent >= self._percent + PLAIN_STEP_PERCENT or done == total > 0:
+                self._stream.write(f"{stage} {done}/{total}\n" if total else f"{stage}\n")
+            else:
+                return
+            self._stream.flush()
+            self._stage, self._percent = stage, percent
+
+    def _draw_bar(self, stage: str, done: int, total: int, percent: int) -> None:
+        if self._stage and stage != self._stage:
+            self._stream.write("\n")
+        filled = BAR_CHARACTERS * percent // 100
+        bar = f" [{'=' * filled}{' ' * (BAR_CHARACTERS - filled)}] {done}/{total}" if total else ""
+        self._stream.write(f"\r\033[K{stage}{bar}")
+
+    def close(self) -> None:
+        """End the line of a bar."""
+        with self._lock:
+            if self._on_terminal and self._stage:
+                self._stream.write("\n")
+                self._stream.flush()
+            self._stage, self._percent = "", -1

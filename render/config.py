@@ -1,0 +1,149 @@
+"""Settings of a server, read once: command line over environment (``VOXELCAST_*``) over a TOML file over defaults."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from render.errors import StartupError
+from render.residency import default_budget_bytes, parse_bytes
+
+DEFAULT_HTTP_PORT = 8080
+DEFAULT_GRPC_PORT = 50051
+MIN_TOKEN_CHARACTERS = 16
+"""Shorter tokens can be guessed over a network."""
+
+
+class Settings(BaseSettings):
+    """What a server is told when it starts.
+
+    Attributes
+    ----------
+    roots
+        Folders or files that clients may open volumes from.
+    host
+        Address to bind both ports to. Beyond loopback a token is needed.
+    http_port, grpc_port
+        0 picks a free one.
+    memory_budget_bytes
+        For resident volumes; half of the memory there is by default. Text such as ``8GiB`` is understood.
+    threads
+        That render; 0 for the cores there are.
+    token_file
+        Its first line is the token that clients must present.
+    allow_host, allow_origin
+        Host headers and page origins accepted besides the loopback names.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="VOXELCAST_", extra="forbid", frozen=True)
+
+    roots: tuple[Path, ...] = ()
+    host: str = "127.0.0.1"
+    http_port: int = Field(DEFAULT_HTTP_PORT, ge=0, le=65535)
+    grpc_port: int = Field(DEFAULT_GRPC_PORT, ge=0, le=65535)
+    memory_budget_bytes: int = Field(default_factory=default_budget_bytes, gt=0)
+    threads: int = Field(0, ge=0, le=1024)
+    token_file: Path | None = None
+    allow_host: tuple[str, ...] = ()
+    allow_origin: tuple[str, ...] = ()
+
+    @field_validator("memory_budget_bytes", mode="before")
+    @classmethod
+    def _parse_budget(cls, value: object) -> object:
+        return parse_bytes(value) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line first; the TOML file, where there is one, is appended by `load_settings`."""
+        return init_settings, env_settings
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def read_token(self) -> str | None:
+        """Return the token that clients must present, or None where none is needed.
+
+        Raises
+        ------
+        StartupError
+            If the file can't be read or its token is too short, or the server is to be bound beyond loopback
+            without one.
+        """
+        if self.token_file is None:
+            if not self.is_loopback:
+                raise StartupError(
+                    f"--host {self.host} is beyond loopback: give --token-file, or put a TLS proxy with accounts "
+                    "in front of a loopback address"
+                )
+            return None
+        try:
+            token = self.token_file.read_text("utf-8").split("\n", 1)[0].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartupError(f"--token-file: can't be read ({type(error).__name__})") from error
+        if len(token) < MIN_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
+            raise StartupError(
+                f"--token-file: a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} "
+                "printable ASCII ones needed"
+            )
+        return token
+
+
+def load_settings(config_file: Path | None, **given: Any) -> Settings:
+    """Merge what was given on the command line with the environment and a TOML file.
+
+    Parameters
+    ----------
+    config_file
+        TOML with the names of `Settings`, or None.
+    given
+        Settings from the command line; None and () mean not given.
+
+    Raises
+    ------
+    StartupError
+        In one line: which setting, what is wrong with it.
+    """
+
+    class FileSettings(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources = super().settings_customise_sources(settings_cls, *args, **kwargs)
+            if config_file is None:
+                return sources
+            return *sources, TomlConfigSettingsSource(settings_cls, config_file)
+
+    if config_file is not None and not config_file.is_file():
+        raise StartupError(f"--config: no file {config_file}")
+    try:
+        return FileSettings(**{name: value for name, value in given.items() if value not in (None, ())})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-").replace("-bytes", "")
+        raise StartupError(f"{name}: {first['msg']} (got {first['input']!r})") from error
+    except ValueError as error:
+        raise StartupError(f"--config: {error}") from error

@@ -15,7 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def real_data(request: pytest.FixtureRequest) -> Path:
-    """The folder of real series: $VOXELCAST_TEST_DATA, else ../shared/data beside the checkout."""
+    """Return the folder of real series: $VOXELCAST_TEST_DATA, else ../shared/data beside the checkout."""
     folder = Path(os.environ.get("VOXELCAST_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     if not folder.is_dir():
         message = f"no real series at {folder}: set VOXELCAST_TEST_DATA"

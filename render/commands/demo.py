@@ -1,0 +1,47 @@
+"""``voxelcast demo``: a procedural torso, or the DICOM at a path, resident before the address is printed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from render.commands.options import run_server, server_options
+
+if TYPE_CHECKING:
+    from render.commands.progress import Progress
+    from render.engine import Engine
+
+
+@click.command("demo", help="Serve a procedural torso CT, or the DICOM at PATH, and print the address to open.")
+@click.argument("path", required=False, type=click.Path(path_type=Path, exists=True))
+@server_options
+def command(path: Path | None, **options: Any) -> None:
+    """Make or load one volume, keep it resident, serve."""
+    if path is None:
+        run_server(options, (), _make_torso)
+    else:
+        run_server(options, (path,), _load(path))
+
+
+async def _make_torso(engine: Engine, progress: Progress) -> None:
+    from render.demo import torso_volume
+
+    progress("making the torso")
+    volume = await asyncio.to_thread(torso_volume)
+    volume_id = await engine.add(volume)
+    await engine.open(volume_id, holder="demo", progress=progress)
+
+
+def _load(path: Path) -> Callable[[Engine, Progress], Awaitable[None]]:
+    absolute = str(path.absolute())
+
+    async def prepare(engine: Engine, progress: Progress) -> None:
+        progress("reading headers")
+        volume_id = await engine.resolve(absolute, largest=True)
+        await engine.open(volume_id, holder="demo", progress=progress)
+
+    return prepare

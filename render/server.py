@@ -1,0 +1,124 @@
+"""One process, one event loop: the engine, and gRPC, HTTP and websockets in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from render.backends.cpu.renderer import CpuRenderer
+from render.catalog import Catalog
+from render.config import Settings
+from render.dicom.ingest import Ingest
+from render.engine import Engine
+from render.residency import VolumeCache
+from render.service.grpc_server import start_grpc
+from render.stream.session import SessionRegistry
+from render.web.app import create_app
+from render.web.serve import serve_http
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 5.0
+"""How long frames in flight may take to end once the server is told to stop."""
+
+Report = Callable[[str, int, int], None]
+"""Stage, done, total; the total is 0 where it can't be told."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running server can be reached."""
+
+    host: str
+    http_port: int
+    grpc_port: int
+
+    @property
+    def page(self) -> str:
+        """The address to open in a browser."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.http_port}"
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Engine, Addresses]]:
+    """Bind both ports and serve until the context ends.
+
+    Parameters
+    ----------
+    settings
+        As `Settings` says.
+    report
+        Told what the server is doing before it is ready; called from any thread.
+
+    Yields
+    ------
+    engine, addresses
+        ``/healthz`` answers by now; kernels compile and roots are scanned in the background.
+
+    Raises
+    ------
+    StartupError
+        If a port is in use, or the settings are refused.
+    """
+    token = settings.read_token()
+    async with contextlib.AsyncExitStack() as stack:
+        renderer = stack.enter_context(CpuRenderer(settings.threads or None))
+        ingest = stack.enter_context(Ingest())
+        cache = VolumeCache(renderer, settings.memory_budget_bytes)
+        stack.push_async_callback(cache.close)
+        engine = Engine(renderer, cache, Catalog(settings.roots, ingest))
+        sessions = SessionRegistry()
+        app = create_app(
+            engine,
+            sessions=sessions,
+            allowed_hosts=settings.allow_host,
+            allowed_origins=settings.allow_origin,
+            token=token,
+        )
+        http = await serve_http(app, settings.host, settings.http_port)
+        stack.push_async_callback(http.stop, DRAIN_SECONDS)
+        grpc = await start_grpc(engine, host=settings.host, port=settings.grpc_port, token=token, sessions=sessions)
+        stack.push_async_callback(grpc.stop, DRAIN_SECONDS)
+        stack.push_async_callback(sessions.drain)
+        compiling = asyncio.create_task(asyncio.to_thread(renderer.compile_kernels, report))
+        stack.callback(compiling.cancel)
+        yield engine, Addresses(settings.host, http.port, grpc.port)
+
+
+async def serve(
+    settings: Settings,
+    *,
+    report: Report,
+    prepare: Callable[[Engine], Awaitable[None]],
+    announce: Callable[[Addresses], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM, then drain.
+
+    Parameters
+    ----------
+    settings, report
+        As in `running`.
+    prepare
+        Run once both ports answer, before `announce`; what it raises ends the server.
+    announce
+        Told the addresses when the first picture can be asked for.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with running(settings, report) as (engine, addresses):
+        preparing = asyncio.ensure_future(prepare(engine))
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if preparing.done():
+            preparing.result()
+            announce(addresses)
+            await stopping
+        preparing.cancel()
+        logger.info("draining")

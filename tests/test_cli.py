@@ -1,0 +1,169 @@
+"""The command line as a user types it: ``main`` with arguments, in this process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from render import cli
+from render.errors import InvalidArgumentError, InvalidViewError
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``voxelcast`` with arguments; returns exit status, stdout and stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["voxelcast", *map(str, arguments)])
+        capsys.readouterr()
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+def test_help_lists_the_commands_and_loads_no_heavy_library() -> None:
+    code = (
+        "import sys; sys.argv = ['voxelcast', '--help']\n"
+        "from render import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'numba', 'grpc', 'pydicom', 'starlette'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name in ("serve", "demo", "inspect", "render"):
+        assert name in done.stdout
+
+
+def render_error(error: tuple[int, str, str]) -> str:
+    """Return the one line that a failed command printed."""
+    status, out, err = error
+    assert status == 1
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("voxelcast: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in err
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mpr", "--viewpointposition", "nan,0,0"], "finite"),
+        (["--mpr", "--viewpointup", "0,0,0"], "no length"),
+        (["--mpr", "--viewport", "100000,10"], "100000"),
+        (["--mpr", "--orientation", "f", "--viewpointlookat", "0,0,0"], "excludes"),
+        (["--mpr", "--mprslab", "-3"], "over 0"),
+        (["--mpr", "--mprslab", "nan"], "over 0"),
+        (["--3d", "--mprslab", "3"], "--mpr"),
+        (["--mpr", "--renderingmethod", "volume_rendered"], "slab"),
+        (["--3d", "--preset", "CT-Nothing"], "CT-Bone"),
+        (["--mpr", "--preset", "CT-Bone"], "volume_rendered"),
+        (["--mpr", "--window", "40,0,linear"], "width 0"),
+    ],
+)
+def test_a_bad_view_is_one_line(run: Run, small_series: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    line = render_error(run("render", small_series, *arguments, "-o", tmp_path / "out.png"))
+    assert message in line
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_bad_words_are_usage_errors(run: Run, small_series: Path, tmp_path: Path) -> None:
+    for arguments in (
+        ["-o", tmp_path / "x.png"],
+        ["--mpr", "--window", "40,400", "-o", tmp_path / "x.png"],
+        ["--mpr", "--viewpointup", "0,1", "-o", tmp_path / "x.png"],
+        ["--mpr", "--orientation", "q", "-o", tmp_path / "x.png"],
+        ["--mpr"],
+    ):
+        status, _, err = run("render", small_series, *arguments)
+        assert status == 2
+        assert "Error" in err
+
+
+def test_an_ending_that_names_no_format_is_refused_before_any_work(run: Run, tmp_path: Path) -> None:
+    line = render_error(run("render", tmp_path / "absent", "--mpr", "-o", tmp_path / "out.bmp"))
+    assert ".bmp" in line
+
+
+def test_a_folder_without_dicom_and_a_path_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    render_error(run("render", tmp_path, "--mpr", "-o", tmp_path / "out.png"))
+    render_error(run("render", tmp_path / "absent", "--mpr", "-o", tmp_path / "out.png"))
+
+
+def test_every_format_and_its_metadata(run: Run, small_series: Path, tmp_path: Path) -> None:
+    metadata = tmp_path / "plane.json"
+    for ending in ("png", "jpg", "tiff", "npy"):
+        file = tmp_path / f"plane.{ending}"
+        status, _, err = run(
+            "render", small_series, "--mpr", "--viewport", "40,30", "-o", file, "--metadata", metadata
+        )
+        assert status == 0, err
+    plane = np.load(tmp_path / "plane.npy")
+    assert plane.shape == (30, 40)
+    assert plane.dtype == np.float32
+    assert np.isfinite(plane).any()
+    said = json.loads(metadata.read_text())
+    assert said["row_direction"] == pytest.approx([1, 0, 0])
+    assert said["column_direction"] == pytest.approx([0, 1, 0])
+    assert said["pixel_spacing_mm"][0] == said["pixel_spacing_mm"][1] > 0
+    assert said["rendering_method"] == "average_ip"
+    assert said["slab_mm"] == 0
+    import imagecodecs
+    import tifffile
+
+    gray = imagecodecs.imread(tmp_path / "plane.png")
+    window = said["window"]
+    assert gray.shape == (30, 40)
+    assert np.array_equal(tifffile.imread(tmp_path / "plane.tiff"), gray)
+    from render.transfer import Window, WindowFunction
+
+    expected = Window(window["center"], window["width"], WindowFunction(window["function"])).to_gray8(plane)
+    assert np.array_equal(gray, expected)
+
+
+def test_volume_rendering_to_values_is_rgba(run: Run, small_series: Path, tmp_path: Path) -> None:
+    file = tmp_path / "volume.npy"
+    status, _, err = run("render", small_series, "--3d", "--preset", "CT-Bone", "--viewport", "40,30", "-o", file)
+    assert status == 0, err
+    picture = np.load(file)
+    assert picture.shape == (30, 40, 4)
+    assert picture.dtype == np.uint8
+    assert picture[..., 3].max() > 0
+
+
+def test_inspect_names_the_volume_and_no_patient(run: Run, small_series: Path) -> None:
+    status, out, _ = run("inspect", small_series, "--json")
+    assert status == 0
+    report = json.loads(out)
+    assert [series["kind"] for series in report["series"]] == ["volume"]
+    status, table, _ = run("inspect", small_series)
+    assert status == 0
+    assert report["series"][0]["uid"] in table
+    for text in (out, table):
+        assert "Phantom^Patient" not in text
+
+
+def test_errors_carry_their_class_in_both_directions() -> None:
+    import pickle
+
+    error = InvalidViewError("camera.up has no length", field="camera.up")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is InvalidViewError
+    assert again.message == error.message
+    assert again.details == {"field": "camera.up"}
+    assert not isinstance(again, InvalidArgumentError)

@@ -1,0 +1,41 @@
+"""Blocking work behind an event loop: in a thread, given up when its task is cancelled, and always seen to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+async def run_blocking(pool: Executor, work: Callable[[], Result], give_up: threading.Event) -> Result:
+    """Run `work` in `pool` and return its result.
+
+    Cancelling the awaiting task sets `give_up`, which `work` must ask now and then, and waits until `work` has ended:
+    what it uses may be freed as soon as this returns or raises. Work that has not begun yet never begins.
+
+    Raises
+    ------
+    asyncio.CancelledError
+        If the task was cancelled; the result or error of `work` is dropped then.
+    """
+    future = pool.submit(work)
+    try:
+        return await asyncio.shield(asyncio.wrap_future(future))
+    except asyncio.CancelledError:
+        give_up.set()
+        if not future.cancel():
+            await _ended(asyncio.wrap_future(future))
+        raise
+
+
+async def _ended(future: asyncio.Future[Result]) -> None:
+    while not future.done():
+        with contextlib.suppress(asyncio.CancelledError):  # a second cancellation must not free what is in use
+            await asyncio.wait([future])
+    if not future.cancelled():
+        future.exception()  # retrieved, so that asyncio does not report it

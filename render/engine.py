@@ -1,0 +1,356 @@
+"""The one door to the house for gRPC, the websocket and the command line: catalog, cache and renderer together."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from render.backends.base import Renderer, default_transfer_function, default_window
+from render.blocking import run_blocking
+from render.errors import RenderCancelledError, VolumeNotFoundError
+from render.frame import FINAL, Frame, Quality
+from render.geometry import Vector, VolumeGeometry
+from render.initial_views import NamedView, initial_views
+from render.residency import CacheStatus, Lease, Progress, Reservation, Residency, VolumeCache
+from render.transfer import Window, preset_names
+from render.view import View
+from render.volume import Volume, VoxelType
+
+if TYPE_CHECKING:
+    from render.catalog import Catalog, CatalogEntry
+
+RENDER_THREADS = min(8, (os.cpu_count() or 1) + 2)
+"""Frames at a time. The renderer shares the cores among them; a few more than cores keep them busy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeSummary:
+    """A volume in a list. Holds nothing that identifies a patient but UIDs.
+
+    Attributes
+    ----------
+    path
+        Below the served root; empty for an upload.
+    shape
+        ``(K, J, I)``.
+    spacing_mm
+        Of columns, rows and slices (along the normal).
+    bytes
+        What it takes when resident.
+    """
+
+    volume_id: str
+    modality: str
+    description: str
+    study_uid: str
+    series_uid: str
+    series_number: int | None
+    volume_index: int
+    path: str
+    shape: tuple[int, int, int]
+    spacing_mm: Vector
+    bytes: int
+    residency: Residency
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeDescription:
+    """A volume that is resident.
+
+    Attributes
+    ----------
+    minimum_value, maximum_value
+        Over the valid voxels, modality units.
+    windows
+        The source's own.
+    default_window
+        What a layer without a window gets.
+    default_preset
+        The preset that a layer without a transfer function gets; empty if it is made for this volume.
+    initial_views
+        To begin with.
+    """
+
+    summary: VolumeSummary
+    geometry: VolumeGeometry
+    voxel_type: VoxelType
+    slope: float
+    intercept: float
+    units: str
+    minimum_value: float
+    maximum_value: float
+    windows: tuple[Window, ...]
+    default_window: Window
+    default_preset: str
+    inverted: bool
+    lossy_source: bool
+    warnings: tuple[str, ...]
+    revision: int
+    initial_views: tuple[NamedView, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineStatus:
+    """The engine at one moment."""
+
+    cache: CacheStatus
+    device_description: str
+    presets: tuple[str, ...]
+    uptime_seconds: float
+
+
+class Engine:
+    """Opens volumes, renders Views of them and says what there is.
+
+    Use it on one event loop; scanning, loading and rendering run in threads.
+
+    Parameters
+    ----------
+    renderer
+        Draws.
+    cache
+        Keeps volumes resident on that renderer.
+    catalog
+        Knows what there is.
+    clock
+        Seconds; for the uptime.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        cache: VolumeCache,
+        catalog: Catalog,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.renderer = renderer
+        self.cache = cache
+        self.catalog = catalog
+        self._clock = clock
+        self._started_at = clock()
+        self._pool = ThreadPoolExecutor(RENDER_THREADS, "voxelcast-frame")
+        self._uploads: set[str] = set()
+        cache.on_evicted = self._forget_upload
+
+    async def open(self, volume_id: str, *, holder: str, progress: Progress | None = None) -> Lease:
+        """Make a volume resident and pin it.
+
+        Parameters
+        ----------
+        volume_id
+            From `summaries` or `resolve`.
+        holder
+            Who pins it, for the status; no token, no name of a person.
+        progress
+            Told (stage, done, total) on the event loop.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            If the catalog has none of this id.
+        BudgetExceededError
+            If it can't fit beside what is pinned.
+        SourceError
+            If it can't be read.
+        """
+        entry = self._entry(volume_id)
+        needed = self.renderer.estimate_bytes(entry.nbytes, entry.dtype_bytes)
+        return await self.cache.lease(volume_id, self.catalog.loader(entry), needed, holder=holder, progress=progress)
+
+    def open_resident(self, volume_id: str, *, holder: str) -> Lease:
+        """Pin a volume that is resident.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            If there is none of this id, or it is not resident; the message says which.
+        """
+        lease = self.cache.lease_resident(volume_id, holder=holder)
+        if lease is None:
+            self._entry(volume_id)
+            raise VolumeNotFoundError(f"volume {volume_id} is not resident: open it first", volume_id=volume_id)
+        return lease
+
+    async def resolve(
+        self,
+        path_or_id: str,
+        *,
+        series: str | None = None,
+        volume_index: int | None = None,
+        largest: bool = False,
+    ) -> str:
+        """Return the id of the volume at a path below the roots, or the id itself where it is one.
+
+        Parameters
+        ----------
+        path_or_id
+            A volume id, or a file or folder relative to a root or absolute.
+        series
+            Series Instance UID or Series Number, where the path has several.
+        volume_index
+            Which volume of the series, from 0.
+        largest
+            Take the largest of several candidates, where they would be an error.
+
+        Raises
+        ------
+        PathError
+            No such path below the roots.
+        AmbiguousSeriesError, NoVolumeError, NotAVolumeError
+            If no one volume is plainly meant.
+        """
+        return await asyncio.to_thread(
+            self.catalog.resolve, path_or_id, series=series, volume_index=volume_index, largest=largest
+        )
+
+    async def reserve(self, what: str, voxel_bytes: int, dtype_bytes: int) -> Reservation:
+        """Keep the bytes free that voxels on their way will take when resident.
+
+        Raises
+        ------
+        BudgetExceededError
+            If they do not fit beside what is pinned.
+        """
+        return await self.cache.reserve(what, self.renderer.estimate_bytes(voxel_bytes, dtype_bytes))
+
+    async def add(self, volume: Volume) -> str:
+        """Take a volume that is in memory into the catalog, and return its id.
+
+        It can be opened until it is evicted: the catalog has no other copy to load it from again.
+        """
+        self.catalog.add(volume)
+        self._uploads.add(volume.id)
+        return volume.id
+
+    async def render(
+        self,
+        view: View,
+        leases: Mapping[str, Lease],
+        *,
+        quality: Quality = FINAL,
+        view_revision: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Frame:
+        """Draw a View in a thread.
+
+        The volumes stay pinned until the last tile has ended, whatever happens to `leases` meanwhile. Cancelling the
+        task gives the frame up: at once where it has not begun, else between tiles.
+
+        Parameters
+        ----------
+        view
+            What to draw.
+        leases
+            By volume id; every layer's.
+        quality, view_revision, cancelled
+            As in `Renderer.render`.
+
+        Returns
+        -------
+        Frame
+            ``timings_ms["queue"]`` has the time that it waited for a thread.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            If a layer's volume is not among `leases`.
+        RenderCancelledError
+            If `cancelled` said True.
+        """
+        give_up = threading.Event()
+        asked_at = time.perf_counter()
+
+        def is_cancelled() -> bool:
+            return give_up.is_set() or (cancelled is not None and cancelled())
+
+        pins = [leases[layer.volume_id].share("render") for layer in view.layers if layer.volume_id in leases]
+        residents = {pin.volume_id: pin.resident for pin in pins}
+
+        def work() -> Frame:
+            queue_ms = (time.perf_counter() - asked_at) * 1e3
+            if is_cancelled():
+                raise RenderCancelledError("the frame was given up before it began")
+            frame = self.renderer.render(
+                view, residents, quality=quality, view_revision=view_revision, cancelled=is_cancelled
+            )
+            return dataclasses.replace(frame, timings_ms={**frame.timings_ms, "queue": queue_ms})
+
+        try:
+            return await run_blocking(self._pool, work, give_up)
+        finally:
+            for pin in pins:
+                pin.release()
+
+    def summaries(self) -> list[VolumeSummary]:
+        """Return all that can be opened, in the catalog's order."""
+        return [self._summary(entry) for entry in self.catalog.entries()]
+
+    def describe(self, lease: Lease) -> VolumeDescription:
+        """Describe a resident volume."""
+        volume, statistics = lease.resident.volume, lease.resident.statistics
+        info = volume.info
+        preset = default_transfer_function(info, statistics).name
+        return VolumeDescription(
+            summary=self._summary(self._entry(lease.volume_id)),
+            geometry=volume.geometry,
+            voxel_type=volume.voxel_type,
+            slope=volume.slope,
+            intercept=volume.intercept,
+            units=info.units,
+            minimum_value=statistics.minimum,
+            maximum_value=statistics.maximum,
+            windows=info.windows,
+            default_window=default_window(info, statistics),
+            default_preset=preset if preset in preset_names() else "",
+            inverted=info.inverted,
+            lossy_source=info.lossy_source,
+            warnings=info.warnings,
+            revision=volume.revision,
+            initial_views=initial_views(volume),
+        )
+
+    def status(self) -> EngineStatus:
+        """Return what is resident and who pins it."""
+        return EngineStatus(
+            self.cache.status(),
+            getattr(self.renderer, "description", ""),
+            preset_names(),
+            self._clock() - self._started_at,
+        )
+
+    async def close(self) -> None:
+        """Wait for the frames in flight to end. The cache is closed by whoever made it."""
+        await asyncio.to_thread(self._pool.shutdown)
+
+    def _entry(self, volume_id: str) -> CatalogEntry:
+        for entry in self.catalog.entries():
+            if entry.volume_id == volume_id:
+                return entry
+        raise VolumeNotFoundError(f"no volume {volume_id[:80]!r}", volume_id=volume_id[:80])
+
+    def _summary(self, entry: CatalogEntry) -> VolumeSummary:
+        return VolumeSummary(
+            volume_id=entry.volume_id,
+            modality=entry.info.modality,
+            description=entry.info.description,
+            study_uid=entry.info.study_uid,
+            series_uid=entry.info.series_uid,
+            series_number=entry.info.series_number,
+            volume_index=entry.info.volume_index,
+            path=entry.path,
+            shape=entry.geometry.shape,
+            spacing_mm=entry.geometry.spacing_mm,
+            bytes=self.renderer.estimate_bytes(entry.nbytes, entry.dtype_bytes),
+            residency=self.cache.state(entry.volume_id),
+        )
+
+    def _forget_upload(self, volume_id: str) -> None:
+        if volume_id in self._uploads:
+            self._uploads.discard(volume_id)
+            self.catalog.remove(volume_id)

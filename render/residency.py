@@ -1,0 +1,487 @@
+"""What is resident: a byte budget, leases that pin, loads shared by all who wait, eviction of the least recently used.
+
+Everything here lives on one event loop; loads and uploads run in threads. Bytes are reserved before a load begins,
+so loads at the same time can't exceed the budget together, and nothing is evicted before it is known that the
+newcomer fits beside what is pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TypeAlias
+
+from render.backends.base import Renderer, ResidentVolume
+from render.blocking import run_blocking
+from render.errors import BudgetExceededError, DrainingError, RenderCancelledError
+from render.memory import default_budget_bytes, format_bytes, parse_bytes
+from render.volume import Volume
+
+__all__ = [
+    "CacheStatus",
+    "EntryStatus",
+    "Lease",
+    "Loader",
+    "Progress",
+    "Reservation",
+    "Residency",
+    "VolumeCache",
+    "default_budget_bytes",
+    "parse_bytes",
+]
+
+Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]
+"""``load(progress, cancelled)``: blocks, reports (done, total), gives up once `cancelled` says True."""
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""``progress(stage, done, total)``; called on the event loop."""
+
+LOAD_THREADS = 4
+"""Loads at a time; more would compete for the same disk and cores and all be late."""
+
+
+class Residency(enum.Enum):
+    """Where a volume is; the wire's words."""
+
+    SOURCE = "source"
+    LOADING = "loading"
+    RESIDENT = "resident"
+
+
+@dataclass(frozen=True)
+class EntryStatus:
+    """One volume that is resident or on its way."""
+
+    volume_id: str
+    bytes: int
+    state: Residency
+    pinned_by: tuple[str, ...]
+    idle_seconds: float
+
+
+@dataclass(frozen=True)
+class CacheStatus:
+    """A cache at one moment.
+
+    Attributes
+    ----------
+    resident_bytes
+        Everything that is taken, what loads and uploads have reserved included.
+    pinned_bytes
+        What can't be evicted: leased, being loaded, reserved.
+    """
+
+    device: str
+    budget_bytes: int
+    resident_bytes: int
+    pinned_bytes: int
+    entries: tuple[EntryStatus, ...]
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A load on its way, and who waits for it."""
+
+    give_up: threading.Event = field(default_factory=threading.Event)
+    listeners: list[Progress] = field(default_factory=list)
+    last: tuple[str, int, int] | None = None
+    error: BaseException | None = None
+    task: asyncio.Task[None] | None = None
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        self.last = (stage, done, total)
+        for listener in tuple(self.listeners):
+            listener(stage, done, total)
+
+
+@dataclass(eq=False)
+class _Entry:
+    volume_id: str
+    bytes: int
+    used_at: float
+    resident: ResidentVolume | None = None
+    flight: _Flight | None = None
+    waiters: list[str] = field(default_factory=list)
+    leases: list[Lease] = field(default_factory=list)
+    discarded: bool = False
+
+    @property
+    def is_pinned(self) -> bool:
+        # Waiters pin as well: between the end of a load and their turn on the loop nothing else would.
+        return bool(self.leases or self.waiters or self.flight)
+
+    @property
+    def is_abandoned(self) -> bool:
+        return self.flight is not None and self.flight.give_up.is_set()
+
+
+class Lease:
+    """A pin on a resident volume. Use it on the cache's event loop; releasing twice is fine.
+
+    Attributes
+    ----------
+    volume_id
+        Which volume.
+    holder
+        Who holds it, for the status: ``lease 3``, ``session 7``. No token, no name of a person.
+    """
+
+    def __init__(self, cache: VolumeCache, entry: _Entry, holder: str) -> None:
+        self.volume_id = entry.volume_id
+        self.holder = holder
+        self._cache = cache
+        self._entry = entry
+        self._is_released = False
+
+    @property
+    def is_released(self) -> bool:
+        """Whether it pins no longer."""
+        return self._is_released
+
+    @property
+    def resident(self) -> ResidentVolume:
+        """The volume beside its processor.
+
+        Raises
+        ------
+        RuntimeError
+            If the lease has been released: the volume may be gone.
+        """
+        if self._is_released or self._entry.resident is None:
+            raise RuntimeError(f"a released lease of volume {self.volume_id}")
+        return self._entry.resident
+
+    def share(self, holder: str) -> Lease:
+        """Return another lease of the same volume, released on its own."""
+        assert self.resident is not None
+        return self._cache._pin(self._entry, holder)
+
+    def release(self) -> None:
+        """End the pin."""
+        if not self._is_released:
+            self._is_released = True
+            self._cache._unpin(self._entry, self)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    async def __aenter__(self) -> Lease:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Reservation:
+    """Bytes of the budget kept free for something that is on its way (an upload). Releasing twice is fine."""
+
+    def __init__(self, cache: VolumeCache, count: int) -> None:
+        self.bytes = count
+        self._cache = cache
+        cache._reservations.add(self)
+
+    def release(self) -> None:
+        """Give the bytes back."""
+        self._cache._reservations.discard(self)
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class VolumeCache:
+    """The resident volumes of one renderer, within a byte budget.
+
+    Parameters
+    ----------
+    renderer
+        Where the volumes go.
+    budget_bytes
+        For everything that a volume takes on the device.
+    clock
+        Seconds; for the idle times.
+
+    Attributes
+    ----------
+    on_evicted
+        Called with the id of each volume that has left, unless the cache itself closes.
+    """
+
+    def __init__(self, renderer: Renderer, budget_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.renderer = renderer
+        self.budget_bytes = budget_bytes
+        self.on_evicted: Callable[[str], None] | None = None
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+        self._reservations: set[Reservation] = set()
+        self._pool = ThreadPoolExecutor(LOAD_THREADS, "voxelcast-load")
+        self._is_closed = False
+
+    async def lease(
+        self, volume_id: str, load: Loader, needed_bytes: int, *, holder: str, progress: Progress | None = None
+    ) -> Lease:
+        """Pin a volume, loading it first where it is not resident.
+
+        Leases of one volume at the same time share one load, which is given up only when all of them have been
+        cancelled. A load that fails leaves no trace: the next lease tries again.
+
+        Parameters
+        ----------
+        volume_id
+            Which.
+        load
+            Reads it; in a thread.
+        needed_bytes
+            What it will take on the device, `Renderer.estimate_bytes`.
+        holder
+            For the status.
+        progress
+            Told how far the load is, from where it stands on; stages ``decoding`` and ``uploading``.
+
+        Raises
+        ------
+        BudgetExceededError
+            If it can't fit beside what is pinned; nothing has been evicted then.
+        DrainingError
+            If the cache has been closed.
+        Exception
+            Whatever `load` raised.
+        """
+        while True:
+            self._check_open()
+            entry = self._entries.get(volume_id)
+            if entry is None:
+                leaving = self._make_room(f"volume {volume_id}", needed_bytes)
+                if leaving:
+                    await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                entry = self._start(volume_id, load, needed_bytes)
+            elif entry.is_abandoned:
+                assert entry.flight is not None
+                assert entry.flight.task is not None
+                await asyncio.wait([entry.flight.task])
+                continue
+            if entry.flight is None:
+                return self._pin(entry, holder)
+            return await self._join(entry, entry.flight, holder, progress)
+
+    def lease_resident(self, volume_id: str, *, holder: str) -> Lease | None:
+        """Pin a volume that is resident already; None where it is not."""
+        entry = self._entries.get(volume_id)
+        return None if entry is None or entry.flight is not None else self._pin(entry, holder)
+
+    async def reserve(self, what: str, count: int) -> Reservation:
+        """Keep `count` bytes of the budget for `what`, which is on its way.
+
+        Raises
+        ------
+        BudgetExceededError
+            If they do not fit beside what is pinned.
+        DrainingError
+            If the cache has been closed.
+        """
+        while leaving := self._make_room(what, count):
+            await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
+        self._check_open()
+        return Reservation(self, count)
+
+    def state(self, volume_id: str) -> Residency:
+        """Return where a volume is."""
+        entry = self._entries.get(volume_id)
+        if entry is None:
+            return Residency.SOURCE
+        return Residency.RESIDENT if entry.flight is None else Residency.LOADING
+
+    def status(self) -> CacheStatus:
+        """Return what is resident, and who pins it; least recently used first."""
+        now = self._clock()
+        entries = tuple(
+            EntryStatus(
+                entry.volume_id,
+                entry.bytes,
+                self.state(entry.volume_id),
+                (*(lease.holder for lease in entry.leases), *entry.waiters),
+                0.0 if entry.is_pinned else now - entry.used_at,
+            )
+            for entry in self._entries.values()
+        )
+        return CacheStatus(self.renderer.device, self.budget_bytes, self._taken_bytes, self._pinned_bytes(), entries)
+
+    async def discard(self, volume_id: str) -> None:
+        """Evict a volume: at once, or when its last lease ends. A load goes on for those who wait for it."""
+        entry = self._entries.get(volume_id)
+        if entry is not None:
+            entry.discarded = True
+            self._evict_if_discarded(entry)
+
+    async def close(self) -> None:
+        """Give up the loads and free everything, leased volumes too: nothing may be rendering any more."""
+        self._is_closed = True
+        tasks = [entry.flight.task for entry in self._entries.values() if entry.flight and entry.flight.task]
+        for entry in self._entries.values():
+            self._abandon(entry)
+        if tasks:
+            await asyncio.wait(tasks)
+        for entry in tuple(self._entries.values()):
+            if entry.resident is not None:
+                self.renderer.release(entry.resident)
+            entry.resident = None
+        self._entries.clear()
+        self._pool.shutdown()
+
+    @property
+    def _taken_bytes(self) -> int:
+        return sum(entry.bytes for entry in self._entries.values()) + sum(r.bytes for r in self._reservations)
+
+    def _pinned_bytes(self) -> int:
+        return sum(e.bytes for e in self._entries.values() if e.is_pinned) + sum(r.bytes for r in self._reservations)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise DrainingError("the server is shutting down")
+
+    def _make_room(self, what: str, needed_bytes: int) -> set[asyncio.Task[None]]:
+        """Evict until `needed_bytes` are free. What is returned must end first: loads that nobody waits for."""
+        leaving = {e.flight.task for e in self._entries.values() if e.is_abandoned and e.flight and e.flight.task}
+        leaving_bytes = sum(e.bytes for e in self._entries.values() if e.is_abandoned)
+        pinned_bytes = self._pinned_bytes() - leaving_bytes
+        excess_bytes = needed_bytes + pinned_bytes - self.budget_bytes
+        if excess_bytes > 0:
+            raise BudgetExceededError(
+                f"{what} needs {format_bytes(needed_bytes)}: {format_bytes(excess_bytes)} too many beside "
+                f"{format_bytes(pinned_bytes)} in use, of a budget of {format_bytes(self.budget_bytes)}",
+                needed_bytes=needed_bytes,
+                budget_bytes=self.budget_bytes,
+                pinned_bytes=pinned_bytes,
+                excess_bytes=excess_bytes,
+            )
+        if excess_bytes + leaving_bytes > 0:
+            return leaving
+        for entry in tuple(self._entries.values()):
+            if self._taken_bytes + needed_bytes <= self.budget_bytes:
+                break
+            if not entry.is_pinned:
+                self._evict(entry)
+        return set()
+
+    async def _resize(self, entry: _Entry, count: int) -> None:
+        if count > entry.bytes:
+            while leaving := self._make_room(f"volume {entry.volume_id}", count - entry.bytes):
+                await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
+        entry.bytes = count
+
+    def _start(self, volume_id: str, load: Loader, needed_bytes: int) -> _Entry:
+        flight = _Flight()
+        entry = _Entry(volume_id, needed_bytes, self._clock(), flight=flight)
+        self._entries[volume_id] = entry
+        flight.task = asyncio.get_running_loop().create_task(self._fly(entry, flight, load))
+        flight.task.add_done_callback(lambda _: self._land(entry, flight))  # first: before the waiters go on
+        return entry
+
+    async def _fly(self, entry: _Entry, flight: _Flight, load: Loader) -> None:
+        """Load and upload; never raises but when cancelled: the waiters find the error in the flight."""
+        loop = asyncio.get_running_loop()
+        renderer = self.renderer
+        uploaded: list[ResidentVolume] = []
+
+        def progress(done: int, total: int) -> None:
+            loop.call_soon_threadsafe(flight.report, "decoding", done, total)
+
+        try:
+            volume = await run_blocking(self._pool, lambda: load(progress, flight.give_up.is_set), flight.give_up)
+            # The source's headers may have said less than what came.
+            estimate = renderer.estimate_bytes(volume.nbytes, volume.codes.dtype.itemsize)
+            await self._resize(entry, estimate)
+            flight.report("uploading", 0, 1)
+            await run_blocking(self._pool, lambda: uploaded.append(renderer.upload(volume)), flight.give_up)
+            await self._resize(entry, uploaded[0].nbytes)
+            flight.report("uploading", 1, 1)
+        except BaseException as error:
+            for resident in uploaded:
+                renderer.release(resident)
+            if not isinstance(error, Exception):
+                raise  # cancelled: _land cleans up
+            flight.error = error
+        else:
+            entry.resident = uploaded[0]
+            entry.used_at = self._clock()
+
+    def _land(self, entry: _Entry, flight: _Flight) -> None:
+        # A callback, since a task that is cancelled before its first step runs none of its own code.
+        entry.flight = None
+        if entry.resident is None:
+            del self._entries[entry.volume_id]
+            if flight.error is None:
+                flight.error = RenderCancelledError(f"the load of volume {entry.volume_id} was given up")
+
+    async def _join(self, entry: _Entry, flight: _Flight, holder: str, progress: Progress | None) -> Lease:
+        assert flight.task is not None
+        entry.waiters.append(holder)
+        if progress is not None:
+            flight.listeners.append(progress)
+            if flight.last is not None:
+                progress(*flight.last)
+        try:
+            await asyncio.wait([flight.task])
+            if flight.error is not None:
+                raise flight.error
+            return self._pin(entry, holder)
+        finally:
+            entry.waiters.remove(holder)
+            if progress is not None:
+                flight.listeners.remove(progress)
+            if not entry.waiters:
+                self._abandon(entry)
+                self._evict_if_discarded(entry)
+
+    def _abandon(self, entry: _Entry) -> None:
+        if entry.flight is not None and entry.flight.task is not None:
+            entry.flight.give_up.set()
+            entry.flight.task.cancel()
+
+    def _pin(self, entry: _Entry, holder: str) -> Lease:
+        lease = Lease(self, entry, holder)
+        entry.leases.append(lease)
+        self._touch(entry)
+        return lease
+
+    def _unpin(self, entry: _Entry, lease: Lease) -> None:
+        entry.leases.remove(lease)
+        if self._entries.get(entry.volume_id) is entry:
+            self._touch(entry)
+            self._evict_if_discarded(entry)
+
+    def _touch(self, entry: _Entry) -> None:
+        entry.used_at = self._clock()
+        self._entries.move_to_end(entry.volume_id)
+
+    def _evict_if_discarded(self, entry: _Entry) -> None:
+        if entry.discarded and not entry.is_pinned and entry.resident is not None:
+            self._evict(entry)
+
+    def _evict(self, entry: _Entry) -> None:
+        assert entry.resident is not None
+        assert not entry.is_pinned
+        del self._entries[entry.volume_id]
+        self.renderer.release(entry.resident)
+        entry.resident = None
+        if self.on_evicted is not None:
+            self.on_evicted(entry.volume_id)

@@ -1,0 +1,165 @@
+"""Which attributes are read, and typed access to them: a malformed value is an error that names the attribute."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
+
+from render.errors import UnreadableFileError
+
+PHASE_KEYWORDS = (
+    "EchoNumbers",
+    "EchoTime",
+    "InversionTime",
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "DiffusionBValue",
+    "DiffusionGradientOrientation",
+    "StackID",
+    "CardiacCyclePosition",
+    "NominalPercentageOfCardiacPhase",
+    "TriggerTime",
+    "ImageType",
+    "AcquisitionNumber",
+    "FrameReferenceTime",
+    "ContrastBolusAgent",
+    "AcquisitionTime",
+    "ContentTime",
+)
+"""What may tell images at one position apart, the most telling first."""
+
+HEADER_KEYWORDS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "Modality",
+    "SeriesDescription",
+    "SeriesNumber",
+    "InstanceNumber",
+    "DirectoryRecordType",
+    "Units",
+    "RescaleType",
+    "LossyImageCompression",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "PixelAspectRatio",
+    "SliceThickness",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "WindowCenter",
+    "WindowWidth",
+    "WindowCenterWidthExplanation",
+    "VOILUTFunction",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    *PHASE_KEYWORDS,
+)
+
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+
+JPEG_RETIRED_EXTENDED = UID("1.2.840.10008.1.2.4.53")
+JPEG_RETIRED_PROGRESSIVE = UID("1.2.840.10008.1.2.4.55")
+"""Retired, lossy: spectral selection (processes 6 and 8) and full progression (10 and 12)."""
+
+LOSSY_SYNTAXES = frozenset(
+    {JPEGBaseline8Bit, JPEGExtended12Bit, JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE, JPEGLSNearLossless}
+)
+"""Always lossy. JPEG 2000 (.91) and HTJ2K (.203) may be either: (0028,2110) says."""
+
+
+def values(dataset: Dataset, keyword: str) -> list[Any]:
+    """Return all values of an attribute; an empty list where it is absent or empty."""
+    element = dataset.get(keyword)
+    if element is None or element == "":
+        return []
+    if isinstance(element, str | bytes) or not hasattr(element, "__iter__"):
+        return [element]
+    return [value for value in element if value is not None and value != ""]
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return all values as stripped text."""
+    return tuple(str(value).strip().rstrip("\0") for value in values(dataset, keyword))
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """Return the first value as text, or an empty string."""
+    return next(iter(texts(dataset, keyword)), "")
+
+
+def floats(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+    """Return finite numbers, None where there are none.
+
+    Raises
+    ------
+    UnreadableFileError
+        If they are not numbers, not finite, or not `count` of them. The value is not quoted: it may be anything.
+    """
+    found = values(dataset, keyword)
+    if not found:
+        return None
+    try:
+        numbers = tuple(float(value) for value in found)
+    except (TypeError, ValueError) as error:
+        raise UnreadableFileError(f"{keyword} is not a number") from error
+    if not all(map(math.isfinite, numbers)):
+        raise UnreadableFileError(f"{keyword} is not finite")
+    if count is not None and len(numbers) != count:
+        raise UnreadableFileError(f"{keyword} has {len(numbers)} values, {count} needed")
+    return numbers
+
+
+def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    """Return one integer.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is missing without a default, not one value, or not an integer.
+    """
+    numbers = floats(dataset, keyword, 1)
+    if numbers is None:
+        if default is None:
+            raise UnreadableFileError(f"{keyword} is missing")
+        return default
+    if not numbers[0].is_integer():
+        raise UnreadableFileError(f"{keyword} is {numbers[0]:g}, not an integer")
+    return int(numbers[0])
+
+
+def optional_integer(dataset: Dataset, keyword: str) -> int | None:
+    """Return one integer, or None where it is absent or malformed: for what only labels."""
+    try:
+        numbers = floats(dataset, keyword)
+    except UnreadableFileError:
+        return None
+    return int(numbers[0]) if numbers and numbers[0].is_integer() else None

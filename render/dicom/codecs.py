@@ -1,0 +1,153 @@
+"""Decoders for compressed pixel data: imagecodecs behind pydicom's decoder plugins.
+
+imagecodecs releases the GIL while it decodes, so a thread pool scales; RLE, native and deflated data are pydicom's
+own. The two retired JPEG syntaxes, which pydicom has no decoder for, go to libjpeg directly.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders import base as decoders
+from pydicom.pixels.decoders.base import Decoder, DecodeRunner
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
+
+from render.dicom.attributes import JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE
+from render.dicom.extent import PixelExtent
+from render.dicom.frames import PixelFormat
+from render.errors import CodecError
+
+_CODECS: Mapping[str, Callable[[bytes], npt.NDArray[Any]]] = {
+    JPEGBaseline8Bit: imagecodecs.jpeg8_decode,
+    JPEGExtended12Bit: imagecodecs.jpeg8_decode,
+    JPEGLossless: imagecodecs.ljpeg_decode,
+    JPEGLosslessSV1: imagecodecs.ljpeg_decode,
+    JPEGLSLossless: imagecodecs.jpegls_decode,
+    JPEGLSNearLossless: imagecodecs.jpegls_decode,
+    JPEG2000Lossless: imagecodecs.jpeg2k_decode,
+    JPEG2000: imagecodecs.jpeg2k_decode,
+    HTJ2KLossless: imagecodecs.jpeg2k_decode,
+    HTJ2KLosslessRPCL: imagecodecs.jpeg2k_decode,
+    HTJ2K: imagecodecs.jpeg2k_decode,
+}
+
+DECODER_DEPENDENCIES = {uid: ("imagecodecs",) for uid in _CODECS}
+"""Part of pydicom's plugin contract, as are `is_available` and `decode_frame`."""
+
+
+def is_available(uid: str) -> bool:
+    """Say whether this module decodes the transfer syntax `uid`."""
+    return uid in _CODECS
+
+
+def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
+    """Decode one frame for pydicom."""
+    pixels = _CODECS[runner.transfer_syntax](source)
+    if pixels.shape[:2] != (runner.rows, runner.columns):
+        raise ValueError(f"codestream of {pixels.shape[0]} x {pixels.shape[1]} pixels")
+    runner.set_option("bits_allocated", pixels.itemsize * 8)
+    if pixels.ndim == 3:
+        runner.set_option("planar_configuration", 0)
+    return bytearray(np.ascontiguousarray(pixels).data.cast("B"))
+
+
+@functools.cache
+def decoder_of(transfer_syntax: str) -> Decoder:
+    """Return pydicom's decoder for a transfer syntax, with imagecodecs plugged in.
+
+    Raises
+    ------
+    CodecError
+        If there is none.
+    """
+    uid = UID(transfer_syntax)
+    try:
+        decoder = decoders.get_decoder(uid)
+    except NotImplementedError:
+        raise CodecError(f"no decoder for transfer syntax {uid.name}", transfer_syntax=transfer_syntax) from None
+    if uid in _CODECS and "imagecodecs" not in decoder.available_plugins:
+        decoder.add_plugin("imagecodecs", (__name__, "decode_frame"))
+    return decoder
+
+
+def decode(
+    file: BinaryIO, transfer_syntax: str, pixels: PixelFormat, extent: PixelExtent, frames: int, index: int
+) -> npt.NDArray[Any]:
+    """Decode one frame to stored values, shape (rows, columns) or (rows, columns, samples).
+
+    Parameters
+    ----------
+    file
+        As `render.dicom.header.open_data` gives it.
+    frames, index
+        How many frames the file has, and which to decode, from 0.
+
+    Raises
+    ------
+    CodecError
+        If the codestream can't be decoded, or its size is another than the header says.
+    """
+    file.seek(extent.offset)
+    try:
+        if transfer_syntax in (JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE):
+            result = imagecodecs.jpeg8_decode(get_frame(file, index, number_of_frames=frames))
+            if result.shape[:2] != (pixels.rows, pixels.columns):
+                raise ValueError(f"codestream of {result.shape[0]} x {result.shape[1]} pixels")
+            return np.asarray(result)
+        decoder = decoder_of(transfer_syntax)
+        is_encapsulated = UID(transfer_syntax).is_encapsulated
+        # Bits above High Bit are not the sample's (PS3.5 8.1.1). pydicom clears them where the sample starts at bit 0.
+        shifted = pixels.high_bit != pixels.bits_stored - 1 and not is_encapsulated
+        options: dict[str, Any] = {
+            "rows": pixels.rows,
+            "columns": pixels.columns,
+            "samples_per_pixel": pixels.samples,
+            "photometric_interpretation": pixels.photometric,
+            "bits_allocated": pixels.bits_allocated,
+            "bits_stored": pixels.bits_stored,
+            "pixel_representation": int(pixels.signed),
+            "planar_configuration": pixels.planar,
+            "number_of_frames": frames,
+            "pixel_keyword": pixels.element,
+        }
+        if not is_encapsulated:
+            options |= {"correct_unused_bits": not shifted, "pixel_vr": "OW"}
+        result, _ = decoder.as_array(
+            file,
+            index=index,
+            raw=True,
+            decoding_plugin="imagecodecs" if transfer_syntax in _CODECS else "",
+            **options,
+        )
+    except CodecError:
+        raise
+    except Exception as error:  # codecs raise their own kinds; what counts is that this frame can't be decoded
+        name = UID(transfer_syntax).name
+        reason = " ".join(str(error).split())[-160:]
+        raise CodecError(
+            f"{name}: frame {index + 1} can't be decoded: {reason}", transfer_syntax=transfer_syntax
+        ) from error
+    if shifted:
+        result = (result << (pixels.bits_allocated - 1 - pixels.high_bit)) >> (
+            pixels.bits_allocated - pixels.bits_stored
+        )
+    return np.asarray(result)

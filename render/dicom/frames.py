@@ -1,0 +1,214 @@
+"""Frames and pixel layout of one data set: format, modality LUT, padding, and one `FrameHeader` a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from render.dicom.attributes import PHASE_KEYWORDS, floats, integer, text, texts, values
+from render.errors import UnreadableFileError
+
+Floats: TypeAlias = tuple[float, ...]
+
+WindowValues: TypeAlias = tuple[float, float, str, str]
+"""Centre, width, VOI LUT Function, explanation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How pixels are stored: equal for all slices of a volume.
+
+    Attributes
+    ----------
+    element
+        ``PixelData``, ``FloatPixelData`` or ``DoubleFloatPixelData``.
+    """
+
+    element: str
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    planar: int
+
+    def bytes_of(self, frames: int) -> int:
+        """Bytes of that many uncompressed frames; single bits are packed across frames."""
+        samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
+        return (frames * self.rows * self.columns * samples * self.bits_allocated + 7) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class ModalityLut:
+    """Modality LUT (PS3.3 C.11.1): the first stored value that is mapped, and the table."""
+
+    first: int
+    table: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """One frame: where it lies and what its numbers mean.
+
+    Attributes
+    ----------
+    number
+        From 1, as DICOM counts.
+    position_mm, orientation
+        Image Position and Orientation (Patient), LPS; None where absent.
+    spacing_mm
+        Pixel Spacing: (between rows, between columns); None where absent.
+    phase
+        What may tell frames at one position apart: (keyword, value) pairs of `PHASE_KEYWORDS`.
+    """
+
+    number: int
+    position_mm: Floats | None
+    orientation: Floats | None
+    spacing_mm: Floats | None
+    thickness_mm: float
+    slope: float
+    intercept: float
+    windows: tuple[WindowValues, ...]
+    phase: tuple[tuple[str, str], ...]
+
+
+def read_format(dataset: Dataset, element: str) -> PixelFormat:
+    """Read the Image Pixel Module.
+
+    Raises
+    ------
+    UnreadableFileError
+        If an attribute is missing, malformed, or contradicts another.
+    """
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    if rows < 1 or columns < 1:
+        raise UnreadableFileError(f"{rows} rows x {columns} columns")
+    allocated = integer(dataset, "BitsAllocated")
+    is_integer = element == "PixelData"
+    permitted = {"PixelData": (1, 8, 16, 32), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}[element]
+    if allocated not in permitted:
+        raise UnreadableFileError(f"Bits Allocated is {allocated} for {element}; {permitted} are possible")
+    stored = integer(dataset, "BitsStored", allocated) if is_integer else allocated
+    high = integer(dataset, "HighBit", stored - 1) if is_integer else stored - 1
+    if not 1 <= stored <= high + 1 <= allocated:
+        raise UnreadableFileError(f"Bits Stored {stored}, High Bit {high} do not fit into {allocated} bits")
+    samples = integer(dataset, "SamplesPerPixel", 1)
+    photometric = text(dataset, "PhotometricInterpretation").upper() or ("MONOCHROME2" if samples == 1 else "RGB")
+    return PixelFormat(
+        element=element,
+        rows=rows,
+        columns=columns,
+        samples=samples,
+        photometric=photometric,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=high,
+        signed=is_integer and integer(dataset, "PixelRepresentation", 0) == 1,
+        planar=integer(dataset, "PlanarConfiguration", 0),
+    )
+
+
+def read_padding(dataset: Dataset, pixels: PixelFormat) -> tuple[int, int] | None:
+    """Return the lowest and highest stored value that is padding (PS3.3 C.7.5.1.1.2), or None.
+
+    Writers confuse the VR (US for signed pixels): the value is brought into the range of the stored type.
+    """
+    first = floats(dataset, "PixelPaddingValue")
+    if first is None or pixels.element != "PixelData":
+        return None
+    limit = floats(dataset, "PixelPaddingRangeLimit") or first
+    ends = sorted(_as_stored(int(end), pixels) for end in (first[0], limit[0]))
+    return ends[0], ends[1]
+
+
+def read_modality_lut(dataset: Dataset) -> ModalityLut | None:
+    """Return the Modality LUT, or None where there is none."""
+    items = values(dataset, "ModalityLUTSequence")
+    if not items:
+        return None
+    item = items[0]
+    descriptor = floats(item, "LUTDescriptor", 3)
+    data = item.get("LUTData")
+    if descriptor is None or data is None:
+        raise UnreadableFileError("ModalityLUTSequence without descriptor or data")
+    # 0 entries mean 65536; the first value is signed where pixels are, which writers get wrong: see `_as_stored`.
+    count = int(descriptor[0]) or 65536
+    if isinstance(data, bytes):
+        table = tuple(np.frombuffer(data[: len(data) // 2 * 2], "<u2").astype(float).tolist())
+        if int(descriptor[2]) == 8 and len(data) == count:
+            table = tuple(float(value) for value in data)
+    else:
+        table = tuple(float(value) for value in data)
+    if len(table) < count:
+        raise UnreadableFileError(f"ModalityLUTSequence has {len(table)} entries, {count} announced")
+    return ModalityLut(int(descriptor[1]), table[:count])
+
+
+def read_frame(dataset: Dataset) -> FrameHeader:
+    """Read the single frame of a classic image.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a number that geometry or values depend on is malformed.
+    """
+    spacing = floats(dataset, "PixelSpacing", 2)
+    slope = floats(dataset, "RescaleSlope", 1) or (1.0,)
+    intercept = floats(dataset, "RescaleIntercept", 1) or (0.0,)
+    if slope[0] == 0:
+        raise UnreadableFileError("RescaleSlope is 0")
+    return FrameHeader(
+        number=1,
+        position_mm=floats(dataset, "ImagePositionPatient", 3),
+        orientation=floats(dataset, "ImageOrientationPatient", 6),
+        spacing_mm=spacing or _planar_spacing(dataset),
+        thickness_mm=_positive(dataset, "SliceThickness"),
+        slope=slope[0],
+        intercept=intercept[0],
+        windows=read_windows(dataset),
+        phase=tuple((name, "\\".join(texts(dataset, name))) for name in PHASE_KEYWORDS if values(dataset, name)),
+    )
+
+
+def read_windows(dataset: Dataset) -> tuple[WindowValues, ...]:
+    """Return the VOI windows as they stand; malformed ones are no windows."""
+    try:
+        centers, widths = floats(dataset, "WindowCenter") or (), floats(dataset, "WindowWidth") or ()
+    except UnreadableFileError:
+        return ()
+    function = text(dataset, "VOILUTFunction").upper() or "LINEAR"
+    explanations = texts(dataset, "WindowCenterWidthExplanation")
+    return tuple(
+        (center, width, function, explanations[n] if n < len(explanations) else "")
+        for n, (center, width) in enumerate(zip(centers, widths, strict=False))
+    )
+
+
+def _planar_spacing(dataset: Dataset) -> Floats | None:
+    """Spacing of a projection (at the detector), else the aspect ratio with 1 mm rows."""
+    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        spacing = floats(dataset, keyword)
+        if spacing is not None and len(spacing) == 2:
+            return spacing
+    return None
+
+
+def _positive(dataset: Dataset, keyword: str) -> float:
+    try:
+        numbers = floats(dataset, keyword)
+    except UnreadableFileError:
+        return 0.0
+    return max(numbers[0], 0.0) if numbers else 0.0
+
+
+def _as_stored(value: int, pixels: PixelFormat) -> int:
+    span = 1 << pixels.bits_allocated
+    value %= span
+    return value - span if pixels.signed and value >= span // 2 else value

@@ -1,0 +1,70 @@
+"""What a series is when it is no volume, told from its SOP Class."""
+
+from __future__ import annotations
+
+from pydicom.uid import UID
+
+from render.dicom.header import Instance
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+
+_KINDS = (
+    # (SOP Class UID or, with a trailing dot, its start; kind). The first that matches counts.
+    (_STORAGE + "66.4", "segmentation"),
+    (_STORAGE + "66.7", "segmentation"),
+    (_STORAGE + "66.5", "segmentation"),
+    (_STORAGE + "66.", "registration"),
+    (_STORAGE + "67", "real_world_value_mapping"),
+    (_STORAGE + "481.2", "rtdose"),
+    (_STORAGE + "481.3", "rtstruct"),
+    (_STORAGE + "481.5", "rtplan"),
+    (_STORAGE + "481.", "radiotherapy"),
+    (_STORAGE + "88.", "document"),
+    (_STORAGE + "104.", "document"),
+    (_STORAGE + "11.", "presentation"),
+    (_STORAGE + "9.", "waveform"),
+    (_STORAGE + "91.1", "annotation"),
+    (_STORAGE + "77.1.6", "microscopy"),
+)
+
+_CINE_MODALITIES = frozenset({"US", "IVUS", "XA", "RF", "ES", "XC", "GM", "OP"})
+
+
+def special_kind(instance: Instance) -> str:
+    """Return the kind of an object that is never a plain image or stack, or an empty string."""
+    for uid, kind in _KINDS:
+        if instance.sop_class_uid == uid or (uid.endswith(".") and instance.sop_class_uid.startswith(uid)):
+            return kind
+    return "" if instance.format is not None or instance.defect else "other"
+
+
+def special_reason(instance: Instance) -> str:
+    """Say why an object of a special kind is not shown."""
+    name = UID(instance.sop_class_uid).name if instance.sop_class_uid else "no SOP Class UID"
+    return f"{name}: not an image or a stack of images" if instance.format else f"{name}: holds no pixels"
+
+
+def refused_kind(instance: Instance) -> str:
+    """Return the kind of an image that is not shown as a volume: cine, image or other."""
+    if instance.number_of_frames > 1:
+        return "cine" if instance.modality in _CINE_MODALITIES else "other"
+    is_colour = instance.format is not None and not instance.format.photometric.startswith("MONOCHROME")
+    return "image" if is_colour else "other"
+
+
+def refusal(instance: Instance) -> str:
+    """Say why an image can't be a slice, or return an empty string."""
+    pixels = instance.format
+    if instance.defect:
+        return instance.defect
+    if pixels is None:
+        return "no pixels"
+    if instance.number_of_frames > 1 or not instance.frames:
+        return f"multi-frame object of {instance.number_of_frames} frames: not read as a volume"
+    if "MOSAIC" in instance.image_type:
+        return f"mosaic of {pixels.columns} x {pixels.rows} pixels: a sheet of slices, not one slice"
+    if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):
+        return f"{pixels.photometric}, {pixels.samples} samples a pixel: colour is not rendered"
+    if pixels.bits_allocated == 1:
+        return "1 bit a pixel: not an image of values"
+    return ""

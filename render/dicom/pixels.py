@@ -1,0 +1,213 @@
+"""From a plan to voxels: decode each slice, mark padding, and keep or apply the rescale.
+
+Padding is compared on stored values, before any rescale (PS3.3 C.7.5.1.1.2).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from render.dicom.codecs import decode
+from render.dicom.header import open_data, quiet_pydicom
+from render.dicom.plan import EXACT_FLOAT32_INTEGER, SliceSource, ValuePlan, VolumePlan
+from render.errors import CodecError, RenderCancelledError, UnreadableFileError
+from render.volume import Volume
+
+Codes: TypeAlias = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+Progress: TypeAlias = Callable[[int, int], None]
+Cancelled: TypeAlias = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReport:
+    """What was found while a slice was decoded.
+
+    Attributes
+    ----------
+    padded
+        Voxels that are padding or not finite.
+    largest
+        Largest magnitude of a stored integer.
+    """
+
+    index: int
+    padded: int
+    largest: int
+
+
+def load_volume(
+    plan: VolumePlan,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    cancelled: Cancelled | None = None,
+) -> Volume:
+    """Load a volume in this process, with a thread pool: codecs release the GIL.
+
+    Parameters
+    ----------
+    plan
+        From `render.dicom.source.scan`.
+    progress
+        Called from this thread with (slices done, slices).
+    threads
+        As many as there are processors if None.
+    cancelled
+        Asked between slices.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a file is gone or has changed since the scan.
+    CodecError
+        If a slice can't be decoded.
+    RenderCancelledError
+        If `cancelled` said so.
+    """
+    codes: Codes = np.empty(plan.shape, plan.values.dtype)
+    reports: list[SliceReport] = []
+    with quiet_pydicom(), ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode") as pool:
+        pending = {pool.submit(decode_slice, plan, index, codes) for index in range(plan.shape[0])}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                reports += [future.result() for future in done]
+                if progress is not None:
+                    progress(len(reports), plan.shape[0])
+                if cancelled is not None and cancelled():
+                    raise RenderCancelledError(f"load given up after {len(reports)} of {plan.shape[0]} slices")
+        finally:
+            for future in pending:
+                future.cancel()
+    return finish(plan, codes, reports)
+
+
+def decode_slice(plan: VolumePlan, index: int, codes: Codes) -> SliceReport:
+    """Decode slice `index` of a plan into ``codes[index]``, within `quiet_pydicom`.
+
+    Raises
+    ------
+    UnreadableFileError, CodecError
+        As `load_volume`; the message names the file, relative to the scanned root.
+    """
+    source = plan.slices[index]
+    stored = read_stored(plan, source)
+    out = codes[index]
+    padding = _padding_mask(stored, source)
+    if plan.values.dtype == "int16":
+        _to_int16(stored, source, plan.values, out)
+        if padding is not None and plan.values.invalid_code is not None:
+            out[padding] = plan.values.invalid_code
+        padded = 0 if padding is None or plan.values.invalid_code is None else int(padding.sum())
+    else:
+        _to_float32(stored, source, out)
+        if padding is not None:
+            out[padding] = np.nan
+        padded = int(np.isnan(out).sum())
+    is_integer = stored.dtype.kind in "iu"
+    return SliceReport(index, padded, max(abs(int(stored.min())), abs(int(stored.max()))) if is_integer else 0)
+
+
+def read_stored(plan: VolumePlan, source: SliceSource) -> npt.NDArray[Any]:
+    """Return a slice's stored values, shape (rows, columns), in the machine's byte order.
+
+    Raises
+    ------
+    UnreadableFileError, CodecError
+        As `load_volume`.
+    """
+    instance = source.instance
+    assert instance.format is not None
+    assert instance.extent is not None
+    path = plan.root / instance.path
+    try:
+        status = path.stat()
+        if (status.st_size, status.st_mtime_ns) != (instance.size_bytes, instance.modified_ns):
+            raise UnreadableFileError(f"{instance.path}: has changed since it was scanned")
+        with open_data(path, instance.transfer_syntax) as file:
+            stored = decode(
+                file,
+                instance.transfer_syntax,
+                instance.format,
+                instance.extent,
+                instance.number_of_frames,
+                source.frame.number - 1,
+            )
+    except OSError as error:
+        raise UnreadableFileError(f"{instance.path}: can't be read: {error.strerror}") from error
+    except CodecError as error:
+        raise CodecError(f"{instance.path}: {error.message}", **error.details) from error
+    if not stored.dtype.isnative:
+        stored = stored.astype(stored.dtype.newbyteorder("="))
+    return stored
+
+
+def finish(plan: VolumePlan, codes: Codes, reports: Iterable[SliceReport]) -> Volume:
+    """Make the volume of decoded codes, shape ``(K, J, I)``, and the reports of all its slices."""
+    reports = list(reports)
+    info = plan.info
+    largest = max((report.largest for report in reports), default=0)
+    if plan.values.dtype == "float32" and largest > EXACT_FLOAT32_INTEGER:
+        warning = f"stored values up to {largest:,} are rounded to float32, exact up to {EXACT_FLOAT32_INTEGER:,}"
+        info = replace(info, warnings=(*info.warnings, warning))
+    is_padded = any(report.padded for report in reports)
+    return Volume(
+        id=plan.id,
+        geometry=plan.geometry,
+        codes=codes,
+        slope=plan.values.slope,
+        intercept=plan.values.intercept,
+        invalid_code=plan.values.invalid_code if is_padded else None,
+        info=info,
+    )
+
+
+def _padding_mask(stored: npt.NDArray[Any], source: SliceSource) -> npt.NDArray[np.bool_] | None:
+    padding = source.instance.padding
+    if padding is None:
+        return None
+    low, high = padding
+    limits = np.iinfo(stored.dtype)
+    if high < limits.min or low > limits.max:
+        return None
+    if low == high:
+        return np.asarray(stored == low)
+    return np.asarray((stored >= max(low, limits.min)) & (stored <= min(high, limits.max)))
+
+
+def _to_int16(stored: npt.NDArray[Any], source: SliceSource, values: ValuePlan, out: npt.NDArray[Any]) -> None:
+    lut = source.instance.modality_lut
+    if lut is not None:
+        stored = _look_up(stored, lut.first, lut.table)
+    if values.offset:
+        np.subtract(stored, values.offset, out=out, dtype=np.int32, casting="unsafe")
+        return
+    if stored.dtype == np.uint16 and (highest := int(stored.max())) > np.iinfo(np.int16).max:
+        pixels = source.instance.format
+        bits = pixels.bits_stored if pixels is not None else 0
+        raise CodecError(f"{source.instance.path}: a stored value of {highest} in {bits}-bit pixels")
+    np.copyto(out, stored, casting="unsafe")
+
+
+def _to_float32(stored: npt.NDArray[Any], source: SliceSource, out: npt.NDArray[Any]) -> None:
+    lut = source.instance.modality_lut
+    if lut is not None:
+        np.copyto(out, _look_up(stored, lut.first, lut.table), casting="unsafe")
+        return
+    values = stored.astype(np.float64) * source.frame.slope + source.frame.intercept
+    # Beyond float32's range is infinite: like infinities in the source, it is no value that can be drawn.
+    with np.errstate(over="ignore"):
+        np.copyto(out, values, casting="unsafe")
+    out[~np.isfinite(out)] = np.nan
+
+
+def _look_up(stored: npt.NDArray[Any], first: int, table: Sequence[float]) -> npt.NDArray[np.float64]:
+    index = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
+    return np.asarray(np.array(table, np.float64)[index])

@@ -1,0 +1,116 @@
+"""Which volume of a scan is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from render.dicom.plan import VolumePlan
+from render.dicom.series import Series
+from render.dicom.source import Scan
+from render.errors import AmbiguousSeriesError, NotAVolumeError, NoVolumeError
+
+
+def select(scan: Scan, *, series: str | None = None, volume: int | None = None) -> VolumePlan:
+    """Choose one volume.
+
+    Without `series`, the one series that is plainly the volume: all others are scouts and localizers, single images,
+    or objects that are neither image nor stack. Where there are no volumes, a lone single image is chosen.
+
+    Parameters
+    ----------
+    series
+        A Series Instance UID; else a Series Number; else, if no series has that number, the 1-based position in
+        the scan's list.
+    volume
+        Which volume of the series, from 0, as `Scan.to_json` numbers them; needed where there are several.
+
+    Raises
+    ------
+    AmbiguousSeriesError
+        If there are several candidates; ``details["candidates"]`` lists them.
+    NotAVolumeError
+        If the series makes no volume, or has no volume of that number: the measured reason.
+    NoVolumeError
+        If nothing there can be shown, or there is no such series.
+    """
+    chosen = _named(scan, series) if series is not None else _plain(scan)
+    if not chosen.volumes:
+        raise NotAVolumeError(f"{_title(chosen)} is no volume: {chosen.reason}", series_uid=chosen.uid)
+    if volume is None:
+        if len(chosen.volumes) > 1:
+            raise AmbiguousSeriesError(
+                f"{_title(chosen)} holds {len(chosen.volumes)} volumes: name one with --volume",
+                candidates=[f"--volume {n}: {_shape(plan)}" for n, plan in enumerate(chosen.volumes)],
+            )
+        return chosen.volumes[0]
+    if not 0 <= volume < len(chosen.volumes):
+        raise NotAVolumeError(
+            f"{_title(chosen)} holds {len(chosen.volumes)} volumes, numbered from 0: no number {volume}",
+            series_uid=chosen.uid,
+        )
+    return chosen.volumes[volume]
+
+
+def _named(scan: Scan, series: str) -> Series:
+    by_uid = [member for member in scan.series if member.uid == series]
+    by_number = [m for m in scan.series if series.isdecimal() and m.series_number == int(series)]
+    found = by_uid or by_number
+    if not found and series.isdecimal() and 1 <= int(series) <= len(scan.series):
+        return scan.series[int(series) - 1]
+    if len(found) > 1 and len(shown := [member for member in found if member.volumes]) == 1:
+        return shown[0]
+    if len(found) > 1:
+        raise _ambiguous(f"{len(found)} series have the number {series}: name one by its UID", found)
+    if not found:
+        known = len(scan.series)
+        raise NoVolumeError(f"no series has the UID, number or position {series!r} among {known} series")
+    return found[0]
+
+
+def _plain(scan: Scan) -> Series:
+    stacks = [
+        member
+        for member in scan.series
+        if member.refused_stack or (member.kind == "volume" and not member.volumes[0].is_localizer)
+    ]
+    images = [member for member in scan.series if member.volumes]
+    patients = {member.patient_key for member in (*stacks, *images)}
+    if len(patients) > 1:
+        raise _ambiguous(f"series of {len(patients)} patients: name one with --series", stacks or images)
+    if len(stacks) == 1:
+        return stacks[0]
+    if len(stacks) > 1:
+        raise _ambiguous(f"{len(stacks)} series could be meant: name one with --series", stacks)
+    if len(images) == 1:
+        return images[0]
+    if len(images) > 1:
+        raise _ambiguous(f"no volume, but {len(images)} series of images: name one with --series", images)
+    refused = [member for member in scan.series if member.reason]
+    if len(refused) == 1:
+        return refused[0]
+    raise NoVolumeError(
+        f"no volume in {scan.files} files: {len(scan.series)} series without one, {len(scan.skipped)} files skipped",
+        candidates=[f"{_title(member)}: {member.reason}" for member in refused],
+        skipped=[f"{file.path}: {file.reason}" for file in scan.skipped[:20]],
+    )
+
+
+def _ambiguous(message: str, candidates: Sequence[Series]) -> AmbiguousSeriesError:
+    lines = []
+    for member in candidates:
+        what = ", ".join(_shape(plan) for plan in member.volumes[:3]) or f"no volume: {member.reason}"
+        lines.append(f"--series {member.uid}: {_title(member)}, {what}")
+    return AmbiguousSeriesError(message, candidates=lines)
+
+
+def _title(series: Series) -> str:
+    number = f" {series.series_number}" if series.series_number is not None else ""
+    text = f" {series.description!r}" if series.description else ""
+    return f"{series.modality or 'unknown modality'} series{number}{text}"
+
+
+def _shape(plan: VolumePlan) -> str:
+    slices, rows, columns = plan.shape
+    right, down, apart = plan.geometry.spacing_mm
+    label = "".join(f", {name} {value}" for name, value in plan.info.extra.items())
+    return f"{columns} x {rows} x {slices} voxels of {right:.3g} x {down:.3g} x {apart:.3g} mm{label}"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from render.dicom.grouping import group_series
 from render.dicom.header import Instance, SkippedFile, quiet_pydicom, read_header
 from render.dicom.plan import VolumePlan
-from render.dicom.series import Series, group_series
+from render.dicom.series import Series
 from render.errors import PathError, RenderCancelledError
 
 Progress: TypeAlias = Callable[[int, int], None]

@@ -1,0 +1,332 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import numpy.typing as npt
+
+from render.v1 import render_service_pb2 as messages
+from render.v1.frame_pb2 import FrameHeader
+from render.v1.render_service_pb2_grpc import RenderServiceStub
+from voxelcast import convert, uploads
+from voxelcast.calls import (
+    DEFAULT_LOAD_TIMEOUT_S,
+    DEFAULT_TIMEOUT_S,
+    FrameAssembler,
+    OpenReceiver,
+    ProgressCallback,
+    open_request,
+    render_request,
+)
+from voxelcast.channel import CHANNEL_OPTIONS, endpoint
+from voxelcast.decoding import checked, decode_frame
+from voxelcast.descriptions import ServerStatus, VolumeDescription, VolumeSummary
+from voxelcast.errors import NotFoundError, from_rpc
+from voxelcast.frames import Encoding, Frame
+from voxelcast.geometry import Vector
+from voxelcast.stream import Stream
+from voxelcast.views import View
+from voxelcast.volume import Volume
+
+
+class Client:
+    """A connection to a Voxelcast server.
+
+    May be used from several threads. Close it, or use it as a context manager.
+
+    Parameters
+    ----------
+    address
+        ``host:port`` of the server's gRPC port.
+    token
+        For a server that asks for one.
+    tls
+        Encrypt the connection, trusting the system's certificates.
+    ca_file
+        PEM certificates to trust instead; implies `tls`.
+    timeout_s
+        For every call that names none of its own, but those that load a volume.
+
+    Examples
+    --------
+    >>> from voxelcast import Client, View
+    >>> client = Client(address)
+    >>> volume = client.open("head")
+    >>> picture = volume.render(View.axial(volume))
+    >>> picture.dtype, picture.shape
+    (dtype('float32'), (512, 512))
+    >>> client.close()
+    """
+
+    def __init__(
+        self,
+        address: str = "localhost:50051",
+        *,
+        token: str | None = None,
+        tls: bool = False,
+        ca_file: str | Path | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self._endpoint = endpoint(address, token, tls, ca_file)
+        self._timeout_s = timeout_s
+        credentials = self._endpoint.credentials
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, CHANNEL_OPTIONS)
+        # The generated stub has no annotations.
+        self._stub: Any = RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def volumes(self, *, timeout_s: float | None = None) -> list[VolumeSummary]:
+        """Return what there is to open, below the served roots and of uploads."""
+        with self._call(timeout_s) as options:
+            answer = self._stub.ListVolumes(messages.ListVolumesRequest(), **options)
+        return [convert.summary_from_proto(summary) for summary in answer.volumes]
+
+    def open(
+        self,
+        source: str | VolumeSummary,
+        *,
+        series: str | int = "",
+        volume_index: int | None = None,
+        progress: ProgressCallback | None = None,
+        timeout_s: float = DEFAULT_LOAD_TIMEOUT_S,
+    ) -> Volume:
+        """Make a volume resident and pin it.
+
+        Parameters
+        ----------
+        source
+            A path below a served root, a volume's id, or an entry of `volumes`.
+        series
+            Which series below the path: a Series Instance UID or a Series Number. Empty: the one that is plainly
+            the volume.
+        volume_index
+            Which volume of that series, from 0.
+        progress
+            Called with each `LoadProgress`, on this thread.
+        timeout_s
+            For the whole load.
+
+        Returns
+        -------
+        Volume
+            Pinned until it is released, or unused for `Volume.lease_seconds`.
+
+        Raises
+        ------
+        NotFoundError
+            No such path or volume.
+        AmbiguousSeriesError
+            Several candidates: the message lists them.
+        SourceError
+            Files that make no volume, with the measured reason.
+        BudgetExceededError
+            It can't fit beside what is pinned.
+        """
+        return self._volume(self._open(open_request(source, series, volume_index), progress, timeout_s))
+
+    def _open(
+        self, request: messages.OpenVolumeRequest, progress: ProgressCallback | None, timeout_s: float
+    ) -> messages.OpenedVolume:
+        receiver = OpenReceiver(progress)
+        with self._call(timeout_s) as options:
+            _drain(self._stub.OpenVolume(request, **options), receiver.receive)
+        return receiver.finish()
+
+    def upload(
+        self,
+        array: npt.ArrayLike,
+        *,
+        spacing_mm: Vector | None = None,
+        affine: npt.ArrayLike | None = None,
+        slope: float = 1.0,
+        intercept: float = 0.0,
+        invalid_value: int | None = None,
+        modality: str = "",
+        units: str = "",
+        description: str = "",
+        timeout_s: float = DEFAULT_LOAD_TIMEOUT_S,
+    ) -> Volume:
+        """Bring an array to the server as a volume, and pin it.
+
+        Parameters
+        ----------
+        array
+            Shape (K, J, I). Integers that fit into 16 bits are kept as they are; others become float32, where NaN
+            marks a voxel without a value.
+        spacing_mm
+            Of columns, rows and slices: an axial volume whose first voxel is at the origin.
+        affine
+            Or the whole way: (4, 4), ``(i, j, k, 1)`` to LPS mm. Exactly one of the two is given.
+        slope, intercept
+            ``value = slope * voxel + intercept``.
+        invalid_value
+            The integer that marks a voxel without a value.
+        modality, units, description
+            ``CT``, ``HU``, ...; `modality` chooses the default transfer function.
+        timeout_s
+            For the whole upload.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If array or geometry make no volume.
+        BudgetExceededError
+            It can't fit beside what is pinned.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from voxelcast import Client
+        >>> with Client(address) as client:
+        ...     volume = client.upload(np.zeros((10, 64, 64), np.int16), spacing_mm=(1, 1, 3), units="HU")
+        ...     volume.shape
+        (10, 64, 64)
+        """
+        return self._upload(
+            uploads.voxel_messages(
+                array,
+                spacing_mm=spacing_mm,
+                affine=affine,
+                slope=slope,
+                intercept=intercept,
+                invalid_value=invalid_value,
+                modality=modality,
+                units=units,
+                description=description,
+            ),
+            timeout_s,
+        )
+
+    def upload_dicom(
+        self, paths: uploads.Paths, *, series: str = "", timeout_s: float = DEFAULT_LOAD_TIMEOUT_S
+    ) -> Volume:
+        """Bring DICOM files to the server as a volume, and pin it.
+
+        Parameters
+        ----------
+        paths
+            A file, a folder (read recursively) or several.
+        series
+            Which series, where the files hold several.
+        timeout_s
+            For the whole upload.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If there is no file.
+        SourceError
+            Files that make no volume, with the measured reason.
+        """
+        return self._upload(uploads.instance_messages(paths, series), timeout_s)
+
+    def _upload(self, requests: Iterable[messages.UploadVolumeRequest], timeout_s: float) -> Volume:
+        with self._call(timeout_s) as options:
+            answer = self._stub.UploadVolume(iter(requests), **options)
+        return self._volume(answer.opened)
+
+    def status(self, *, timeout_s: float | None = None) -> ServerStatus:
+        """Return devices, budget, what is resident and who pins it."""
+        with self._call(timeout_s) as options:
+            return convert.status_from_proto(self._stub.GetStatus(messages.GetStatusRequest(), **options))
+
+    def render_frame(
+        self,
+        view: View,
+        *,
+        encoding: Encoding = "values",
+        jpeg_quality: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Frame:
+        """Render one view of any volume, under no lease; see `Volume.render_frame`."""
+        return decode_frame(*self._render(view, encoding, jpeg_quality, "", timeout_s))
+
+    def render_bytes(
+        self,
+        view: View,
+        *,
+        encoding: Encoding = "jpeg",
+        jpeg_quality: int | None = None,
+        timeout_s: float | None = None,
+    ) -> bytes:
+        """Render one view of any volume, under no lease; see `Volume.render_bytes`."""
+        return checked(*self._render(view, encoding, jpeg_quality, "", timeout_s))
+
+    def _render(
+        self, view: View, encoding: Encoding, jpeg_quality: int | None, lease_id: str, timeout_s: float | None
+    ) -> tuple[FrameHeader, bytes]:
+        request = render_request(view, encoding, jpeg_quality, lease_id)
+        assembler = FrameAssembler()
+        with self._call(timeout_s) as options:
+            _drain(self._stub.Render(request, **options), assembler.receive)
+        return assembler.finish()
+
+    def describe(self, volume_id: str, *, timeout_s: float | None = None) -> VolumeDescription:
+        """Describe a volume that is resident."""
+        with self._call(timeout_s) as options:
+            answer = self._stub.DescribeVolume(messages.DescribeVolumeRequest(volume_id=volume_id), **options)
+        return convert.description_from_proto(answer.volume)
+
+    def release(self, lease_id: str, *, timeout_s: float | None = None) -> None:
+        """End a lease; one that has ended is no error."""
+        try:
+            with self._call(timeout_s) as options:
+                self._stub.ReleaseVolume(messages.ReleaseVolumeRequest(lease_id=lease_id), **options)
+        except NotFoundError:
+            pass
+
+    def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> Stream:
+        """Open a live stream that begins with a view of any volume, or without one; see `Stream`.
+
+        `timeout_s` is for each wait of the stream.
+        """
+        return Stream(self._stub, self._endpoint, self._timeout_s if timeout_s is None else timeout_s, view)
+
+    def close(self) -> None:
+        """Close the connection. Volumes stay pinned until their leases end."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self._endpoint.address}>"
+
+    def _volume(self, opened: messages.OpenedVolume) -> Volume:
+        return Volume(self, opened)
+
+    @contextmanager
+    def _call(self, timeout_s: float | None) -> Iterator[dict[str, Any]]:
+        """Yield the options of a call, and turn its failure into the client's errors."""
+        try:
+            yield {
+                "timeout": self._timeout_s if timeout_s is None else timeout_s,
+                "metadata": self._endpoint.metadata,
+            }
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._endpoint.address) from None
+
+
+def _drain(call: Any, receive: Callable[[Any], None]) -> None:
+    """Hand all messages of a call over; whatever interrupts that, Ctrl-C too, cancels it on the server."""
+    try:
+        for message in call:
+            receive(message)
+    finally:
+        call.cancel()

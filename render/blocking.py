@@ -24,12 +24,13 @@ async def run_blocking(pool: Executor, work: Callable[[], Result], give_up: thre
         If the task was cancelled; the result or error of `work` is dropped then.
     """
     future = pool.submit(work)
+    outcome = asyncio.wrap_future(future)
     try:
-        return await asyncio.shield(asyncio.wrap_future(future))
+        return await asyncio.shield(outcome)
     except asyncio.CancelledError:
         give_up.set()
         if not future.cancel():
-            await _ended(asyncio.wrap_future(future))
+            await _ended(outcome)
         raise
 
 

@@ -9,10 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from render.backends.base import Renderer, default_transfer_function, default_window
 from render.blocking import run_blocking
+from render.dicom import VolumePlan, load_volume, scan, select
 from render.errors import RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.geometry import Vector, VolumeGeometry
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
 RENDER_THREADS = min(8, (os.cpu_count() or 1) + 2)
 """Frames at a time. The renderer shares the cores among them; a few more than cores keep them busy."""
+
+INGEST_THREADS = 2
+"""Uploads that are decoded at a time; decoding has threads of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +142,7 @@ class Engine:
         self._clock = clock
         self._started_at = clock()
         self._pool = ThreadPoolExecutor(RENDER_THREADS, "voxelcast-frame")
+        self._ingest_pool = ThreadPoolExecutor(INGEST_THREADS, "voxelcast-ingest")
         self._uploads: set[str] = set()
         cache.on_evicted = self._forget_upload
 
@@ -224,9 +232,61 @@ class Engine:
 
         It can be opened until it is evicted: the catalog has no other copy to load it from again.
         """
-        self.catalog.add(volume)
-        self._uploads.add(volume.id)
+        if not self._knows(volume.id):
+            self.catalog.add(volume)
+            self._uploads.add(volume.id)
         return volume.id
+
+    async def admit(self, volume: Volume, *, holder: str) -> Lease:
+        """Take a volume that is in memory into the catalog and pin it; if it can't be pinned it is not taken.
+
+        Raises
+        ------
+        BudgetExceededError
+            If it can't fit beside what is pinned.
+        """
+        await self.add(volume)
+        try:
+            return await self.open(volume.id, holder=holder)
+        except BaseException:
+            if self.cache.state(volume.id) is Residency.SOURCE:
+                self._forget_upload(volume.id)
+            raise
+
+    async def admit_folder(self, folder: Path, *, series: str | None, holder: str) -> Lease:
+        """Load the DICOM instances of a private folder, outside the roots, and pin the volume.
+
+        The folder is not needed any more when this returns.
+
+        Parameters
+        ----------
+        folder
+            Where the files are.
+        series
+            Series Instance UID or Series Number, where there are several.
+        holder
+            For the status.
+
+        Raises
+        ------
+        SourceError
+            If they make no one volume.
+        BudgetExceededError
+            If it can't fit beside what is pinned; before any pixel is decoded.
+        """
+        give_up = threading.Event()
+
+        def choose() -> VolumePlan:
+            return select(scan(folder, cancelled=give_up.is_set), series=series)
+
+        plan = await run_blocking(self._ingest_pool, choose, give_up)
+        if self._knows(plan.id):
+            return await self.open(plan.id, holder=holder)
+        dtype_bytes = np.dtype(plan.values.dtype).itemsize
+        with await self.reserve("the upload", plan.estimated_bytes, dtype_bytes) as reservation:
+            volume = await run_blocking(self._ingest_pool, lambda: load_volume(plan, cancelled=give_up.is_set), give_up)
+            reservation.release()  # the lease takes over in the same turn of the loop
+            return await self.admit(volume, holder=holder)
 
     async def render(
         self,
@@ -326,13 +386,17 @@ class Engine:
 
     async def close(self) -> None:
         """Wait for the frames in flight to end. The cache is closed by whoever made it."""
-        await asyncio.to_thread(self._pool.shutdown)
+        for pool in (self._pool, self._ingest_pool):
+            await asyncio.to_thread(pool.shutdown)
 
     def _entry(self, volume_id: str) -> CatalogEntry:
         for entry in self.catalog.entries():
             if entry.volume_id == volume_id:
                 return entry
         raise VolumeNotFoundError(f"no volume {volume_id[:80]!r}", volume_id=volume_id[:80])
+
+    def _knows(self, volume_id: str) -> bool:
+        return any(entry.volume_id == volume_id for entry in self.catalog.entries())
 
     def _summary(self, entry: CatalogEntry) -> VolumeSummary:
         return VolumeSummary(

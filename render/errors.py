@@ -14,6 +14,7 @@
     │   ├── NotAVolumeError         a series whose geometry or pixels make no volume: the measured reason
     │   └── AmbiguousSeriesError    several candidates and none named
     ├── VolumeNotFoundError         no volume of this id
+    │   └── LeaseNotFoundError      no lease of this id: released, or unused for too long
     ├── BudgetExceededError         can't fit beside what is pinned: the figures
     ├── RenderCancelledError        superseded, past its deadline, or its client has gone
     ├── ProtocolError               a stream message that breaks the protocol
@@ -129,6 +130,12 @@ class VolumeNotFoundError(VoxelcastError):
     """No volume of this id."""
 
     reason = "VOLUME_NOT_FOUND"
+
+
+class LeaseNotFoundError(VolumeNotFoundError):
+    """No lease of this id: it was released, or not used for too long."""
+
+    reason = "LEASE_NOT_FOUND"
 
 
 class BudgetExceededError(VoxelcastError):

@@ -87,8 +87,15 @@ class CacheStatus:
 
 @dataclass(eq=False)
 class _Flight:
-    """A load on its way, and who waits for it."""
+    """A load on its way, and who waits for it.
 
+    Attributes
+    ----------
+    landed
+        Done once the entry has its volume, or is gone and the flight has the error.
+    """
+
+    landed: asyncio.Future[None]
     give_up: threading.Event = field(default_factory=threading.Event)
     listeners: list[Progress] = field(default_factory=list)
     last: tuple[str, int, int] | None = None
@@ -276,8 +283,7 @@ class VolumeCache:
                 entry = self._start(volume_id, load, needed_bytes)
             elif entry.is_abandoned:
                 assert entry.flight is not None
-                assert entry.flight.task is not None
-                await asyncio.wait([entry.flight.task])
+                await asyncio.wait([entry.flight.landed])
                 continue
             if entry.flight is None:
                 return self._pin(entry, holder)
@@ -335,11 +341,11 @@ class VolumeCache:
     async def close(self) -> None:
         """Give up the loads and free everything, leased volumes too: nothing may be rendering any more."""
         self._is_closed = True
-        tasks = [entry.flight.task for entry in self._entries.values() if entry.flight and entry.flight.task]
+        landing = [entry.flight.landed for entry in self._entries.values() if entry.flight]
         for entry in self._entries.values():
             self._abandon(entry)
-        if tasks:
-            await asyncio.wait(tasks)
+        if landing:
+            await asyncio.wait(landing)
         for entry in tuple(self._entries.values()):
             if entry.resident is not None:
                 self.renderer.release(entry.resident)
@@ -358,9 +364,9 @@ class VolumeCache:
         if self._is_closed:
             raise DrainingError("the server is shutting down")
 
-    def _make_room(self, what: str, needed_bytes: int) -> set[asyncio.Task[None]]:
+    def _make_room(self, what: str, needed_bytes: int) -> set[asyncio.Future[None]]:
         """Evict until `needed_bytes` are free. What is returned must end first: loads that nobody waits for."""
-        leaving = {e.flight.task for e in self._entries.values() if e.is_abandoned and e.flight and e.flight.task}
+        leaving = {e.flight.landed for e in self._entries.values() if e.is_abandoned and e.flight}
         leaving_bytes = sum(e.bytes for e in self._entries.values() if e.is_abandoned)
         pinned_bytes = self._pinned_bytes() - leaving_bytes
         excess_bytes = needed_bytes + pinned_bytes - self.budget_bytes
@@ -389,11 +395,12 @@ class VolumeCache:
         entry.bytes = count
 
     def _start(self, volume_id: str, load: Loader, needed_bytes: int) -> _Entry:
-        flight = _Flight()
+        loop = asyncio.get_running_loop()
+        flight = _Flight(loop.create_future())
         entry = _Entry(volume_id, needed_bytes, self._clock(), flight=flight)
         self._entries[volume_id] = entry
-        flight.task = asyncio.get_running_loop().create_task(self._fly(entry, flight, load))
-        flight.task.add_done_callback(lambda _: self._land(entry, flight))  # first: before the waiters go on
+        flight.task = loop.create_task(self._fly(entry, flight, load))
+        flight.task.add_done_callback(lambda _: self._land(entry, flight))
         return entry
 
     async def _fly(self, entry: _Entry, flight: _Flight, load: Loader) -> None:
@@ -431,16 +438,16 @@ class VolumeCache:
             del self._entries[entry.volume_id]
             if flight.error is None:
                 flight.error = RenderCancelledError(f"the load of volume {entry.volume_id} was given up")
+        flight.landed.set_result(None)
 
     async def _join(self, entry: _Entry, flight: _Flight, holder: str, progress: Progress | None) -> Lease:
-        assert flight.task is not None
         entry.waiters.append(holder)
         if progress is not None:
             flight.listeners.append(progress)
             if flight.last is not None:
                 progress(*flight.last)
         try:
-            await asyncio.wait([flight.task])
+            await asyncio.wait([flight.landed])
             if flight.error is not None:
                 raise flight.error
             return self._pin(entry, holder)

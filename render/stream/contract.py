@@ -1,0 +1,106 @@
+"""What the stream's state machine and its driver say to each other."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from render.errors import ProtocolError
+from render.view import View
+
+
+class CloseCode(enum.IntEnum):
+    """Why a socket is closed (RFC 6455, 7.4.1). On gRPC the call ends with the error's status."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_DATA = 1007
+    POLICY = 1008
+    TOO_BIG = 1009
+    INTERNAL = 1011
+    TRY_LATER = 1013
+
+
+class UnreadableMessageError(ProtocolError):
+    """What came is no ClientMessage, or too large; `code` is what the socket is closed with."""
+
+    def __init__(self, message: str, code: CloseCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a session may do.
+
+    Attributes
+    ----------
+    max_viewport_px
+        The longest side of a viewport.
+    max_message_bytes, max_hello_bytes
+        Of a client's message, and before a Hello was accepted.
+    hello_seconds
+        Until Hello must have come.
+    messages_per_s
+        Sustained; twice as many at once.
+    """
+
+    max_views: int = 16
+    max_viewport_px: int = 4096
+    max_message_bytes: int = 256 << 10
+    max_hello_bytes: int = 16 << 10
+    max_view_id_characters: int = 64
+    hello_seconds: float = 10.0
+    messages_per_s: float = 1000.0
+
+
+@dataclass(frozen=True)
+class SavedView:
+    """A view that a reconnecting client takes up again."""
+
+    view_id: str
+    view: View
+    revision: int
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """What a resume token stands for."""
+
+    epoch: int
+    views: tuple[SavedView, ...] = ()
+
+
+@dataclass(frozen=True)
+class OpenVolume:
+    """Action: make a volume resident, tell `StreamProtocol.volume_opened` or `volume_failed`."""
+
+    volume_id: str
+
+
+@dataclass(frozen=True)
+class DescribeVolume:
+    """Action: give `StreamProtocol.describe` the description of a volume that is open."""
+
+    volume_id: str
+
+
+@dataclass(frozen=True)
+class ReleaseVolume:
+    """Action: end the lease of a volume, or stop opening it."""
+
+    volume_id: str
+
+
+@dataclass(frozen=True)
+class Close:
+    """Action: close the socket once what is queued has been sent."""
+
+    code: CloseCode
+    reason: str
+
+
+Action: TypeAlias = OpenVolume | DescribeVolume | ReleaseVolume | Close

@@ -1,0 +1,255 @@
+"""What a client's link and the renderer can bear, from what was measured: fall fast, climb slowly, never stick low.
+
+Nothing in here reads a clock: the caller passes the time, in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from render.frame import Quality
+
+INITIAL_BYTES_PER_S = 2.5e6
+"""20 Mbit/s, until measured."""
+MIN_BYTES_PER_S = 8e3
+MAX_BYTES_PER_S = 1e9
+RTT_MEMORY_S = 30.0
+"""The smallest round trip of this long counts: a route may change, but a full queue must not become the norm."""
+QUEUE_TOLERANCE_S = 0.06
+"""Delay beyond round trip and transfer that is no queue yet: decoding, and waiting for the screen."""
+CLIMB = 1.05
+MAX_CLIMB = 2.0
+TARGET_FPS = 30.0
+MIN_WINDOW, MAX_WINDOW = 2, 8
+SLACK_S = 0.1
+"""Bytes in flight may fill the link for a round trip and this long."""
+MIN_CAP_BYTES, MAX_CAP_BYTES = 32 << 10, 8 << 20
+
+PACED_FPS = 20.0
+"""Frames a second that the link must bear before quality is spent on it."""
+LINK_SHARE = 0.8
+
+RENDER_GOAL_MS = 40.0
+
+
+@dataclass(eq=False)
+class Shipment:
+    """A frame on its way, as the link must remember it.
+
+    Attributes
+    ----------
+    begun_at, sent_at
+        When its first and its last byte were handed over, seconds.
+    size
+        Bytes, with those of dropped frames that it had to wait behind.
+    delivered_before
+        Bytes acknowledged before it was begun.
+    since
+        From when on its delivery rate counts, seconds.
+    """
+
+    begun_at: float
+    delivered_before: int
+    since: float
+    sent_at: float = 0.0
+    size: int = 0
+
+
+class Link:
+    """Throughput and round trip of one client, measured by its acknowledgements.
+
+    Delivery rate as in BBR (Cardwell et al. 2016): bytes acknowledged between the sending and the acknowledgement of
+    a frame. A rate that came with a queue is what the link gives, and counts at once; one without is what was asked
+    of the link, and only raises the estimate.
+    """
+
+    def __init__(self) -> None:
+        self.bytes_per_s = INITIAL_BYTES_PER_S
+        self.in_flight_bytes = 0
+        self._delivered = 0
+        self._delivered_at = -math.inf
+        self._aborted = 0
+        self._round_trips: deque[tuple[float, float]] = deque()  # (time, seconds), ascending in both
+
+    @property
+    def min_rtt_s(self) -> float:
+        """The smallest round trip lately, seconds; 0 until measured."""
+        return self._round_trips[0][1] if self._round_trips else 0.0
+
+    @property
+    def window(self) -> int:
+        """Frames of a view that may be on their way."""
+        return max(MIN_WINDOW, min(MAX_WINDOW, math.ceil(self.min_rtt_s * TARGET_FPS) + 1))
+
+    @property
+    def cap_bytes(self) -> int:
+        """Bytes that may be on their way before another frame is begun."""
+        fill = self.bytes_per_s * (self.min_rtt_s + SLACK_S)
+        return int(max(MIN_CAP_BYTES, min(MAX_CAP_BYTES, fill)))
+
+    def frame_budget_bytes(self, active_views: int) -> float:
+        """Bytes that a frame of one of so many moving views may take."""
+        return LINK_SHARE * self.bytes_per_s / (PACED_FPS * max(1, active_views))
+
+    def begin(self, now: float) -> Shipment:
+        """Note that the first byte of a frame is handed over."""
+        # On a busy link the rate counts from the last delivery, on an idle one from this sending.
+        busy = self.in_flight_bytes > 0 and math.isfinite(self._delivered_at)
+        return Shipment(now, self._delivered, self._delivered_at if busy else now)
+
+    def sent(self, now: float, shipment: Shipment, size: int) -> None:
+        """Note that its last byte was handed over."""
+        shipment.sent_at = now
+        shipment.size = size + self._aborted
+        self._aborted = 0
+        self.in_flight_bytes += shipment.size
+
+    def aborted(self, size: int) -> None:
+        """Note bytes that were sent and will not be acknowledged: the next frame waits behind them."""
+        self._aborted += size
+
+    def acknowledged(self, now: float, shipment: Shipment) -> None:
+        """Learn from an acknowledgement."""
+        self.in_flight_bytes -= shipment.size
+        self._delivered += shipment.size
+        self._delivered_at = now
+        self._remember_round_trip(now, max(1e-4, now - shipment.sent_at))
+        rate = (self._delivered - shipment.delivered_before) / max(1e-4, now - shipment.since)
+        queued = now - shipment.begun_at - self.min_rtt_s - shipment.size / self.bytes_per_s
+        if queued > QUEUE_TOLERANCE_S:
+            self.bytes_per_s = min(self.bytes_per_s, rate)
+        else:
+            self.bytes_per_s *= max(CLIMB, min(MAX_CLIMB, rate / self.bytes_per_s))
+        self.bytes_per_s = max(MIN_BYTES_PER_S, min(MAX_BYTES_PER_S, self.bytes_per_s))
+
+    def forget(self, shipment: Shipment) -> None:
+        """Give up a frame that will not be acknowledged: its view was closed."""
+        self.in_flight_bytes -= shipment.size
+
+    def _remember_round_trip(self, now: float, delay: float) -> None:
+        while self._round_trips and self._round_trips[-1][1] >= delay:
+            self._round_trips.pop()
+        self._round_trips.append((now, delay))
+        while self._round_trips[0][0] < now - RTT_MEMORY_S:
+            self._round_trips.popleft()
+
+
+@dataclass(frozen=True)
+class PictureLevel:
+    """How an interactive picture is written.
+
+    Attributes
+    ----------
+    jpeg_quality
+        1 to 100.
+    divisor
+        One pixel for this many in each direction.
+    relative_bytes
+        Typical size, the first level's being 1.
+    """
+
+    jpeg_quality: int
+    divisor: int
+    relative_bytes: float
+
+
+# Quality first, then scale. Sizes measured on CT slices and shaded CT, 512 x 512.
+PICTURE_LEVELS = (
+    PictureLevel(85, 1, 1.0),
+    PictureLevel(75, 1, 0.75),
+    PictureLevel(60, 1, 0.55),
+    PictureLevel(45, 1, 0.44),
+    PictureLevel(30, 1, 0.34),
+    PictureLevel(50, 2, 0.16),
+    PictureLevel(30, 2, 0.11),
+    PictureLevel(40, 3, 0.07),
+    PictureLevel(30, 4, 0.035),
+)
+INITIAL_BYTES_PER_PX = 0.12
+
+
+class PicturePacing:
+    """Which level the pictures of one view are written at."""
+
+    def __init__(self) -> None:
+        self._level = 0
+        self._bytes_per_px = INITIAL_BYTES_PER_PX
+
+    def choose(self, budget_bytes: float, pixels: int) -> PictureLevel:
+        """Return the best level that fits: any number of steps down, one step up at a time."""
+        fits = len(PICTURE_LEVELS) - 1
+        for index, level in enumerate(PICTURE_LEVELS):
+            if self._bytes_per_px * level.relative_bytes * pixels <= budget_bytes:
+                fits = index
+                break
+        self._level = max(fits, self._level - 1)
+        return PICTURE_LEVELS[self._level]
+
+    def measured(self, level: PictureLevel, size: int, pixels: int) -> None:
+        """Learn what a picture of `pixels` took at a level."""
+        seen = size / (level.relative_bytes * pixels)
+        self._bytes_per_px += 0.5 * (seen - self._bytes_per_px)
+
+
+# What may be saved while the picture moves, best first.
+RENDER_LEVELS = (
+    Quality(),
+    Quality(1, 2.0),
+    Quality(2, 1.0),
+    Quality(2, 2.0),
+    Quality(3, 2.0),
+    Quality(4, 2.0),
+    Quality(4, 4.0),
+)
+THIN_LEVELS = (Quality(), Quality(2, 1.0), Quality(4, 1.0))
+"""A thin view has no steps to lengthen."""
+CAUTIOUS_LEVEL = 3
+"""What volume rendering begins at, until it is measured."""
+CLIMB_BELOW = 0.7
+"""A better level is tried where it is predicted to stay below this share of the goal."""
+
+
+class RenderPacing:
+    """Which level one view is rendered at while it moves.
+
+    Parameters
+    ----------
+    is_thin
+        One sample a ray.
+    is_costly
+        Begin cautiously.
+
+    Attributes
+    ----------
+    final_ms
+        What a final frame is thought to take, milliseconds.
+    """
+
+    def __init__(self, *, is_thin: bool, is_costly: bool) -> None:
+        self._levels = THIN_LEVELS if is_thin else RENDER_LEVELS
+        self._level = CAUTIOUS_LEVEL if is_costly and not is_thin else 0
+        self.final_ms = math.inf if is_costly and not is_thin else 0.0
+
+    def choose(self) -> Quality:
+        """Return the level for the next frame."""
+        return self._levels[self._level]
+
+    def measured(self, quality: Quality, render_ms: float) -> None:
+        """Learn what a frame took: fall to the level that fits at once, climb one at a time."""
+        whole_ms = self.final_ms = render_ms * _saving(quality)
+
+        def predicted(index: int) -> float:
+            return whole_ms / _saving(self._levels[index])
+
+        last = len(self._levels) - 1
+        if render_ms > RENDER_GOAL_MS and quality == self._levels[self._level]:
+            while self._level < last and predicted(self._level) > RENDER_GOAL_MS:
+                self._level += 1
+        elif self._level and predicted(self._level - 1) < CLIMB_BELOW * RENDER_GOAL_MS:
+            self._level -= 1
+
+
+def _saving(quality: Quality) -> float:
+    return quality.ray_stride**2 * quality.step_factor

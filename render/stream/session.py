@@ -1,0 +1,296 @@
+"""One client's session on the event loop: drives the state machine with a transport, the engine and the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from render.encoding import EncodedFrame, Encoding, encode
+from render.engine import Engine
+from render.errors import ProtocolError, RenderCancelledError, VoxelcastError
+from render.frame import Frame
+from render.residency import Lease
+from render.service.convert import description_to_proto, frame_header, summary_to_proto, view_from_proto
+from render.service.status import INTERNAL_MESSAGE, client_message, reason
+from render.stream.contract import (
+    Close,
+    CloseCode,
+    DescribeVolume,
+    OpenVolume,
+    ReleaseVolume,
+    UnreadableMessageError,
+)
+from render.stream.outbox import Outgoing
+from render.stream.protocol import StreamProtocol
+from render.stream.registry import SessionRegistry
+from render.stream.view_state import RenderedFrame, RenderJob
+from render.transfer import preset_names
+from render.v1 import stream_pb2
+
+__all__ = ["Session", "SessionRegistry", "Transport"]
+
+logger = logging.getLogger(__name__)
+
+MAX_QUEUED_ANSWERS = 64
+"""A client that asks faster than it reads is not read any more until it does."""
+
+
+class Transport(Protocol):
+    """How a session reaches its client: a websocket, or a gRPC call."""
+
+    async def receive(self, max_bytes: int) -> stream_pb2.ClientMessage | None:
+        """Return the client's next message; None once it has gone.
+
+        Raises
+        ------
+        ProtocolError
+            If it can't be read. An UnreadableMessageError says what to close with.
+        """
+
+    async def send(self, message: Outgoing) -> None:
+        """Hand a message over; return once there is room for the next.
+
+        Raises
+        ------
+        ConnectionError
+            If the client has gone.
+        """
+
+    async def close(self, code: CloseCode, reason: str) -> None:
+        """Close; does nothing if the client has gone."""
+
+
+class Session:
+    """One client, from its connection to its end.
+
+    Parameters
+    ----------
+    engine
+        Opens and renders.
+    transport
+        To the client.
+    sessions
+        Counts this one and knows the resume tokens.
+    authenticate
+        Given Hello's token; raises UnauthenticatedError. None where anybody may come.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        transport: Transport,
+        *,
+        sessions: SessionRegistry,
+        authenticate: Callable[[str], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._sessions = sessions
+        self._clock = sessions.clock
+        self.name, self._token = sessions.enter(self)
+        self.protocol = StreamProtocol(
+            clock=self._clock,
+            authenticate=authenticate or _anybody,
+            resume=sessions.resume,
+            view_from_proto=view_from_proto,
+            list_volumes=lambda: [summary_to_proto(summary) for summary in engine.summaries()],
+            resume_token=self._token,
+            presets=preset_names(),
+            limits=sessions.limits,
+        )
+        self._leases: dict[str, Lease] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._rendering: set[asyncio.Task[None]] = set()
+        self._closing: Close | None = None
+        self._sendable = asyncio.Event()
+        self._progressed = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Serve the client until it goes, breaks the protocol, or the server drains.
+
+        Cancelling it ends the session: what is being rendered is given up, leases end, and what was shown is kept for
+        its resume token.
+        """
+        reader = asyncio.create_task(self._read())
+        sender = asyncio.create_task(self._write())
+        try:
+            self._pump()
+            await asyncio.wait({reader, sender}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            saved = self.protocol.saved()
+            self.protocol.disconnected()
+            self._sessions.leave(self._token, saved)
+            if self._timer is not None:
+                self._timer.cancel()
+            tasks = {reader, sender, *self._opening.values(), *self._rendering}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for lease in self._leases.values():
+                lease.release()
+            self._leases.clear()
+            self._ended.set()
+        for task in (reader, sender):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.error("%s: unexpected error", self.name, exc_info=error)
+                await self._transport.close(CloseCode.INTERNAL, INTERNAL_MESSAGE)
+
+    async def drain(self) -> None:
+        """Tell the client that the server goes away, wait for what is in flight, close."""
+        self.protocol.drain()
+        self._pump()
+        while not self.protocol.is_idle and not self._ended.is_set():
+            self._progressed.clear()
+            await self._progressed.wait()
+        self.protocol.close(CloseCode.GOING_AWAY, "the server is shutting down")
+        self._pump()
+        await self._ended.wait()
+
+    def supersede(self) -> None:
+        """End this session: its client has come back by another connection."""
+        self.protocol.fail(ProtocolError("taken up by another connection"), CloseCode.POLICY)
+        self._pump()
+
+    async def _read(self) -> None:
+        protocol = self.protocol
+        while not protocol.is_closed:
+            while protocol.queued_answers > MAX_QUEUED_ANSWERS:
+                self._progressed.clear()
+                await self._progressed.wait()
+            try:
+                message = await self._transport.receive(protocol.max_message_bytes)
+            except UnreadableMessageError as error:
+                protocol.fail(error, error.code)
+            except ProtocolError as error:
+                protocol.fail(error)
+            else:
+                if message is None:
+                    return
+                protocol.receive(message)
+            self._pump()
+        await self._ended.wait()  # the sender has the last word
+
+    async def _write(self) -> None:
+        """Hand over one message at a time: the next is chosen only when this one has found room."""
+        while True:
+            message = self.protocol.next_message()
+            if message is not None:
+                try:
+                    await self._transport.send(message)
+                except ConnectionError:
+                    return
+                self._observe(message)
+                self._pump()
+            elif self._closing is not None:
+                await self._transport.close(self._closing.code, self._closing.reason)
+                return
+            else:
+                self._sendable.clear()
+                await self._sendable.wait()
+
+    def _pump(self) -> None:
+        """Do what the protocol says is to be done, and see when it will have more."""
+        protocol = self.protocol
+        protocol.tick()
+        for action in protocol.take_actions():
+            match action:
+                case OpenVolume(volume_id):
+                    self._opening[volume_id] = asyncio.create_task(self._open(volume_id))
+                case DescribeVolume(volume_id):
+                    protocol.describe(description_to_proto(self._engine.describe(self._leases[volume_id])))
+                case ReleaseVolume(volume_id):
+                    self._release(volume_id)
+                case Close():
+                    self._closing = action
+        while (job := protocol.next_job()) is not None:
+            task = asyncio.create_task(self._render(job))
+            self._rendering.add(task)
+            task.add_done_callback(self._rendering.discard)
+        self._sendable.set()
+        self._progressed.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = protocol.next_deadline()
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - self._clock()), self._pump)
+
+    def _release(self, volume_id: str) -> None:
+        opening = self._opening.pop(volume_id, None)
+        if opening is not None:
+            opening.cancel()
+        lease = self._leases.pop(volume_id, None)
+        if lease is not None:
+            lease.release()
+
+    async def _open(self, volume_id: str) -> None:
+        def progress(stage: str, done: int, total: int) -> None:
+            self.protocol.load_progress(volume_id, stage, done, total)
+            self._sendable.set()
+
+        try:
+            lease = await self._engine.open(volume_id, holder=self.name, progress=progress)
+        except Exception as error:
+            self._log(error)
+            self.protocol.volume_failed(volume_id, reason(error), client_message(error))
+        else:
+            self._leases[volume_id] = lease
+            self.protocol.volume_opened(volume_id, lease.resident.volume.revision)
+        del self._opening[volume_id]
+        self._pump()
+
+    async def _render(self, job: RenderJob) -> None:
+        try:
+            frame = await self._engine.render(
+                job.view,
+                {job.volume_id: self._leases[job.volume_id]},
+                quality=job.quality,
+                view_revision=job.view_revision,
+                cancelled=lambda: job.cancelled,
+            )
+            if job.picture is not None:
+                picture = await asyncio.to_thread(
+                    encode,
+                    frame,
+                    Encoding.JPEG,
+                    jpeg_quality=job.picture.jpeg_quality,
+                    divisor=job.picture.divisor,
+                )
+                self._deliver(job, frame, picture)
+            if job.lossless is not None and not job.cancelled:
+                self._deliver(job, frame, await asyncio.to_thread(encode, frame, job.lossless))
+        except Exception as error:
+            if not isinstance(error, RenderCancelledError):
+                self._log(error)
+            self.protocol.job_done(job, error, reason(error), client_message(error))
+        else:
+            self.protocol.job_done(job)
+        self._pump()
+
+    def _deliver(self, job: RenderJob, frame: Frame, encoded: EncodedFrame) -> None:
+        header = frame_header(frame, encoded, view_id=job.view_id)
+        self.protocol.frame_ready(job, RenderedFrame(header, encoded.payload))
+        self._pump()
+
+    def _observe(self, message: Outgoing) -> None:
+        observer = self._sessions.observer
+        if observer is None:
+            return
+        if isinstance(message, stream_pb2.FrameMessage):
+            observer.bytes_sent(len(message.payload))
+            if message.header.chunk_index + 1 == message.header.chunk_count:
+                observer.frame_sent(message.header)
+        elif message.HasField("error"):
+            observer.error(message.error.reason)
+
+    def _log(self, error: Exception) -> None:
+        if not isinstance(error, VoxelcastError):
+            logger.error("%s: unexpected error", self.name, exc_info=error)
+
+
+def _anybody(token: str) -> None:
+    """Accept any token: the server asks for none."""

@@ -1,0 +1,115 @@
+"""The HTTP server: uvicorn on a socket that is bound here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from render.errors import StartupError
+from render.stream.contract import Limits
+
+PING_SECONDS = 25.0
+"""Keeps proxies from closing an idle stream, and finds clients that went without a word."""
+NOT_SENT_BYTES = 128 << 10
+"""What the kernel may hold unsent of a connection: more would only be frames that are too old to recall."""
+BACKLOG = 256
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to whoever runs the event loop: gRPC drains on the same ones."""
+        yield
+
+
+@dataclass(frozen=True)
+class HttpServer:
+    """A server that answers.
+
+    Attributes
+    ----------
+    port
+        That it is bound to.
+    """
+
+    port: int
+    _server: uvicorn.Server
+    _task: asyncio.Task[None]
+
+    async def stop(self, seconds: float) -> None:
+        """Take no new connection, let requests end, close the others after so many seconds."""
+        self._server.config.timeout_graceful_shutdown = max(1, round(seconds))
+        self._server.should_exit = True
+        await self._task
+
+
+async def serve_http(app: ASGIApp, host: str, port: int, *, limits: Limits | None = None) -> HttpServer:
+    """Start serving; return once connections are accepted.
+
+    Parameters
+    ----------
+    app
+        From `create_app`.
+    host
+        Name or address to bind to.
+    port
+        0 picks a free one.
+    limits
+        Larger websocket messages than it says are refused before they are read.
+
+    Raises
+    ------
+    StartupError
+        If it can't be bound; the message names the flag.
+    """
+    sock = await _bind(host, port)
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=(limits or Limits()).max_message_bytes,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        lifespan="off",
+        log_config=None,
+        log_level="warning",  # its lines hold addresses with their query
+        access_log=False,
+        server_header=False,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([sock]), name="http")
+    while not server.started:
+        if task.done():
+            task.result()
+            raise StartupError("the HTTP server ended while it started")
+        await asyncio.sleep(0)
+    return HttpServer(sock.getsockname()[1], server, task)
+
+
+async def _bind(host: str, port: int) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise StartupError(f"--host {host}: no such address") from error
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        what = "already in use" if error.errno == errno.EADDRINUSE else f"can't be bound ({error.strerror})"
+        raise StartupError(f"--http-port {port}: {what} on {host}") from error
+    return sock

@@ -16,7 +16,8 @@ import numpy as np
 
 from render.backends.base import Renderer, default_transfer_function, default_window
 from render.blocking import run_blocking
-from render.dicom import VolumePlan, load_volume, scan, select
+from render.dicom.plan import VolumePlan
+from render.dicom.series import select
 from render.errors import RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.geometry import Vector, VolumeGeometry
@@ -33,7 +34,7 @@ RENDER_THREADS = min(8, (os.cpu_count() or 1) + 2)
 """Frames at a time. The renderer shares the cores among them; a few more than cores keep them busy."""
 
 INGEST_THREADS = 2
-"""Uploads that are decoded at a time; decoding has threads of its own."""
+"""Uploads that are decoded at a time; the worker processes are shared with the loads from the roots."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,16 +276,17 @@ class Engine:
             If it can't fit beside what is pinned; before any pixel is decoded.
         """
         give_up = threading.Event()
+        ingest = self.catalog.ingest
 
         def choose() -> VolumePlan:
-            return select(scan(folder, cancelled=give_up.is_set), series=series)
+            return select(ingest.scan(folder, cancelled=give_up.is_set), series=series)
 
         plan = await run_blocking(self._ingest_pool, choose, give_up)
         if self._knows(plan.id):
             return await self.open(plan.id, holder=holder)
         dtype_bytes = np.dtype(plan.values.dtype).itemsize
         with await self.reserve("the upload", plan.estimated_bytes, dtype_bytes) as reservation:
-            volume = await run_blocking(self._ingest_pool, lambda: load_volume(plan, cancelled=give_up.is_set), give_up)
+            volume = await run_blocking(self._ingest_pool, lambda: ingest.load(plan, cancelled=give_up.is_set), give_up)
             reservation.release()  # the lease takes over in the same turn of the loop
             return await self.admit(volume, holder=holder)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from render.errors import StartupError
 from render.service.interceptors import ErrorInterceptor, TokenInterceptor
 from render.service.leases import LeaseTable
 from render.service.servicer import RenderServicer
+from render.stream.registry import SessionRegistry
 from render.v1 import render_service_pb2, render_service_pb2_grpc
 
 SERVICE = render_service_pb2.DESCRIPTOR.services_by_name["RenderService"].full_name
@@ -74,7 +74,7 @@ async def start_grpc(
     host: str,
     port: int,
     token: str | None = None,
-    sessions: Sized = (),
+    sessions: SessionRegistry | None = None,
     tls: TlsFiles | None = None,
     leases: LeaseTable | None = None,
 ) -> GrpcServer:
@@ -89,7 +89,7 @@ async def start_grpc(
     token
         What clients must present, but for health checks; None for none.
     sessions
-        The live sessions of the process.
+        The live sessions of the process, the websocket's too; its own where None.
     tls
         None for plain text.
     leases
@@ -100,7 +100,8 @@ async def start_grpc(
     StartupError
         If the port can't be bound; the message names the flag.
     """
-    leases = leases or LeaseTable()
+    leases = LeaseTable() if leases is None else leases
+    sessions = SessionRegistry() if sessions is None else sessions
     interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor()]
     if token is not None:
         interceptors.insert(0, TokenInterceptor(token))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
@@ -96,7 +97,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             except Exception as error:
                 await _abort(context, method, error)
 
-        return _rebuilt(handler, stream if handler.response_streaming else unary)
+        return _rebuilt(handler, stream if inspect.isasyncgenfunction(inner) else unary)
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sized
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
@@ -22,7 +22,10 @@ from render.errors import InvalidArgumentError
 from render.residency import Lease
 from render.service import convert
 from render.service.leases import LeaseTable
+from render.service.stream_frames import GrpcTransport
 from render.service.uploads import UploadReceiver
+from render.stream.registry import SessionRegistry
+from render.stream.session import Session
 from render.v1 import render_service_pb2 as pb
 from render.v1 import render_service_pb2_grpc, volume_pb2
 from render.view import View
@@ -48,7 +51,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         The live sessions, of the websocket as well; their number is reported.
     """
 
-    def __init__(self, engine: Engine, leases: LeaseTable, sessions: Sized = ()) -> None:
+    def __init__(self, engine: Engine, leases: LeaseTable, sessions: SessionRegistry) -> None:
         self._engine = engine
         self._leases = leases
         self._sessions = sessions
@@ -130,10 +133,18 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         for start in starts:
             yield pb.RenderResponse(chunk=bytes(payload[start : start + CHUNK_BYTES]))
 
+    async def StreamFrames(self, request_iterator: AsyncIterator[pb.StreamFramesRequest], context: Context) -> None:
+        """Serve a live session until the client goes or the session ends with an error."""
+        # The token, where one is needed, has been checked as the call's metadata: Hello may come without.
+        transport = GrpcTransport(request_iterator, context)
+        await Session(self._engine, transport, sessions=self._sessions).run()
+        if transport.error is not None:
+            raise transport.error
+
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         """Say what is resident, and who pins it."""
         return convert.status_to_proto(
-            self._engine.status(), server_version=render.__version__, sessions=len(self._sessions)
+            self._engine.status(), server_version=render.__version__, sessions=self._sessions.count
         )
 
     async def _pin(self, lease_id: str, view: View) -> Lease:

@@ -1,0 +1,205 @@
+/**
+ * Toolbar, pane heads and keys: what is pressed, and how it shows what applies.
+ *
+ * @module controls
+ */
+
+import { element } from "./overlay.js";
+import { formatWindowNumber, sameWindow, windowChoices } from "./presets.js";
+import { lookFrom } from "./view-state.js";
+
+/** @typedef {import("./pane.js").Pane} Pane */
+/** @typedef {import("./workspace.js").Workspace} Workspace */
+
+const TITLES = /** @type {Record<string, string>} */ ({
+  axial: "Axial",
+  sagittal: "Sagittal",
+  coronal: "Coronal",
+  acquisition: "Acquisition",
+  "3d": "3D",
+});
+const PROJECTIONS = [
+  ["MAXIMUM_IP", "MIP"],
+  ["MINIMUM_IP", "MinIP"],
+  ["AVERAGE_IP", "Mean"],
+];
+const THIN = "thin";
+const FIRST_SLAB_MM = 10;
+const MAX_SLAB_MM = 80;
+const MAXIMISE = '<svg viewBox="0 0 16 16"><path d="M9.5 2.5h4v4M6.5 13.5h-4v-4M13.5 2.5l-5 5M2.5 13.5l5-5"/></svg>';
+
+/** @param {string} html Markup of this module only. */
+function icon(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+/** @param {HTMLSelectElement} select @param {string[][]} options Value and label. */
+function fill(select, options) {
+  select.replaceChildren(...options.map(([value, label]) => element("option", { value }, [label])));
+}
+
+/** The row of controls at the top of a pane. */
+export class PaneHead {
+  /**
+   * @param {Pane} pane
+   * @param {Workspace} workspace
+   */
+  constructor(pane, workspace) {
+    this.pane = pane;
+    this.workspace = workspace;
+    const title = TITLES[pane.name];
+    this.name = element("span", { class: "pane-name" }, [title]);
+    this.mode = element("select", { class: "mode", "aria-label": `${title}: projection` });
+    this.slab = element("input", {
+      type: "range", min: "1", max: String(MAX_SLAB_MM), step: "1", "aria-label": `${title}: slab thickness in mm`,
+    });
+    this.slabText = element("output", {});
+    this.slabBox = element("label", { class: "slab", hidden: "" }, [this.slab, this.slabText]);
+    this.preset = element("select", { class: "preset", "aria-label": "Volume rendering preset", hidden: "" });
+    this.grow = element("button", { class: "icon maximise", type: "button", "aria-label": `Maximise ${title}` });
+    this.grow.append(icon(MAXIMISE));
+    fill(this.mode, pane.isPlane ? [[THIN, "Thin"], ...PROJECTIONS] : [["VOLUME_RENDERED", "VR"], ...PROJECTIONS]);
+    this.head = element("div", { class: "pane-head" }, [this.name, this.mode, this.slabBox, this.preset]);
+    pane.element.append(this.head, this.grow);
+    if (!pane.isPlane) pane.element.append(this.sides());
+    this.mode.onchange = () => this.changeMode(this.mode.value);
+    this.slab.oninput = () => this.changeSlab(Number(this.slab.value));
+    this.preset.onchange = () => workspace.setTransfer(pane, this.preset.value ? { preset: this.preset.value, shift: 0 } : null);
+    this.grow.onclick = () => workspace.maximise(workspace.maximised === null ? pane.name : null);
+  }
+
+  sides() {
+    const { pane, workspace } = this;
+    const buttons = [["A", "front"], ["P", "back"], ["L", "left"], ["R", "right"], ["H", "head"], ["F", "feet"]].map(([side, words]) => {
+      const button = element("button", { type: "button", "aria-label": `Look from the ${words}`, title: `From the ${words}` }, [side]);
+      button.onclick = () => pane.state && workspace.change(pane, lookFrom(pane.state, /** @type {any} */ (side)));
+      return button;
+    });
+    return element("div", { class: "sides", role: "group", "aria-label": "Look from" }, buttons);
+  }
+
+  /** @param {string} mode */
+  changeMode(mode) {
+    const { pane, workspace } = this;
+    if (!pane.state) return;
+    if (!pane.isPlane) workspace.change(pane, { ...pane.state, method: mode });
+    else if (mode === THIN) workspace.change(pane, { ...pane.state, method: "AVERAGE_IP", slab: 0 });
+    else workspace.change(pane, { ...pane.state, method: mode, slab: pane.state.slab || FIRST_SLAB_MM });
+  }
+
+  /** @param {number} slab mm. */
+  changeSlab(slab) {
+    if (this.pane.state) this.workspace.change(this.pane, { ...this.pane.state, slab });
+  }
+
+  /** @param {string[]} presets Of the server. */
+  setPresets(presets) {
+    const { default_preset: own } = this.workspace.description;
+    const options = presets.map((name) => [name, name.replaceAll("-", " ")]);
+    fill(this.preset, own ? options : [["", "Default"], ...options]);
+  }
+
+  /** Show what applies. */
+  refresh() {
+    const { state, isPlane, title } = this.pane;
+    this.name.textContent = TITLES[title];
+    this.grow.setAttribute("aria-pressed", String(this.workspace.maximised === this.pane.name));
+    if (!state) return;
+    this.mode.value = isPlane && state.slab === 0 ? THIN : state.method;
+    this.slabBox.hidden = !isPlane || state.slab === 0;
+    this.slab.value = String(state.slab ?? 0);
+    this.slabText.textContent = `${state.slab} mm`;
+    const rendered = state.method === "VOLUME_RENDERED";
+    this.preset.hidden = !rendered;
+    if (!rendered) return;
+    const transfer = this.workspace.transferOf(this.pane);
+    this.preset.value = transfer?.preset ?? "";
+    this.pane.overlay.windowText.textContent = transfer?.shift ? `Shift ${transfer.shift.toFixed(0)}` : "";
+  }
+}
+
+/** The bar over all panes. Its buttons act on the active pane. */
+export class Toolbar {
+  /** @param {Workspace} workspace */
+  constructor(workspace) {
+    this.workspace = workspace;
+    /** @type {import("./presets.js").WindowChoice[]} */
+    this.choices = [];
+    this.windows = /** @type {HTMLSelectElement} */ (document.getElementById("windows"));
+    this.windows.onchange = () => this.applyChoice(this.choices[Number(this.windows.value)]);
+    this.tabs = /** @type {HTMLElement} */ (document.getElementById("tabs"));
+    this.buttons = new Map(
+      [...document.querySelectorAll("[data-action]")].map((button) => [
+        /** @type {HTMLElement} */ (button).dataset.action,
+        /** @type {HTMLButtonElement} */ (button),
+      ]),
+    );
+    const actions = /** @type {Record<string, () => void>} */ ({
+      invert: () => workspace.toggleInvert(workspace.active),
+      crosshair: () => workspace.showCrosshair(!workspace.crosshairShown),
+      fit: () => workspace.fit(workspace.active),
+      reset: () => workspace.reset(),
+    });
+    for (const [name, act] of Object.entries(actions)) this.button(name).onclick = act;
+    for (const pane of [...workspace.panes.map((each) => each.name), ""]) {
+      const tab = element("button", { type: "button", role: "tab", "data-tab": pane }, [pane ? TITLES[pane] : "All"]);
+      tab.onclick = () => workspace.maximise(pane || null);
+      this.tabs.append(tab);
+    }
+  }
+
+  /** @param {string} action */
+  button(action) {
+    return /** @type {HTMLButtonElement} */ (this.buttons.get(action));
+  }
+
+  /** A volume has been opened. */
+  open() {
+    this.choices = windowChoices(this.workspace.description);
+    fill(
+      this.windows,
+      this.choices.map(({ label, window, key }, index) => {
+        const figures = window === "auto" ? "" : `  ${formatWindowNumber(window.width)}/${formatWindowNumber(window.center)}`;
+        return [String(index), `${key ? `${key}  ` : ""}${label}${figures}`];
+      }),
+    );
+    fill(this.windows, [["", "Window"], ...[...this.windows.options].map((option) => [option.value, option.text])]);
+    this.windows.options[0].hidden = true;
+  }
+
+  /** @param {import("./presets.js").WindowChoice | undefined} choice */
+  applyChoice(choice) {
+    if (!choice) return;
+    const { workspace } = this;
+    const window = choice.window === "auto" ? workspace.active.autoWindow() : choice.window;
+    if (window) workspace.setWindow(workspace.active, window);
+    else this.refresh();
+  }
+
+  /** @param {string} key @returns {boolean} Whether it was one of the window's. */
+  press(key) {
+    const choice = this.choices.find((candidate) => candidate.key === key);
+    if (choice) this.applyChoice(choice);
+    return Boolean(choice);
+  }
+
+  /** Show what applies to the active pane. */
+  refresh() {
+    const { active, maximised, crosshairShown } = this.workspace;
+    this.button("invert").setAttribute("aria-pressed", String(Boolean(active.state?.invert)));
+    this.button("crosshair").setAttribute("aria-pressed", String(crosshairShown));
+    const color = active.state?.method === "VOLUME_RENDERED";
+    this.windows.disabled = color || !active.state;
+    this.button("invert").disabled = color || !active.state;
+    const index = this.choices.findIndex(
+      ({ window }) => window !== "auto" && active.state && sameWindow(window, active.state.window),
+    );
+    this.windows.value = color || index < 0 ? "" : String(index);
+    this.windows.options[0]?.replaceChildren(color ? "Window" : "Window: own");
+    for (const tab of this.tabs.children) {
+      tab.setAttribute("aria-selected", String(/** @type {HTMLElement} */ (tab).dataset.tab === (maximised ?? "")));
+    }
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * What is written and drawn over a pane's picture: corners, letters, scale bar, crosshair, badges.
+ *
+ * @module overlay
+ */
+
+import * as views from "./view-state.js";
+
+/** @typedef {import("./view-state.js").ViewState} ViewState */
+/** @typedef {import("./view-state.js").Viewport} Viewport */
+
+const SVG = "http://www.w3.org/2000/svg";
+/** The crosshair leaves what it points at free, CSS px. */
+const CROSSHAIR_GAP_PX = 14;
+/** The scale bar takes at most this part of the pane. */
+const SCALE_BAR_FRACTION = 0.22;
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, string>} [attributes]
+ * @param {(Node | string)[]} [children]
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function element(tag, attributes = {}, children = []) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+/** @param {string} tag @param {Record<string, string>} [attributes] */
+function svgElement(tag, attributes = {}) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+/**
+ * The longest of 1, 2 and 5 times a power of ten that is not longer than `limit`.
+ *
+ * @param {number} limit mm.
+ */
+export function niceLength(limit) {
+  const power = 10 ** Math.floor(Math.log10(limit));
+  const factor = [5, 2, 1].find((candidate) => candidate * power <= limit) ?? 1;
+  return factor * power;
+}
+
+/** A length as text. @param {number} mm */
+export function formatLength(mm) {
+  if (mm >= 10) return `${Number((mm / 10).toPrecision(3))} cm`;
+  return mm >= 1 ? `${mm} mm` : `${Number((mm * 1000).toPrecision(3))} µm`;
+}
+
+/**
+ * Where a plane lies: the coordinate of its axis for an orthogonal one, the distance along its normal otherwise.
+ *
+ * @param {ViewState} state
+ */
+export function planePosition(state) {
+  const normal = views.scrollDirection(state.camera);
+  const axis = [0, 1, 2].find((candidate) => Math.abs(normal[candidate]) > 1 - 1e-6);
+  if (axis !== undefined) {
+    const value = state.camera.lookAt[axis];
+    return `${["RL", "AP", "FH"][axis][value < 0 ? 0 : 1]} ${Math.abs(value).toFixed(1)} mm`;
+  }
+  const distance = normal.reduce((sum, part, index) => sum + part * state.camera.lookAt[index], 0);
+  return `${views.letters(normal)} ${distance.toFixed(1)} mm`;
+}
+
+/** The overlay of one pane. Does not take pointer events, but for its crosshair's colour knows nothing of others. */
+export class Overlay {
+  /** @param {HTMLElement} parent */
+  constructor(parent) {
+    this.parent = parent;
+    this.marks = svgElement("svg", { class: "marks", "aria-hidden": "true" });
+    this.lines = [0, 1].map(() => [0, 1].map(() => svgElement("line", { class: "crosshair" })));
+    this.center = svgElement("circle", { class: "crosshair-center", r: "3.5" });
+    this.bar = svgElement("path", { class: "scale-bar" });
+    this.barText = svgElement("text", { class: "scale-text" });
+    this.marks.append(...this.lines.flat(), this.center, this.bar, this.barText);
+    this.letters = Object.fromEntries(
+      ["left", "right", "top", "bottom"].map((side) => [side, element("span", { class: `letter ${side}` })]),
+    );
+    this.badge = element("span", { class: "badge" });
+    this.sourceBadge = element("span", { class: "badge lossy-source", hidden: "" }, ["LOSSY SOURCE"]);
+    this.missing = element("span", { class: "badge missing", hidden: "" });
+    this.latency = element("span", { class: "latency", title: "From input to paint" });
+    this.readout = element("div", { class: "readout" });
+    this.windowText = element("div", { class: "window-text" });
+    this.slice = element("div", { class: "slice-text" });
+    this.position = element("div", { class: "position-text" });
+    parent.append(
+      this.marks,
+      ...Object.values(this.letters),
+      element("div", { class: "corner top-right" }, [
+        element("div", { class: "badges" }, [this.sourceBadge, this.missing, this.badge]),
+        this.latency,
+      ]),
+      element("div", { class: "corner bottom-left" }, [this.readout, this.windowText]),
+      element("div", { class: "corner bottom-right" }, [this.slice, this.position]),
+    );
+  }
+
+  /**
+   * Letters and scale bar.
+   *
+   * @param {ViewState} state As painted.
+   * @param {Viewport} viewport As painted.
+   */
+  showGeometry(state, viewport) {
+    for (const [side, text] of Object.entries(views.edgeLetters(state))) this.letters[side].textContent = text;
+    const { clientWidth: width, clientHeight: height } = this.parent;
+    const spacing = views.pixelSpacing(state, viewport) * (viewport.height / height);
+    const mm = niceLength(width * SCALE_BAR_FRACTION * spacing);
+    const length = mm / spacing;
+    const [x, y] = [width - 10 - length, height - 48];
+    this.bar.setAttribute("d", `M${x} ${y - 4}v8M${x} ${y}h${length}m0 -4v8`);
+    this.barText.setAttribute("x", String(width - 10 - length / 2));
+    this.barText.setAttribute("y", String(y - 6));
+    this.barText.textContent = state.camera.fov === undefined ? formatLength(mm) : "";
+    this.bar.toggleAttribute("hidden", state.camera.fov !== undefined);
+  }
+
+  /**
+   * The crosshair, where other planes cut this one.
+   *
+   * @param {{x: number, y: number} | null} at CSS px; null hides it.
+   * @param {{direction: {x: number, y: number} | null, color: string}[]} cuts Two at most.
+   */
+  showCrosshair(at, cuts) {
+    const reach = this.parent.clientWidth + this.parent.clientHeight + (at ? Math.abs(at.x) + Math.abs(at.y) : 0);
+    this.lines.forEach((pair, index) => {
+      const direction = at && cuts[index]?.direction;
+      pair.forEach((line, side) => {
+        line.toggleAttribute("hidden", !direction);
+        if (!direction || !at) return;
+        const sign = side === 0 ? 1 : -1;
+        line.setAttribute("x1", String(at.x + sign * CROSSHAIR_GAP_PX * direction.x));
+        line.setAttribute("y1", String(at.y + sign * CROSSHAIR_GAP_PX * direction.y));
+        line.setAttribute("x2", String(at.x + sign * reach * direction.x));
+        line.setAttribute("y2", String(at.y + sign * reach * direction.y));
+        line.setAttribute("stroke", cuts[index].color);
+      });
+    });
+    this.center.toggleAttribute("hidden", !at);
+    if (!at) return;
+    this.center.setAttribute("cx", String(at.x));
+    this.center.setAttribute("cy", String(at.y));
+  }
+
+  /**
+   * What the picture on the screen is.
+   *
+   * @param {any} header FrameHeader of the painted frame, whose checksum was right.
+   * @param {Viewport} viewport
+   */
+  showQuality(header, viewport) {
+    const text = qualityText(header, viewport);
+    this.badge.textContent = text;
+    this.badge.classList.toggle("lossless", text === "LOSSLESS");
+    this.sourceBadge.hidden = !header.lossy_source;
+    this.missing.hidden = header.missing_slices === 0;
+    this.missing.textContent = `${header.missing_slices} SLICES MISSING`;
+  }
+}
+
+/**
+ * LOSSLESS only for the final frame at full size, bit for bit what the renderer gave.
+ *
+ * @param {any} header FrameHeader.
+ * @param {Viewport} viewport
+ */
+export function qualityText(header, viewport) {
+  if (isExact(header, viewport)) return "LOSSLESS";
+  const part = Math.min(header.width_px / viewport.width, 1 / Math.max(1, header.ray_stride));
+  const scaled = part < 0.995 ? ` · ${Math.round(part * 100)}%` : "";
+  return header.jpeg_quality ? `LOSSY q${header.jpeg_quality}${scaled}` : `PREVIEW${scaled}`;
+}
+
+/**
+ * Whether a frame is as good as it gets.
+ *
+ * @param {any} header FrameHeader.
+ * @param {Viewport} viewport
+ */
+export function isExact(header, viewport) {
+  return (
+    header.lossless &&
+    header.quality === "FRAME_QUALITY_FINAL" &&
+    header.missing_slices === 0 &&
+    header.width_px === viewport.width &&
+    header.height_px === viewport.height
+  );
+}

@@ -1,0 +1,367 @@
+/**
+ * One picture on the screen: its state, the frames that answer it, and the canvas they are painted on.
+ *
+ * While the canvas shows the exact values of the current camera, a new window or inversion is painted here and
+ * nothing is sent. Everything else goes to the server as an absolute view.
+ *
+ * @module pane
+ */
+
+import { element, isExact, Overlay, qualityText } from "./overlay.js";
+import * as views from "./view-state.js";
+import { autoWindow, formatValue, grayTable, paintCodes } from "./windowing.js";
+import { OUTSIDE } from "./decode.js";
+
+/** @typedef {import("./view-state.js").ViewState} ViewState */
+/** @typedef {import("./view-state.js").Viewport} Viewport */
+/** @typedef {import("./decode.js").Decoded} Decoded */
+/** @typedef {{state: ViewState, viewport: Viewport, time: number | null}} Asked `time`: of the input, ms. */
+/** @typedef {{header: any, decoded: Decoded, asked: Asked}} Arrived */
+
+/**
+ * @typedef {object} Host What a pane needs of the page.
+ * @property {(pane: Pane, view: object) => number} send Returns the view's revision.
+ * @property {(pane: Pane, view: object) => void} keep For a reconnect only.
+ * @property {(header: any) => void} acknowledge
+ * @property {(header: any, payload: Uint8Array) => Promise<Decoded>} decode
+ * @property {(pane: Pane) => void} painted
+ * @property {(pane: Pane, error: Error) => void} failed A frame that is not what its header says.
+ * @property {(pane: Pane) => void} resized
+ */
+
+/** The longest side of a viewport that is asked for, px. */
+const MAX_SIDE_PX = 2048;
+
+/** A pane, and its element to be put into the page. */
+export class Pane {
+  /**
+   * @param {string} name axial, coronal, sagittal, 3d.
+   * @param {Host} host
+   */
+  constructor(name, host) {
+    this.name = name;
+    this.host = host;
+    this.canvas = element("canvas", { class: "picture", width: "1", height: "1" });
+    this.stage = element("div", { class: "stage", tabindex: "0", role: "img", "aria-label": name });
+    this.stage.append(this.canvas);
+    this.overlay = new Overlay(this.stage);
+    this.element = element("section", { class: "pane", "data-pane": name }, [this.stage]);
+    this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d", { alpha: false }));
+    /** @type {ViewState | null} */
+    this.state = null;
+    /** @type {any} */
+    this.description = null;
+    /** @type {import("./geometry.js").VolumeGeometry | null} */
+    this.geometry = null;
+    /** @type {Viewport | null} */
+    this.viewport = null;
+    this.maxSide = MAX_SIDE_PX;
+    this.revision = 0;
+    /** What was asked under each revision that may still be answered. @type {Map<number, Asked>} */
+    this.asked = new Map();
+    /** @type {Arrived | null} */
+    this.painted = null;
+    /** @type {Arrived | null} */
+    this.arrived = null;
+    this.epoch = 0;
+    this.sequence = 0;
+    /** @type {number | null} */
+    this.latency = null;
+    this.title = name;
+    /** Its state is to be fitted once the size is known. */
+    this.unfitted = false;
+    /** A change waits for the pane to be shown. */
+    this.stale = false;
+    /** @type {number | null} */
+    this.frameRequest = null;
+    /** @type {Uint8Array} */
+    this.table = new Uint8Array(0);
+    this.tableKey = "";
+    /** @type {ImageData | null} */
+    this.image = null;
+    new ResizeObserver((entries) => this.measure(entries[0])).observe(this.stage);
+  }
+
+  get isPlane() {
+    return this.name !== "3d";
+  }
+
+  /** Whether the canvas shows the final, exact frame of the latest view. */
+  get settled() {
+    return this.showsExact && this.painted?.header.view_revision === this.revision;
+  }
+
+  /** Whether the canvas shows exactly what is asked for, be it under an older revision or another window. */
+  get showsExact() {
+    if (!this.painted || !this.state || !this.viewport || this.stale) return false;
+    const { header, asked } = this.painted;
+    return (
+      isExact(header, asked.viewport) && sameViewport(asked.viewport, this.viewport) && sameButWindow(asked.state, this.state)
+    );
+  }
+
+  /** Whether gray is shown inverted: the reader's wish and MONOCHROME1 together. */
+  get inverted() {
+    return Boolean(this.state?.invert) !== Boolean(this.description?.inverted);
+  }
+
+  /**
+   * Show another volume; the first view comes with `set`.
+   *
+   * @param {any} description VolumeDescription.
+   * @param {import("./geometry.js").VolumeGeometry} geometry
+   */
+  open(description, geometry) {
+    this.description = description;
+    this.geometry = geometry;
+    this.state = null;
+    this.painted = null;
+    this.arrived?.decoded.bitmap?.close();
+    this.arrived = null;
+    this.latency = null;
+    this.stage.classList.add("empty");
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** @param {ViewState} next */
+  set(next) {
+    const before = this.state;
+    this.state = next;
+    if (!this.viewport) {
+      this.stale = true;
+      return;
+    }
+    if (before && sameButWindow(before, next) && this.painted?.decoded.codes && this.showsExact) {
+      this.host.keep(this, views.toWire(next, this.viewport));
+      this.requestPaint();
+      return;
+    }
+    this.send(performance.now());
+  }
+
+  /** @param {number | null} time Of the input that led to it. */
+  send(time) {
+    if (!this.state || !this.viewport) return;
+    this.stale = false;
+    const asked = { state: this.state, viewport: this.viewport, time };
+    this.revision = this.host.send(this, views.toWire(this.state, this.viewport));
+    this.asked.set(this.revision, asked);
+  }
+
+  /** Frames are counted anew after each connect. @param {number} epoch */
+  begin(epoch) {
+    this.epoch = epoch;
+    this.sequence = 0;
+  }
+
+  /** @param {ResizeObserverEntry} entry */
+  measure(entry) {
+    const exact = entry.devicePixelContentBoxSize?.[0];
+    const ratio = window.devicePixelRatio;
+    const width = exact ? exact.inlineSize : Math.round(entry.contentRect.width * ratio);
+    const height = exact ? exact.blockSize : Math.round(entry.contentRect.height * ratio);
+    // Hidden: the last viewport stays.
+    if (width === 0 || height === 0) return;
+    const shrink = Math.min(1, this.maxSide / Math.max(width, height));
+    const viewport = {
+      width: Math.max(1, Math.round(width * shrink)),
+      height: Math.max(1, Math.round(height * shrink)),
+    };
+    if (this.viewport && sameViewport(this.viewport, viewport)) {
+      if (this.stale) this.send(performance.now());
+      this.requestPaint();
+      return;
+    }
+    const before = this.viewport;
+    this.viewport = viewport;
+    if (before && this.state && this.geometry) this.state = views.resize(this.state, this.geometry, before, viewport);
+    this.host.resized(this);
+  }
+
+  /**
+   * @param {any} header FrameHeader.
+   * @param {Uint8Array} payload
+   */
+  async receive(header, payload) {
+    let decoded;
+    try {
+      decoded = await this.host.decode(header, payload);
+    } catch (error) {
+      this.host.acknowledge(header);
+      this.host.failed(this, /** @type {Error} */ (error));
+      return;
+    }
+    const asked = this.asked.get(header.view_revision);
+    // Decoding may end in another order than it began.
+    const older = header.epoch !== this.epoch || header.sequence < this.sequence;
+    // A lossy frame of what is already exact on the screen comes after a reconnect.
+    const { state } = this;
+    const worse =
+      asked && state && this.showsExact && !isExact(header, asked.viewport) && sameButWindow(asked.state, state);
+    if (!asked || older || worse || asked.state.volumeId !== state?.volumeId) {
+      decoded.bitmap?.close();
+      this.host.acknowledge(header);
+      return;
+    }
+    this.sequence = header.sequence;
+    if (this.arrived) {
+      this.arrived.decoded.bitmap?.close();
+      this.host.acknowledge(this.arrived.header);
+    }
+    this.arrived = { header, decoded, asked };
+    this.requestPaint();
+  }
+
+  requestPaint() {
+    this.frameRequest ??= requestAnimationFrame(() => {
+      this.frameRequest = null;
+      this.paint();
+    });
+  }
+
+  paint() {
+    const { arrived } = this;
+    if (arrived) {
+      this.painted = arrived;
+      this.arrived = null;
+      for (const revision of this.asked.keys()) if (revision < arrived.header.view_revision) this.asked.delete(revision);
+    }
+    if (!this.painted || !this.state) return;
+    const { header, decoded, asked } = this.painted;
+    if (this.canvas.width !== asked.viewport.width || this.canvas.height !== asked.viewport.height) {
+      this.canvas.width = asked.viewport.width;
+      this.canvas.height = asked.viewport.height;
+    }
+    if (decoded.codes) this.drawCodes(header, decoded.codes);
+    else if (arrived && decoded.rgba) this.drawPixels(new Uint8ClampedArray(decoded.rgba), header);
+    else if (arrived && decoded.bitmap) {
+      this.context.drawImage(decoded.bitmap, 0, 0, this.canvas.width, this.canvas.height);
+      decoded.bitmap.close();
+    }
+    this.stage.classList.remove("empty");
+    this.overlay.showQuality(header, asked.viewport);
+    this.host.painted(this);
+    if (arrived) afterPaint(() => this.afterPaint(arrived));
+  }
+
+  /** The frame is on the screen: give its credit back, and see how long it took. @param {Arrived} shown */
+  afterPaint(shown) {
+    this.host.acknowledge(shown.header);
+    if (shown.asked.time === null) return;
+    this.latency = performance.now() - shown.asked.time;
+    shown.asked.time = null;
+    this.overlay.latency.textContent = `${Math.round(this.latency)} ms`;
+  }
+
+  /** @param {any} header @param {Uint16Array} codes */
+  drawCodes(header, codes) {
+    const { window } = /** @type {ViewState} */ (this.state);
+    const key = [window.center, window.width, window.function, header.value_slope, header.value_intercept, this.inverted].join();
+    if (key !== this.tableKey) {
+      this.table = grayTable(window, header.value_slope, header.value_intercept, this.inverted);
+      this.tableKey = key;
+    }
+    const { width_px: width, height_px: height } = header;
+    let { image } = this;
+    if (!image || image.width !== width || image.height !== height) image = new ImageData(width, height);
+    paintCodes(codes, this.table, new Uint32Array(image.data.buffer));
+    this.drawImage(image);
+    this.image = image;
+  }
+
+  /** @param {Uint8ClampedArray<ArrayBuffer>} rgba Opaque. @param {any} header */
+  drawPixels(rgba, header) {
+    this.drawImage(new ImageData(rgba, header.width_px, header.height_px));
+  }
+
+  /** @param {ImageData} image Stretched to the canvas if it is smaller. */
+  drawImage(image) {
+    if (image.width === this.canvas.width && image.height === this.canvas.height) {
+      this.context.putImageData(image, 0, 0);
+      return;
+    }
+    const small = element("canvas", { width: String(image.width), height: String(image.height) });
+    /** @type {CanvasRenderingContext2D} */ (small.getContext("2d")).putImageData(image, 0, 0);
+    this.context.drawImage(small, 0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** @param {{x: number, y: number}} at CSS px of the stage. @returns {{x: number, y: number}} Viewport px. */
+  toPixel(at) {
+    const { width, height } = /** @type {Viewport} */ (this.viewport);
+    return { x: (at.x * width) / this.stage.clientWidth, y: (at.y * height) / this.stage.clientHeight };
+  }
+
+  /** @param {{x: number, y: number}} pixel Viewport px as painted. @returns {{x: number, y: number}} CSS px. */
+  toCss(pixel) {
+    const { width, height } = /** @type {Arrived} */ (this.painted).asked.viewport;
+    return { x: (pixel.x * this.stage.clientWidth) / width, y: (pixel.y * this.stage.clientHeight) / height };
+  }
+
+  /**
+   * The value under a point, as text with its unit; empty where none is known exactly.
+   *
+   * @param {{x: number, y: number} | null} at CSS px.
+   */
+  valueText(at) {
+    const { codes } = this.painted?.decoded ?? {};
+    if (!at || !codes || !this.showsExact) return "";
+    const { header } = /** @type {Arrived} */ (this.painted);
+    const pixel = this.toPixel(at);
+    const [column, row] = [Math.floor(pixel.x), Math.floor(pixel.y)];
+    if (column < 0 || row < 0 || column >= header.width_px || row >= header.height_px) return "";
+    const code = codes[row * header.width_px + column];
+    if (code === OUTSIDE) return "outside";
+    const value = code * header.value_slope + header.value_intercept;
+    return `${formatValue(value, header.value_slope)} ${header.units}`.trim();
+  }
+
+  /** A window over what is seen; null unless exact values are. */
+  autoWindow() {
+    const { header, decoded } = this.painted ?? {};
+    return decoded?.codes ? autoWindow(decoded.codes, header.value_slope, header.value_intercept) : null;
+  }
+
+  /** For tests and the curious: what is on the screen. */
+  inspect() {
+    const { header, asked } = this.painted ?? {};
+    return {
+      view: this.state && this.viewport ? views.toWire(this.state, this.viewport) : null,
+      revision: this.revision,
+      lastHeader: header ?? null,
+      settled: this.settled,
+      badge: header && asked ? qualityText(header, asked.viewport) : "",
+      latencyMs: this.latency,
+    };
+  }
+}
+
+/**
+ * Whether two states give the same values, if not the same gray.
+ *
+ * @param {ViewState} a
+ * @param {ViewState} b
+ */
+function sameButWindow(a, b) {
+  return (
+    a.volumeId === b.volumeId &&
+    a.camera === b.camera &&
+    a.slab === b.slab &&
+    a.method === b.method &&
+    a.transfer === b.transfer &&
+    a.flipHorizontal === b.flipHorizontal &&
+    a.flipVertical === b.flipVertical
+  );
+}
+
+/** @param {Viewport} a @param {Viewport} b */
+const sameViewport = (a, b) => a.width === b.width && a.height === b.height;
+
+/** Run once the browser has painted: a task that is queued in an animation frame comes after it. @param {() => void} task */
+function afterPaint(task) {
+  const channel = new MessageChannel();
+  channel.port1.onmessage = () => {
+    channel.port1.close();
+    task();
+  };
+  channel.port2.postMessage(null);
+}

@@ -1,0 +1,76 @@
+/**
+ * The list of volumes, and how far a load is.
+ *
+ * @module picker
+ */
+
+import { element } from "./overlay.js";
+
+const STAGES = /** @type {Record<string, string>} */ ({ reading: "Reading", decoding: "Decoding", uploading: "Preparing" });
+
+/** A size as text. @param {number} bytes */
+function formatBytes(bytes) {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(bytes / 1e6))} MB`;
+}
+
+/** What a volume is called. @param {any} summary VolumeSummary. */
+export function volumeTitle(summary) {
+  return summary.description || summary.path || `Series ${summary.series_number ?? ""}`.trim();
+}
+
+/** Size, spacing, memory. @param {any} summary VolumeSummary. */
+export function volumeFacts(summary) {
+  const size = `${summary.columns} × ${summary.rows} × ${summary.slices}`;
+  const spacing = summary.spacing_mm.map((/** @type {number} */ mm) => Number(mm.toFixed(2))).join(" × ");
+  return `${size} · ${spacing} mm · ${formatBytes(Number(summary.bytes))}`;
+}
+
+/** The dialog of volumes. */
+export class Picker {
+  /** @param {(volumeId: string) => void} choose */
+  constructor(choose) {
+    this.choose = choose;
+    this.dialog = /** @type {HTMLDialogElement} */ (document.getElementById("picker"));
+    this.list = /** @type {HTMLElement} */ (document.getElementById("volumes"));
+    this.progress = /** @type {HTMLElement} */ (document.getElementById("progress"));
+    this.bar = /** @type {HTMLProgressElement} */ (this.progress.querySelector("progress"));
+    this.text = /** @type {HTMLElement} */ (this.progress.querySelector("span"));
+  }
+
+  /** @param {any[]} volumes VolumeSummary. @param {string} current Its id; empty if none. */
+  show(volumes, current) {
+    this.list.replaceChildren(...volumes.map((summary) => this.row(summary, summary.volume_id === current)));
+    if (volumes.length === 0) this.list.append(element("p", { class: "none" }, ["The server has no volumes."]));
+  }
+
+  /** @param {any} summary @param {boolean} current */
+  row(summary, current) {
+    const resident = summary.residency === "RESIDENCY_RESIDENT";
+    const button = element("button", { type: "button", class: "volume", ...(current ? { "aria-current": "true" } : {}) }, [
+      element("span", { class: "modality" }, [summary.modality || "?"]),
+      element("span", { class: "volume-title" }, [volumeTitle(summary)]),
+      element("span", { class: "volume-facts" }, [volumeFacts(summary)]),
+      element("span", { class: resident ? "residency resident" : "residency" }, [resident ? "in memory" : ""]),
+    ]);
+    button.onclick = () => {
+      this.dialog.close();
+      this.choose(summary.volume_id);
+    };
+    return element("li", {}, [button]);
+  }
+
+  open() {
+    if (!this.dialog.open) this.dialog.showModal();
+  }
+
+  /** @param {any} progress LoadProgress; null when done. */
+  showProgress(progress) {
+    this.progress.hidden = !progress;
+    if (!progress) return;
+    const { stage, done, total } = progress;
+    const name = STAGES[stage] ?? (stage ? stage[0].toUpperCase() + stage.slice(1) : "Opening");
+    this.text.textContent = total ? `${name} ${done} of ${total}` : `${name}…`;
+    if (total) this.bar.value = done / total;
+    else this.bar.removeAttribute("value");
+  }
+}

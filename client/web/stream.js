@@ -1,0 +1,263 @@
+/**
+ * The client's side of the stream: one websocket for all panes.
+ *
+ * Views are absolute and numbered; only the latest of each is sent, and never while the socket still has bytes to
+ * send. The socket comes back by itself: with back-off, with the resume token, and with every view sent again.
+ *
+ * @module stream
+ */
+
+import { FrameAssembler } from "./frame-assembler.js";
+
+export const PROTOCOL_VERSION = 1;
+const CLIENT_NAME = "voxelcast-web/0.1";
+/** Input events closer together than this are merged: no display shows more. */
+const SEND_INTERVAL_MS = 8;
+/** How long a closed uplink is left before it is looked at again. */
+const BUSY_POLL_MS = 10;
+const FIRST_RETRY_MS = 250;
+const LAST_RETRY_MS = 8000;
+
+/**
+ * @typedef {"connecting" | "live" | "waiting" | "draining" | "locked"} Status
+ *   waiting: for the next try; locked: until a token is given.
+ */
+/**
+ * @typedef {object} Handlers
+ * @property {(status: Status) => void} status
+ * @property {(welcome: any) => void} welcome After each connect.
+ * @property {(list: any) => void} volumeList
+ * @property {(opened: any) => void} volumeOpened
+ * @property {(progress: any) => void} loadProgress
+ * @property {(error: {reason: string, message: string, view_id: string, volume_id: string}) => void} error
+ * @property {(header: any, payload: Uint8Array) => void} frame Whole, of this epoch.
+ */
+
+/** A session that outlives its sockets. */
+export class StreamClient {
+  /**
+   * @param {string} url
+   * @param {Handlers} handlers
+   * @param {{WebSocket: any, setTimeout: any, clearTimeout: any, now: () => number, random: () => number}} [platform]
+   *   The browser's own, if absent.
+   */
+  constructor(url, handlers, platform) {
+    this.url = url;
+    this.handlers = handlers;
+    this.platform = platform ?? {
+      WebSocket: globalThis.WebSocket,
+      setTimeout: globalThis.setTimeout.bind(globalThis),
+      clearTimeout: globalThis.clearTimeout.bind(globalThis),
+      now: () => performance.now(),
+      random: Math.random,
+    };
+    /** @type {Status} */
+    this.status = "waiting";
+    this.token = "";
+    this.resumeToken = "";
+    this.epoch = 0;
+    this.visible = true;
+    this.failures = 0;
+    /** @type {Map<string, {revision: number, sent: number, view: object}>} */
+    this.views = new Map();
+    this.assembler = new FrameAssembler();
+    this.lastFlush = -Infinity;
+    /** Messages and bytes since the page was opened. */
+    this.traffic = { messagesSent: 0, viewsSent: 0, framesReceived: 0, bytesReceived: 0 };
+    /** @type {any} */
+    this.socket = null;
+    /** @type {any} */
+    this.flushTimer = null;
+    /** @type {any} */
+    this.retryTimer = null;
+  }
+
+  /** Connect now, if there is no socket. */
+  connect() {
+    if (this.socket) return;
+    this.platform.clearTimeout(this.retryTimer);
+    this.setStatus("connecting");
+    const socket = new this.platform.WebSocket(this.url);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    socket.onopen = () =>
+      this.send({
+        hello: {
+          protocol_version: PROTOCOL_VERSION,
+          token: this.token,
+          resume_token: this.resumeToken,
+          client: CLIENT_NAME,
+        },
+      });
+    socket.onmessage = (/** @type {MessageEvent} */ event) => {
+      if (socket !== this.socket) return;
+      if (typeof event.data === "string") this.receive(JSON.parse(event.data));
+      else this.receiveFrame(event.data);
+    };
+    socket.onclose = () => {
+      if (socket === this.socket) this.closed();
+    };
+  }
+
+  /** Give the token that the server asked for, and try again. @param {string} token */
+  unlock(token) {
+    this.token = token;
+    this.connect();
+  }
+
+  /**
+   * Set a view. The latest wins.
+   *
+   * @param {string} viewId
+   * @param {object} view View of the wire.
+   * @returns {number} Its revision.
+   */
+  setView(viewId, view) {
+    const known = this.views.get(viewId) ?? { revision: 0, sent: 0, view };
+    const next = { ...known, revision: known.revision + 1, view };
+    this.views.set(viewId, next);
+    this.scheduleFlush();
+    return next.revision;
+  }
+
+  /**
+   * Replace what a reconnect will send, without sending anything now: the picture already shows it.
+   *
+   * @param {string} viewId
+   * @param {object} view View of the wire.
+   */
+  keepView(viewId, view) {
+    const known = this.views.get(viewId);
+    if (known) known.view = view;
+  }
+
+  /** @param {string} viewId */
+  closeView(viewId) {
+    const known = this.views.get(viewId);
+    this.views.delete(viewId);
+    if (known?.sent && this.status === "live") this.send({ close_view: { view_id: viewId } });
+  }
+
+  /** The frame is on the screen, or dropped for a newer one. @param {any} header FrameHeader. */
+  acknowledge(header) {
+    if (this.status !== "live" || header.epoch !== this.epoch) return;
+    this.send({ acknowledge: { view_id: header.view_id, sequence: header.sequence } });
+  }
+
+  /** @param {string} volumeId */
+  openVolume(volumeId) {
+    this.send({ open_volume: { volume_id: volumeId } });
+  }
+
+  listVolumes() {
+    this.send({ list_volumes: {} });
+  }
+
+  /** A hidden page gets no frames; a shown one connects at once. @param {boolean} visible */
+  setVisible(visible) {
+    this.visible = visible;
+    if (this.status === "live") this.send({ set_visibility: { visible } });
+    else if (visible && this.status === "waiting") this.connect();
+  }
+
+  /** @param {object} message ClientMessage. */
+  send(message) {
+    if (this.socket?.readyState !== 1) return;
+    this.socket.send(JSON.stringify(message));
+    this.traffic.messagesSent += 1;
+  }
+
+  /** @param {Status} status */
+  setStatus(status) {
+    this.status = status;
+    this.handlers.status(status);
+  }
+
+  scheduleFlush() {
+    if (this.flushTimer !== null) return;
+    const wait = this.lastFlush + SEND_INTERVAL_MS - this.platform.now();
+    if (wait <= 0) this.flush();
+    else this.flushTimer = this.platform.setTimeout(() => this.flush(), wait);
+  }
+
+  flush() {
+    this.platform.clearTimeout(this.flushTimer);
+    this.flushTimer = null;
+    if (this.status !== "live") return;
+    if (this.socket.bufferedAmount > 0) {
+      // What waits here can still be replaced by something newer; what waits in the socket can't.
+      this.flushTimer = this.platform.setTimeout(() => this.flush(), BUSY_POLL_MS);
+      return;
+    }
+    for (const [viewId, known] of this.views) {
+      if (known.sent === known.revision) continue;
+      known.sent = known.revision;
+      this.send({ set_view: { view_id: viewId, revision: known.revision, view: known.view } });
+      this.traffic.viewsSent += 1;
+    }
+    this.lastFlush = this.platform.now();
+  }
+
+  /** @param {any} message ServerMessage. */
+  receive(message) {
+    if (message.welcome) this.welcomed(message.welcome);
+    else if (message.volume_list) this.handlers.volumeList(message.volume_list);
+    else if (message.volume_opened) this.handlers.volumeOpened(message.volume_opened);
+    else if (message.load_progress) this.handlers.loadProgress(message.load_progress);
+    else if (message.draining) this.setStatus("draining");
+    else if (message.error) {
+      if (message.error.reason === "UNAUTHENTICATED") this.lock();
+      else this.handlers.error(message.error);
+    }
+  }
+
+  /** @param {any} welcome */
+  welcomed(welcome) {
+    this.epoch = welcome.epoch;
+    this.resumeToken = welcome.resume_token;
+    this.failures = 0;
+    this.assembler.clear();
+    this.setStatus("live");
+    this.handlers.welcome(welcome);
+    // A server that was restarted knows none of the views; one that resumed them ignores the same revision.
+    for (const known of this.views.values()) known.sent = 0;
+    if (!this.visible) this.setVisible(false);
+    this.flush();
+  }
+
+  /** @param {ArrayBuffer} message */
+  receiveFrame(message) {
+    this.traffic.bytesReceived += message.byteLength;
+    let frame;
+    try {
+      frame = this.assembler.push(message);
+    } catch (error) {
+      this.handlers.error({
+        reason: "MALFORMED_FRAME",
+        message: error instanceof Error ? error.message : String(error),
+        view_id: "",
+        volume_id: "",
+      });
+      return;
+    }
+    if (!frame || frame.header.epoch !== this.epoch) return;
+    this.traffic.framesReceived += 1;
+    this.handlers.frame(frame.header, frame.payload);
+  }
+
+  lock() {
+    const { socket } = this;
+    this.socket = null;
+    this.token = "";
+    socket?.close();
+    this.setStatus("locked");
+  }
+
+  closed() {
+    this.socket = null;
+    const wait = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.failures) * (0.75 + 0.5 * this.platform.random());
+    this.failures += 1;
+    this.setStatus("waiting");
+    if (this.visible || this.failures === 1) this.retryTimer = this.platform.setTimeout(() => this.connect(), wait);
+  }
+}

@@ -1,0 +1,197 @@
+"""The grid of bricks that lets every method skip what cannot show, and a volume's statistics.
+
+The finest bricks have `kernels_upload.BRICK` voxels a side; each coarser level doubles that, until one brick is left.
+What is kept for a brick are bounds over itself *and its next neighbours* along i, j and k: a box that begins
+anywhere in a brick and is at most ``size - 1`` voxels long, with the voxels that its samples read, lies within those.
+So one look-up bounds any box of that size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from render.backends.base import Statistics
+from render.backends.cpu.compiling import kernel
+from render.backends.cpu.kernels_upload import BRICK
+from render.backends.cpu.tiles import TilePool
+from render.volume import Volume
+
+HISTOGRAM_BINS = 65536
+HISTOGRAM_VOXELS = 8_000_000
+"""Percentiles of a larger volume come from every second, third, ... row: their error is far below a window's step."""
+NO_CODE = 1 << 16
+"""Stands for "no voxel is invalid" where an int16 code is expected."""
+BOX_SLACK = 0.05
+"""Voxels. What float32 may lose between a segment's box and its samples."""
+MIN_SEGMENT = 4
+"""Samples. With fewer to a look-up the coarser level is cheaper."""
+MAX_SEGMENT = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Bricks of one size; arrays of shape ``(K, J, I)`` in bricks.
+
+    Attributes
+    ----------
+    size
+        Voxels along a side.
+    low, high
+        Bounds of the valid codes in a brick and its next neighbours; ``low > high`` where there are none.
+    invalid
+        uint8: whether one of those voxels is invalid.
+    """
+
+    size: int
+    low: npt.NDArray[Any]
+    high: npt.NDArray[Any]
+    invalid: npt.NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return int(self.low.nbytes + self.high.nbytes + self.invalid.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class BrickGrid:
+    """All levels, finest first.
+
+    Attributes
+    ----------
+    minimum, maximum
+        Over all valid codes; ``minimum > maximum`` if there are none.
+    has_invalid
+        Whether any voxel is.
+    """
+
+    levels: tuple[Level, ...]
+    minimum: float
+    maximum: float
+    has_invalid: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all levels."""
+        return sum(level.nbytes for level in self.levels)
+
+    def level_for(
+        self, across: npt.NDArray[np.float64], along: npt.NDArray[np.float64], reach: float
+    ) -> tuple[Level, int]:
+        """Return the finest level that bounds a useful segment of a packet, and the samples of that segment.
+
+        Parameters
+        ----------
+        across, along
+            Size of the packet and its step, voxels on each axis, shape (3,).
+        reach
+            Voxels around a sample that are read with it.
+        """
+        for level in self.levels:
+            room = level.size - 1 - BOX_SLACK - 2 * reach - across
+            if room.min() < 0:
+                continue
+            samples = int((room / np.maximum(along, 1e-6)).min()) + 1
+            if samples >= MIN_SEGMENT:
+                return level, min(samples, MAX_SEGMENT)
+        # The coarsest level is a single brick, which bounds everything.
+        return self.levels[-1], MAX_SEGMENT
+
+
+def _with_neighbours(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
+    """Extend each cell to its next neighbours along all axes."""
+    result = cells.copy()
+    for axis in range(3):
+        here: list[slice] = [slice(None)] * 3
+        there: list[slice] = [slice(None)] * 3
+        here[axis], there[axis] = slice(None, -1), slice(1, None)
+        widen(result[tuple(here)], result[tuple(there)].copy(), out=result[tuple(here)])
+    return result
+
+
+def _halved(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
+    """Join cells two by two along all axes."""
+    for axis in range(3):
+        cells = widen.reduceat(cells, np.arange(0, cells.shape[axis], 2), axis=axis)
+    return cells
+
+
+def build_bricks(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> BrickGrid:
+    """Build the grid of a volume; one pass over the voxels, by all threads of the pool.
+
+    Parameters
+    ----------
+    volume
+        For its shape and its invalid code.
+    codes
+        Its voxels, flat.
+    pool
+        Whose threads do it.
+    """
+    shape = volume.geometry.shape
+    cells = tuple(-(-n // BRICK) for n in shape)
+    low, high = np.empty(cells, codes.dtype), np.empty(cells, codes.dtype)
+    invalid = np.empty(cells, np.uint8)
+    marked = NO_CODE if volume.invalid_code is None else volume.invalid_code
+    build = kernel("bricks", codes.dtype)
+    build.compile()
+    pool.run(
+        lambda part: build(codes, shape, marked, low, high, invalid, part[0], part[1]),
+        [(layer, layer + 1, 0, 0) for layer in range(cells[0])],
+    )
+    minimum, maximum, has_invalid = float(low.min()), float(high.max()), bool(invalid.any())
+    levels, size = [], BRICK
+    while True:
+        levels.append(
+            Level(
+                size,
+                _with_neighbours(low, np.minimum),
+                _with_neighbours(high, np.maximum),
+                _with_neighbours(invalid, np.maximum),
+            )
+        )
+        if max(low.shape) == 1:
+            return BrickGrid(tuple(levels), minimum, maximum, has_invalid)
+        low, high = _halved(low, np.minimum), _halved(high, np.maximum)
+        invalid = _halved(invalid, np.maximum)
+        size *= 2
+
+
+def measure(volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, pool: TilePool) -> Statistics:
+    """Return a volume's statistics; percentiles to within a 65,536th of the range."""
+    if grid.minimum > grid.maximum:
+        return Statistics(0.0, 0.0, 0.0, 0.0)
+    rows, row_voxels = codes.size // volume.geometry.shape[2], volume.geometry.shape[2]
+    stride = max(1, codes.size // HISTOGRAM_VOXELS)
+    span = grid.maximum - grid.minimum
+    is_int = codes.dtype == np.int16
+    per_bin = 0.0 if span == 0 or not np.isfinite(span) else (HISTOGRAM_BINS - 1) / span
+    parts = [np.zeros(HISTOGRAM_BINS, np.int64) for _ in range(pool.threads)]
+    count = kernel("histogram", codes.dtype)
+    count.compile()
+    block = -(-rows // (stride * len(parts))) * stride
+    pool.run(
+        lambda part: count(codes, row_voxels, stride, grid.minimum, per_bin, parts[part[2]], part[0], part[1]),
+        [(n * block, min((n + 1) * block, rows), n, 0) for n in range(len(parts))],
+    )
+    counts = np.sum(parts, axis=0)
+    if is_int:
+        positions = np.arange(HISTOGRAM_BINS) - 32768.0
+        counts[int(grid.minimum) + 32768] = 0
+        if volume.invalid_code is not None:
+            counts[volume.invalid_code + 32768] = 0
+    else:
+        positions = grid.minimum + np.arange(HISTOGRAM_BINS) / (per_bin or 1.0)
+    total = np.cumsum(counts)
+    if total[-1] == 0:
+        low = high = grid.minimum
+    else:
+        low, high = (float(positions[np.searchsorted(total, total[-1] * part)]) for part in (0.01, 0.99))
+    low, high = min(max(low, grid.minimum), grid.maximum), min(high, grid.maximum)
+    ends = sorted(code * volume.slope + volume.intercept for code in (grid.minimum, grid.maximum))
+    middle = sorted(code * volume.slope + volume.intercept for code in (low, high))
+    return Statistics(ends[0], ends[1], middle[0], middle[1])

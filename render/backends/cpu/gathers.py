@@ -1,0 +1,231 @@
+"""Reading voxels and tables into lanes: each lane its own address.
+
+The texts of the kernels are the same for int16 and float32 codes; what differs is in here. Along x an int16 volume is
+interpolated in integers: a neighbouring pair comes in one 32-bit load, weights have `WEIGHT_BITS` bits, and one
+multiply-add (``pmaddwd`` on x86) makes the sum. That is as exact as a float32 coordinate of a few hundred
+voxels, and much cheaper. Such values are `weight_unit` times too large until the end of a ray.
+
+Indices are int32 and count elements, so a volume may have 2**31 voxels; addresses are computed in 64 bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba.core import types
+from numba.extending import overload
+
+from render.backends.cpu.lanes import (
+    F32,
+    I32,
+    LLVM,
+    MASK,
+    WIDTH,
+    call_llvm,
+    constant,
+    fma,
+    primitive,
+    splat,
+    to_f32,
+    to_i32,
+)
+
+WEIGHT_BITS = 14
+WEIGHT_ONE = 1 << WEIGHT_BITS
+MAX_VOXELS = 2**31 - 1
+"""What an int32 index reaches."""
+
+_I16, _I32, _I64, _FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+_ELEMENTS = {types.int16: _I16, types.float32: _FLOAT}
+
+
+def weight_unit(dtype: npt.DTypeLike) -> float:
+    """How many times too large a sample of codes of this type is."""
+    return float(WEIGHT_ONE) if np.dtype(dtype) == np.int16 else 1.0
+
+
+def _lane_pointers(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, index: Any) -> list[Any]:
+    """One pointer a lane to ``array[offset + index]``; `offset` is 64 bits wide and shared by the lanes."""
+    data = context.make_array(array_type)(context, builder, array).data
+    base = builder.gep(data, [offset])
+    lanes = (builder.extract_element(index, ir.Constant(_I32, lane)) for lane in range(WIDTH))
+    return [builder.gep(base, [builder.sext(lane, _I64)]) for lane in lanes]
+
+
+def _is_codes(array: Any) -> bool:
+    return isinstance(array, types.Array) and array.ndim == 1 and array.dtype in _ELEMENTS
+
+
+@primitive
+def gather(typingctx: Any, array: Any, index: Any) -> Any:
+    """``array[index]`` in each lane: int32 lanes from int16, float32 lanes from float32."""
+    if not _is_codes(array) or index != I32:
+        return None
+    result = I32 if array.dtype == types.int16 else F32
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointers = _lane_pointers(context, builder, array, args[0], ir.Constant(_I64, 0), args[1])
+        lanes = ir.Constant(LLVM[result], ir.Undefined)
+        for lane, pointer in enumerate(pointers):
+            value = builder.load(pointer)
+            if result == I32:
+                value = builder.sext(value, _I32)
+            lanes = builder.insert_element(lanes, value, ir.Constant(_I32, lane))
+        return lanes
+
+    return result(array, index), codegen
+
+
+@primitive
+def _pairs_int16(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
+    """32 bits at each lane's address: the voxel in the low half, its right neighbour in the high half."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        shared = context.cast(builder, args[1], offset, types.int64)
+        lanes = ir.Constant(LLVM[I32], ir.Undefined)
+        for lane, pointer in enumerate(_lane_pointers(context, builder, codes, args[0], shared, args[2])):
+            value = builder.load(builder.bitcast(pointer, _I32.as_pointer()), align=2)
+            lanes = builder.insert_element(lanes, value, ir.Constant(_I32, lane))
+        return lanes
+
+    return I32(codes, offset, index), codegen
+
+
+@primitive
+def _dot_pairs(typingctx: Any, pairs: Any, weights: Any) -> Any:
+    """Dot product of the two int16 halves of each lane, int32. Written so that LLVM finds ``pmaddwd``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        halves = [builder.bitcast(arg, ir.VectorType(_I16, 2 * WIDTH)) for arg in args]
+        products = []
+        for half in (0, 1):
+            picks = ir.Constant(LLVM[I32], [2 * lane + half for lane in range(WIDTH)])
+            wide = [builder.sext(builder.shuffle_vector(v, v, picks), LLVM[I32]) for v in halves]
+            products.append(builder.mul(*wide, flags=["nsw"]))
+        return builder.add(*products, flags=["nsw"])
+
+    return I32(pairs, weights), codegen
+
+
+@primitive
+def _pairs_float32(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
+    """Two lanes, ``(voxel, right neighbour)``, by one 64-bit load a ray."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        shared = context.cast(builder, args[1], offset, types.int64)
+        pair = ir.VectorType(_FLOAT, 2)
+        loads = [
+            builder.load(builder.bitcast(pointer, pair.as_pointer()), align=4)
+            for pointer in _lane_pointers(context, builder, codes, args[0], shared, args[2])
+        ]
+        while len(loads) > 1:  # join them two by two
+            size = 2 * loads[0].type.count
+            order = ir.Constant(ir.VectorType(_I32, size), list(range(size)))
+            loads = [builder.shuffle_vector(a, b, order) for a, b in zip(loads[::2], loads[1::2], strict=True)]
+        both = [
+            builder.shuffle_vector(
+                loads[0], loads[0], ir.Constant(LLVM[I32], [2 * lane + half for lane in range(WIDTH)])
+            )
+            for half in (0, 1)
+        ]
+        return context.make_tuple(builder, signature.return_type, both)
+
+    return types.Tuple((F32, F32))(codes, offset, index), codegen  # type: ignore[no-untyped-call]
+
+
+@primitive
+def _pack_weight(typingctx: Any, weight: Any) -> Any:
+    """Pack the weights of a pair: ``1 - w`` in the low half, ``w`` in the high half."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        high = builder.shl(args[0], constant(I32, 16))
+        return builder.add(builder.sub(high, args[0]), constant(I32, WEIGHT_ONE))
+
+    return I32(weight), codegen
+
+
+def weight(codes: Any, fraction: Any) -> Any:
+    """Turn a fraction from 0 to 1 into the weight of the right neighbour, as `mix` takes it for these codes."""
+    raise NotImplementedError("compiled code only")
+
+
+def mix(left: Any, right: Any, weight: Any) -> Any:
+    """Interpolate gathered codes along x, float32 lanes, times `weight_unit`."""
+    raise NotImplementedError("compiled code only")
+
+
+def row(codes: Any, offset: int, index: Any, weight: Any) -> Any:
+    """`mix` of ``codes[offset + index]`` and its right neighbour; reads both, whatever the weight."""
+    raise NotImplementedError("compiled code only")
+
+
+def is_invalid(gathered: Any, invalid: Any) -> Any:
+    """Whether gathered codes mark voxels without a value: equal `invalid` (int16), or NaN (float32)."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(weight, strict=False)
+def _weight(codes: Any, fraction: Any) -> Any:
+    one, half = np.float32(WEIGHT_ONE), np.float32(0.5)
+    if codes.dtype == types.int16:
+        return lambda codes, fraction: to_i32(fma(fraction, one, splat(half)))
+    return lambda codes, fraction: fraction
+
+
+@primitive
+def _mix_int(typingctx: Any, left: Any, right: Any, weight: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        low, high, part = args
+        rest = builder.sub(constant(I32, WEIGHT_ONE), part)
+        total = builder.add(builder.mul(low, rest), builder.mul(high, part))
+        return builder.sitofp(total, LLVM[F32])
+
+    return F32(left, right, weight), codegen
+
+
+@primitive
+def lerp(typingctx: Any, a: Any, b: Any, t: Any) -> Any:
+    """Return ``a + t * (b - a)``, float32 lanes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        low, high, part = args
+        name = f"llvm.fmuladd.v{WIDTH}f32"
+        return call_llvm(builder, name, LLVM[F32], part, builder.fsub(high, low), low)
+
+    return F32(a, b, t), codegen
+
+
+@overload(mix, strict=False)
+def _mix(left: Any, right: Any, weight: Any) -> Any:
+    if left == I32:
+        return lambda left, right, weight: _mix_int(left, right, weight)
+    return lambda left, right, weight: lerp(left, right, weight)
+
+
+@overload(row, strict=False)
+def _row(codes: Any, offset: Any, index: Any, weight: Any) -> Any:
+    if codes.dtype == types.int16:
+        return lambda codes, offset, index, weight: to_f32(
+            _dot_pairs(_pairs_int16(codes, offset, index), _pack_weight(weight))
+        )
+
+    def on_float(codes: Any, offset: Any, index: Any, weight: Any) -> Any:
+        pair = _pairs_float32(codes, offset, index)
+        return lerp(pair[0], pair[1], weight)
+
+    return on_float
+
+
+@primitive
+def _is_nan(typingctx: Any, x: Any) -> Any:
+    return MASK(x), lambda context, builder, signature, args: builder.fcmp_unordered("uno", args[0], args[0])
+
+
+@overload(is_invalid, strict=False)
+def _is_invalid(gathered: Any, invalid: Any) -> Any:
+    if gathered == I32:
+        return lambda gathered, invalid: gathered == invalid
+    return lambda gathered, invalid: _is_nan(gathered)

@@ -1,0 +1,124 @@
+"""What the ray marching kernels share: a packet's span, and which brick bounds a segment of it.
+
+A packet is marched in segments of a fixed number of samples. The grid's bricks are bounds over themselves and their
+next neighbours (see `bricks`), so the brick at the low corner of a segment's box bounds all its samples: one look-up
+decides whether a segment is worth taking.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from render.backends.cpu import rays
+from render.backends.cpu.lanes import PACKET_WIDTH as WIDE
+from render.backends.cpu.lanes import (
+    WIDTH,
+    extract,
+    fma,
+    maximum,
+    minimum,
+    reduce_max,
+    reduce_min,
+    select,
+    splat,
+)
+from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, inline, packet_rays
+
+SIZE, GRID = rays.SIZE, rays.GRID
+
+
+@inline
+def enter(p: Any, top: int, left: int) -> Any:
+    """Return a packet ready to march: ``(ray, first, last, alive, start, stop, inner_first, inner_last)``.
+
+    Lanes that miss the volume are not alive; their rays are parked at its middle, so that they may be sampled with
+    the others. All alive lanes are inside the volume from `start` to `stop` or less, and everything between
+    `inner_first` and `inner_last` may be sampled plainly. An empty packet has ``start > stop``.
+    """
+    ray = packet_rays(p, top, left)
+    first, last = clip_volume(p, ray)
+    alive = first <= last
+    start = reduce_min(select(alive, first, splat(HUGE)))
+    stop = reduce_max(select(alive, last, splat(-HUGE)))
+    x = select(alive, ray[0], splat(F(p[SIZE] / 2 - 0.5)))
+    y = select(alive, ray[1], splat(F(p[SIZE + 1] / 2 - 0.5)))
+    z = select(alive, ray[2], splat(F(p[SIZE + 2] / 2 - 0.5)))
+    still = splat(F(0))
+    step_x, step_y, step_z = (
+        select(alive, ray[3], still),
+        select(alive, ray[4], still),
+        select(alive, ray[5], still),
+    )
+    inner_first, inner_last = clip_inner(
+        p,
+        x,
+        y,
+        z,
+        step_x,
+        step_y,
+        step_z,
+        select(alive, first, splat(-HUGE)),
+        select(alive, last, splat(HUGE)),
+    )
+    ray = x, y, z, step_x, step_y, step_z
+    return ray, first, last, alive, start, stop, reduce_max(inner_first), reduce_min(inner_last)
+
+
+@inline
+def corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any, reach: Any) -> Any:
+    """Return ``(c, s)``: the box of the segment that begins u samples after `start` has its low side at c + s * u."""
+    here = fma(step, start, x)
+    low = reduce_min(select(alive, here, splat(HUGE)))
+    slope = reduce_min(select(alive, step, splat(HUGE)))
+    return low - reach + min(F(0), slope * span), slope
+
+
+@inline
+def corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
+    """`corner_axis` of the three axes, in bricks."""
+    span, reach, scale = F(p[rays.SEGMENT] - 1), F(p[rays.REACH]), F(p[rays.BRICKS_PER_VOXEL])
+    cx, sx = corner_axis(ray[0], ray[3], alive, start, span, reach)
+    cy, sy = corner_axis(ray[1], ray[4], alive, start, span, reach)
+    cz, sz = corner_axis(ray[2], ray[5], alive, start, span, reach)
+    return cx * scale, cy * scale, cz * scale, sx * scale, sy * scale, sz * scale
+
+
+@inline
+def brick_at(p: Any, box: Any, u: Any) -> Any:
+    """Index of the brick that bounds the segment which begins u samples after the packet's start."""
+    nx, ny, nz = np.int64(p[GRID]), np.int64(p[GRID + 1]), np.int64(p[GRID + 2])
+    # Truncation is floor for what is not clamped to 0 anyway.
+    i: Any = min(max(np.int64(box[0] + box[3] * u), 0), nx - 1)
+    j: Any = min(max(np.int64(box[1] + box[4] * u), 0), ny - 1)
+    k: Any = min(max(np.int64(box[2] + box[5] * u), 0), nz - 1)
+    return (k * ny + j) * nx + i
+
+
+@inline
+def at(ray: Any, k: Any) -> Any:
+    """Voxel coordinates ``(x, y, z)`` of sample k of each lane."""
+    steps = splat(k)
+    return fma(ray[3], steps, ray[0]), fma(ray[4], steps, ray[1]), fma(ray[5], steps, ray[2])
+
+
+@inline
+def store(out: Any, value: Any, top: int, left: int, row_to: int, column_to: int) -> None:
+    """Write a packet of values; the parts beyond the tile are dropped."""
+    for lane in range(WIDTH):
+        row, column = top + lane // WIDE, left + lane % WIDE
+        if row < row_to and column < column_to:
+            out[row, column] = extract(value, lane)
+
+
+@inline
+def within(k: Any, first: Any, last: Any) -> Any:
+    """Lanes whose sample k counts."""
+    return (first <= k) & (last >= k)
+
+
+@inline
+def clamp(value: Any, high: Any) -> Any:
+    """Between 0 and `high`; NaN becomes 0."""
+    return minimum(maximum(value, splat(F(0))), splat(high))

@@ -1,0 +1,159 @@
+"""From a View to the numbers that the kernels take: rays in voxel space, the sample lattice, the clip.
+
+The kernels read one float64 array; the names below are its layout. Voxel coordinates are in order (i, j, k).
+A sample of pixel ``(row, column)`` lies at ``base + step * k``, ``k`` a whole number; ``base`` is shifted along the ray
+by a whole number of steps from the lattice's own zero, so that ``k`` stays small near the volume, where float32 has
+to be exact.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from render.geometry import VolumeGeometry
+from render.view import Camera, ImagePlane
+
+ORIGIN, COLUMN, ROW, STEP = 0, 3, 6, 9
+"""Voxel coordinates of the first pixel's base point; steps to the next column, row and (orthographic) sample."""
+EYE = 12
+"""Perspective: the first pixel's point on the plane relative to the eye, voxel coordinates."""
+EYE_RIGHT, EYE_DOWN, SPACING_RIGHT, SPACING_DOWN, EYE_DISTANCE2 = 15, 16, 17, 18, 19
+"""The same in mm along the rows and the columns, with the pixel spacing; the squared distance of the plane."""
+PERSPECTIVE, STEP_MM, LATTICE = 20, 21, 22
+"""Whether the rays meet in the eye; the step; the lattice position of ``k = 0`` in steps from the plane."""
+FIRST, LAST = 23, 24
+"""Bounds of ``k`` from the slab; infinite for the whole volume."""
+SIZE = 25
+"""Voxels along i, j and k."""
+INNER = 28
+"""How far from the outermost voxel centres the plain sampling, which reads without checks, must stay; along i, j, k."""
+SCALE, OFFSET, SIGN, UNIT, INVALID = 31, 32, 33, 34, 35
+"""Modality value = sample * SCALE + OFFSET; 1 for maximum, -1 for minimum; see `gathers.weight_unit`; invalid code."""
+GRID = 36
+"""Bricks along i, j and k of the level of the grid that is in use."""
+BRICKS_PER_VOXEL, SEGMENT, REACH, CHECK_INVALID = 39, 40, 41, 42
+"""1 / brick size; samples to a segment; voxels around a sample that it may also read; whether any voxel is invalid."""
+TABLE_SCALE, TABLE_OFFSET, TABLE_LAST = 43, 44, 45
+"""Index into the transfer tables = sample * TABLE_SCALE + TABLE_OFFSET, at most TABLE_LAST."""
+AMBIENT, DIFFUSE, LIGHT_LAST, FLOOR2 = 46, 47, 48, 49
+"""Shading; the last index of the specular table; the squared gradient floor."""
+PROBE = 51
+"""Displacement of the gradient's neighbours along i, j and k, voxels."""
+GRADIENT = 54
+"""3 x 3, row by row: patient gradient = matrix @ (differences of the neighbours), modality units per mm."""
+LAYER_OPACITY = 63
+AHEAD = 64
+"""3 x 3, row by row: unit direction in patient space = matrix @ (step of a ray in voxels)."""
+PARAMETERS = 73
+
+INNER_MARGIN = 0.01
+"""Voxels. Many times what float32 loses in a ray's coordinates, so that plain sampling never reads out of bounds."""
+FACE_TOLERANCE = 1e-4
+"""Voxels. A sample this little beyond a face is inside: float32 can't tell it from one on the face."""
+WHOLE_TOLERANCE = 1e-4
+"""Voxels. A sample this near a voxel's centre along an axis needs no neighbour along it."""
+SLAB_TOLERANCE = 1e-6
+"""Steps. A slab of exactly a whole number of steps keeps its outermost samples whatever the rounding."""
+FAR = 1e9
+"""Stands for no bound on ``k``; exact arithmetic is not needed of it."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where the samples of a ray lie: at ``(n + 1/2) * step_mm``, or only at 0 for a thin view.
+
+    Attributes
+    ----------
+    step_mm
+        0 for a thin view.
+    first, last
+        Bounds of n; infinite for the whole volume.
+    """
+
+    step_mm: float
+    first: float
+    last: float
+
+
+def lattice_of(geometry: VolumeGeometry, slab_mm: float | None, step_factor: float) -> Lattice:
+    """Return the samples of a view: the final step is half the smallest spacing, `step_factor` times as long here."""
+    if slab_mm == 0:
+        return Lattice(0.0, 0, 0)
+    step_mm = geometry.smallest_spacing_mm / 2 * step_factor
+    if slab_mm is None:
+        return Lattice(step_mm, -math.inf, math.inf)
+    half = max(math.floor(slab_mm / (2 * step_mm) - 0.5 + SLAB_TOLERANCE), 0)
+    return Lattice(step_mm, -half - 1, half)
+
+
+def ray_parameters(
+    geometry: VolumeGeometry, camera: Camera, plane: ImagePlane, shape_px: tuple[int, int], lattice: Lattice
+) -> npt.NDArray[np.float64]:
+    """Return the kernels' array with everything set that concerns rays; the rest is 0.
+
+    Parameters
+    ----------
+    geometry
+        Of the volume.
+    camera
+        For the projection, the eye and the direction.
+    plane
+        Where the rays' pixels lie.
+    shape_px
+        Rows and columns of rays.
+    lattice
+        Where the samples lie.
+    """
+    p = np.zeros(PARAMETERS)
+    voxel_from_mm = geometry.voxel_from_patient[:3, :3]
+    corner, row, column = (np.array(v) for v in (plane.top_left_mm, plane.row_direction, plane.column_direction))
+    down_mm, right_mm = plane.pixel_spacing_mm
+    forward = camera.basis[2]
+    step_mm = lattice.step_mm or 1.0
+    middle = corner + row * (right_mm * (shape_px[1] - 1) / 2) + column * (down_mm * (shape_px[0] - 1) / 2)
+    ahead = forward
+    if camera.fov_deg is not None:
+        eye = np.array(camera.position)
+        ahead = (middle - eye) / np.linalg.norm(middle - eye)
+        from_eye = corner - eye
+        p[EYE : EYE + 3] = voxel_from_mm @ from_eye
+        p[EYE_RIGHT], p[EYE_DOWN] = from_eye @ row, from_eye @ column
+        p[SPACING_RIGHT], p[SPACING_DOWN] = right_mm, down_mm
+        p[EYE_DISTANCE2] = (from_eye @ forward) ** 2
+        p[PERSPECTIVE] = 1
+    if lattice.step_mm:
+        nearest = float(((geometry.corners_mm - middle) @ ahead).min())
+        shift = min(max(math.floor(nearest / step_mm), lattice.first), lattice.last)
+        p[LATTICE] = shift + 0.5
+        p[FIRST], p[LAST] = max(lattice.first - shift, -FAR), min(lattice.last - shift, FAR)
+    p[STEP_MM] = step_mm
+    p[STEP : STEP + 3] = voxel_from_mm @ forward * step_mm
+    base = corner if p[PERSPECTIVE] else corner + forward * (p[LATTICE] * step_mm)
+    p[ORIGIN : ORIGIN + 3] = geometry.to_voxel(base)
+    p[COLUMN : COLUMN + 3] = voxel_from_mm @ row * right_mm
+    p[ROW : ROW + 3] = voxel_from_mm @ column * down_mm
+    p[AHEAD : AHEAD + 9] = (geometry.patient_from_voxel[:3, :3] / step_mm).ravel()
+    p[SIZE : SIZE + 3] = geometry.shape[::-1]
+    p[INNER : INNER + 3] = INNER_MARGIN
+    return p
+
+
+def packet_extent(
+    p: npt.NDArray[np.float64], geometry: VolumeGeometry, camera: Camera, packet_px: tuple[int, int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Bound a packet of rays: its size across and its step along, voxels on each axis, both shape (3,).
+
+    In perspective the size is that at the farthest corner of the volume, the step that of the steepest ray.
+    """
+    height, width = packet_px
+    across = (width - 1) * np.abs(p[COLUMN : COLUMN + 3]) + (height - 1) * np.abs(p[ROW : ROW + 3])
+    if not p[PERSPECTIVE]:
+        return across, np.abs(p[STEP : STEP + 3])
+    farthest = float(np.linalg.norm(geometry.corners_mm - np.array(camera.position), axis=1).max())
+    along = p[STEP_MM] * np.linalg.norm(geometry.voxel_from_patient[:3, :3], axis=1)
+    # A ray of the packet turns against its neighbour by at most one pixel's angle at the plane's nearest point.
+    return across * max(farthest / math.sqrt(p[EYE_DISTANCE2]), 1.0), along

@@ -1,0 +1,296 @@
+"""The renderer on the host's own cores: Views to Frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from render.backends.base import ResidentVolume, transfer_function_of, window_of
+from render.backends.cpu import rays
+from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
+from render.backends.cpu.compiling import KERNELS, kernel
+from render.backends.cpu.gathers import MAX_VOXELS, weight_unit
+from render.backends.cpu.kernels_color import INVALID, VISIBLE
+from render.backends.cpu.kernels_upload import BRICK
+from render.backends.cpu.lanes import PACKET_HEIGHT, PACKET_WIDTH
+from render.backends.cpu.resident import CpuVolume
+from render.backends.cpu.tables import LIGHT_ENTRIES, TransferTables, transfer_tables
+from render.backends.cpu.tiles import Tile, TilePool, cut
+from render.errors import UnsupportedError, VolumeNotFoundError
+from render.frame import FINAL, Frame, Quality
+from render.transfer import TransferFunction
+from render.view import ImagePlane, RenderingMethod, View
+from render.volume import Volume
+
+THIN_TILE = (64, 512)
+"""Rows and columns of a tile. A thin view takes microseconds a packet, so its tiles are large."""
+MARCH_TILE = (32, 64)
+"""A few milliseconds at most, even where nothing can be skipped: what another session's frame waits for."""
+
+
+@dataclass
+class _Work:
+    """What one frame's tiles need."""
+
+    view: View
+    codes: npt.NDArray[Any]
+    level: Level
+    p: npt.NDArray[np.float64]
+    shape_px: tuple[int, int]
+
+
+class CpuRenderer:
+    """Implements `render.backends.base.Renderer` on numba's SIMD lanes.
+
+    Every method may be called from any thread. Frames that are drawn at the same time share the threads tile by
+    tile, in turn.
+
+    Parameters
+    ----------
+    threads
+        Worker threads; None for the cores that this process may use.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._pool = TilePool(threads or available_cores())
+
+    @property
+    def device(self) -> str:
+        """Always ``cpu``."""
+        return "cpu"
+
+    @property
+    def threads(self) -> int:
+        """Worker threads."""
+        return self._pool.threads
+
+    def close(self) -> None:
+        """End the worker threads once the frames in hand are drawn."""
+        self._pool.close()
+
+    def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
+        """Bytes that `upload` will take: the voxels and their bricks, whose coarser levels add a seventh."""
+        bricks = volume_nbytes / dtype_bytes / BRICK**3 * (2 * dtype_bytes + 1)
+        # Bricks that stick out of the volume: a quarter more is enough for any with 32 voxels a side.
+        return volume_nbytes + int(bricks * 8 / 7 * 1.25) + 4096
+
+    def upload(self, volume: Volume) -> CpuVolume:
+        """Make a volume resident: bricks, statistics. The voxels are shared. Blocks.
+
+        Raises
+        ------
+        UnsupportedError
+            If it has more voxels than an int32 index reaches.
+        """
+        if volume.codes.size > MAX_VOXELS:
+            raise UnsupportedError(
+                f"volume of {volume.codes.size} voxels: the CPU renderer takes {MAX_VOXELS} at most", field="codes"
+            )
+        codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
+        grid = build_bricks(volume, codes, self._pool)
+        return CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool))
+
+    def release(self, resident: ResidentVolume) -> None:
+        """Give a volume's memory back, once the frames of it that are being drawn are done."""
+        assert isinstance(resident, CpuVolume)
+        resident.close()
+
+    def render(
+        self,
+        view: View,
+        volumes: Mapping[str, ResidentVolume],
+        *,
+        quality: Quality = FINAL,
+        view_revision: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Frame:
+        """Draw one View; see `render.backends.base.Renderer.render`."""
+        began = time.perf_counter()
+        layer = view.layers[0]
+        resident = volumes.get(layer.volume_id)
+        if resident is None:
+            raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
+        assert isinstance(resident, CpuVolume)
+        volume = resident.volume
+        window = window_of(layer, resident)
+        layer = dataclasses.replace(layer, window=window)
+        if view.is_color:
+            layer = dataclasses.replace(layer, transfer_function=transfer_function_of(layer, resident))
+        applied = dataclasses.replace(view, layers=(layer,))
+        lattice = rays.lattice_of(volume.geometry, view.slab_mm, quality.step_factor)
+        with resident.in_use() as (codes, grid):
+            picture = self._draw(applied, resident, codes, grid, lattice, quality.ray_stride, cancelled)
+        return Frame(
+            view=applied,
+            view_revision=view_revision,
+            volume_revision=volume.revision,
+            plane=view.plane,
+            window=window,
+            values=None if view.is_color else picture,
+            color=picture if view.is_color else None,
+            units=volume.info.units,
+            inverted=layer.invert != volume.info.inverted,
+            step_mm=lattice.step_mm,
+            slab_mm=view.slab_mm,
+            quality=quality,
+            lossy_source=volume.info.lossy_source,
+            timings_ms={"render": (time.perf_counter() - began) * 1e3},
+        )
+
+    def _draw(
+        self,
+        view: View,
+        resident: CpuVolume,
+        codes: npt.NDArray[Any],
+        grid: BrickGrid,
+        lattice: rays.Lattice,
+        stride: int,
+        cancelled: Callable[[], bool] | None,
+    ) -> npt.NDArray[Any]:
+        height, width = view.viewport.height_px, view.viewport.width_px
+        shape_px = -(-height // stride), -(-width // stride)
+        geometry = resident.volume.geometry
+        p = rays.ray_parameters(geometry, view.camera, coarser(view.plane, stride), shape_px, lattice)
+        set_values(p, resident.volume, grid)
+        if view.is_color:
+            set_shading(p, resident.volume, view, lattice.step_mm)
+        across, along = rays.packet_extent(p, geometry, view.camera, (PACKET_HEIGHT, PACKET_WIDTH))
+        level, segment = grid.level_for(across, along, p[rays.REACH])
+        p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
+        p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment
+        work = _Work(view, codes, level, p, shape_px)
+        draw: Callable[[Tile], object]
+        picture: npt.NDArray[Any]
+        if view.is_color:
+            draw, picture = self._composite(work, resident, grid, lattice.step_mm)
+        else:
+            draw, picture = reduce_values(work, resident.volume.slope)
+        tile = THIN_TILE if view.slab_mm == 0 else MARCH_TILE
+        self._pool.run(draw, cut(*shape_px, *tile), cancelled)
+        if stride == 1:
+            return picture
+        enlarged = np.empty((height, width, *picture.shape[2:]), picture.dtype)
+        KERNELS["enlarge_color" if view.is_color else "enlarge_values"](picture, stride, enlarged)
+        return enlarged
+
+    def _composite(
+        self, work: _Work, resident: CpuVolume, grid: BrickGrid, step_mm: float
+    ) -> tuple[Callable[[Tile], object], npt.NDArray[np.uint8]]:
+        function = work.view.layers[0].transfer_function
+        assert function is not None
+        volume, level, codes, p = resident.volume, work.level, work.codes, work.p
+        code_range = grid.minimum, grid.maximum
+        tables, flags = resident.remembered(
+            (function, step_mm, level.size),
+            lambda: visibility(function, step_mm, volume, code_range, level),
+        )
+        unit = p[rays.UNIT]
+        p[rays.TABLE_SCALE], p[rays.TABLE_OFFSET] = tables.scale / unit, tables.offset + 0.5
+        p[rays.TABLE_LAST] = tables.opacity.size - 1
+        out = np.empty((*work.shape_px, 4), np.uint8)
+        composite = kernel("composite" if function.shading is None else "composite_shaded", codes.dtype)
+        composite.compile()
+        return (
+            lambda tile: composite(codes, p, flags, tables.opacity, tables.color, tables.light, out, *tile),
+            out,
+        )
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def coarser(plane: ImagePlane, stride: int) -> ImagePlane:
+    """Return the plane of the rays where one ray stands for `stride` pixels each way, cast through their middle."""
+    if stride == 1:
+        return plane
+    down, right = plane.pixel_spacing_mm
+    shift = (stride - 1) / 2
+    first = np.array(plane.top_left_mm)
+    first += shift * (right * np.array(plane.row_direction) + down * np.array(plane.column_direction))
+    x, y, z = (float(component) for component in first)
+    return dataclasses.replace(plane, top_left_mm=(x, y, z), pixel_spacing_mm=(down * stride, right * stride))
+
+
+def set_values(p: npt.NDArray[np.float64], volume: Volume, grid: BrickGrid) -> None:
+    """Set what a kernel has to know of the codes."""
+    unit = weight_unit(volume.codes.dtype)
+    p[rays.UNIT] = unit
+    p[rays.SCALE], p[rays.OFFSET], p[rays.SIGN] = volume.slope / unit, volume.intercept, 1
+    p[rays.INVALID] = NO_CODE if volume.invalid_code is None else volume.invalid_code
+    p[rays.CHECK_INVALID] = grid.has_invalid
+
+
+def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View, step_mm: float) -> None:
+    """Set the light and the gradient's neighbours, which lie half the smallest spacing along each voxel axis."""
+    layer = view.layers[0]
+    p[rays.LAYER_OPACITY] = layer.opacity
+    function = layer.transfer_function
+    assert function is not None
+    if function.shading is None:
+        return
+    geometry = volume.geometry
+    axes = geometry.patient_from_voxel[:3, :3]
+    probe = geometry.smallest_spacing_mm / 2 / np.linalg.norm(axes, axis=0)
+    p[rays.PROBE : rays.PROBE + 3] = probe
+    p[rays.INNER : rays.INNER + 3] += probe
+    if p[rays.CHECK_INVALID]:
+        p[rays.REACH] = probe.max()
+    per_index = volume.slope / p[rays.UNIT] / (2 * probe)
+    p[rays.GRADIENT : rays.GRADIENT + 9] = (np.linalg.inv(axes).T * per_index).ravel()
+    p[rays.AMBIENT], p[rays.DIFFUSE] = function.shading.ambient, function.shading.diffuse
+    p[rays.LIGHT_LAST] = LIGHT_ENTRIES - 1
+    p[rays.FLOOR2] = function.gradient_floor**2
+
+
+def reduce_values(work: _Work, slope: float) -> tuple[Callable[[Tile], object], npt.NDArray[np.float32]]:
+    """Return what draws a tile of values, and the picture that it draws into."""
+    codes, p, level = work.codes, work.p, work.level
+    out = np.empty(work.shape_px, np.float32)
+    invalid = level.invalid.reshape(-1)
+    if work.view.slab_mm == 0:
+        thin = kernel("thin", codes.dtype)
+        thin.compile()
+        return (lambda tile: thin(codes, p, invalid, out, *tile)), out
+    low, high = level.low.reshape(-1), level.high.reshape(-1)
+    if work.view.rendering_method is RenderingMethod.AVERAGE_IP:
+        mean = kernel("mean", codes.dtype)
+        mean.compile()
+        return (lambda tile: mean(codes, p, low, high, invalid, out, *tile)), out
+    # A negative slope turns the greatest code into the least value.
+    greatest = (work.view.rendering_method is RenderingMethod.MAXIMUM_IP) == (slope > 0)
+    p[rays.SIGN] = 1 if greatest else -1
+    bounds = high if greatest else low
+    extreme = kernel("extreme", codes.dtype)
+    extreme.compile()
+    return (lambda tile: extreme(codes, p, bounds, invalid, out, *tile)), out
+
+
+def visibility(
+    function: TransferFunction, step_mm: float, volume: Volume, code_range: tuple[float, float], level: Level
+) -> tuple[TransferTables, npt.NDArray[np.uint8]]:
+    """Return the tables of a transfer function, and the flags of the bricks under it."""
+    tables = transfer_tables(function, step_mm, volume.slope, volume.intercept, code_range)
+    flags = np.empty(level.low.size, np.uint8)
+    kernel("visible", volume.codes.dtype)(
+        level.low.reshape(-1),
+        level.high.reshape(-1),
+        level.invalid.reshape(-1),
+        tables.cumulated,
+        tables.scale,
+        tables.offset + 0.5,
+        VISIBLE,
+        INVALID,
+        flags,
+    )
+    return tables, flags

@@ -1,0 +1,79 @@
+"""A transfer function as the kernels take it: tables over codes, for one step length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from render.transfer import TransferFunction, corrected_opacity
+
+ENTRIES = 8192
+"""Of the opacity and colour tables: half a HU apart over the codes of a CT, and small enough to stay in the cache."""
+LIGHT_ENTRIES = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class TransferTables:
+    """Tables, looked up with the nearest entry.
+
+    Attributes
+    ----------
+    scale, offset
+        Entry = code * scale + offset, clamped; without rounding.
+    opacity
+        For one step, float32, shape (ENTRIES,).
+    color
+        float32, ``r, g, b, 0`` for each entry, flat.
+    light
+        Specular part over the squared cosine from 0 to 1, float32, shape (LIGHT_ENTRIES,).
+    cumulated
+        How many entries before each have opacity, int64, shape (ENTRIES + 1,).
+    """
+
+    scale: float
+    offset: float
+    opacity: npt.NDArray[np.float32]
+    color: npt.NDArray[np.float32]
+    light: npt.NDArray[np.float32]
+    cumulated: npt.NDArray[np.int64]
+
+
+def transfer_tables(
+    function: TransferFunction, step_mm: float, slope: float, intercept: float, code_range: tuple[float, float]
+) -> TransferTables:
+    """Tabulate a transfer function where it varies within a volume's codes; beyond, it is constant.
+
+    Parameters
+    ----------
+    function
+        Over modality values.
+    step_mm
+        Opacities are corrected for it.
+    slope, intercept
+        Codes to modality values.
+    code_range
+        Least and greatest valid code of the volume.
+    """
+    points = [function.opacity_points[0][0], function.opacity_points[-1][0]]
+    points += [function.color_points[0][0], function.color_points[-1][0]]
+    ends = sorted((value - intercept) / slope for value in (min(points), max(points)))
+    low, high = max(ends[0], code_range[0]), min(ends[1], code_range[1])
+    if not high > low:
+        # The function is constant over these codes; take it there, not at its own points.
+        low = min(max(ends[0], code_range[0]), code_range[1])
+        high = low + 1.0
+    codes = np.linspace(low, high, ENTRIES)
+    values = codes * slope + intercept
+    opacity = corrected_opacity(function.opacity(values), step_mm).astype(np.float32)
+    color = np.zeros((ENTRIES, 4), np.float32)
+    color[:, :3] = function.color(values)
+    light = np.zeros(LIGHT_ENTRIES, np.float32)
+    if function.shading is not None:
+        facing = np.linspace(0, 1, LIGHT_ENTRIES)
+        light[:] = function.shading.specular * np.maximum(0, 2 * facing - 1) ** function.shading.shininess
+    cumulated = np.zeros(ENTRIES + 1, np.int64)
+    np.cumsum(opacity > 0, out=cumulated[1:])
+    scale = (ENTRIES - 1) / (high - low)
+    return TransferTables(scale, -low * scale, opacity, color.ravel(), light, cumulated)

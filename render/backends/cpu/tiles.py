@@ -1,0 +1,151 @@
+"""A pool of threads that draws frames tile by tile, fairly: each frame in turn gets one tile.
+
+Tiles are the unit of fairness and of cancellation. A small frame that comes while a huge one is being drawn has to wait
+for a tile or two of it, never for all. Nothing of a frame that was given up stays queued.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from render.errors import DrainingError, RenderCancelledError
+
+Tile: TypeAlias = tuple[int, int, int, int]
+"""``(row_from, row_to, column_from, column_to)`` in pixels."""
+
+
+def cut(height: int, width: int, tile_height: int, tile_width: int) -> list[Tile]:
+    """Cut a picture into tiles, row by row; those at the right and at the bottom may be smaller."""
+    return [
+        (top, min(top + tile_height, height), left, min(left + tile_width, width))
+        for top in range(0, height, tile_height)
+        for left in range(0, width, tile_width)
+    ]
+
+
+class _Job:
+    """The tiles of one frame: those that wait, and how many are being drawn."""
+
+    def __init__(
+        self, draw: Callable[[Tile], object], tiles: Iterable[Tile], cancelled: Callable[[], bool] | None
+    ) -> None:
+        self.draw = draw
+        self.waiting = deque(tiles)
+        self.cancelled = cancelled
+        self.drawing = 0
+        self.failure: BaseException | None = None
+        self.finished = threading.Event()
+
+    def step(self, tile: Tile) -> None:
+        if self.cancelled is not None and self.cancelled():
+            raise RenderCancelledError(f"given up with {len(self.waiting) + 1} tiles left to draw")
+        self.draw(tile)
+
+
+class TilePool:
+    """Worker threads, shared by all frames that are being drawn.
+
+    Parameters
+    ----------
+    threads
+        How many; at least 1.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._jobs: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._workers = [
+            threading.Thread(target=self._work, name=f"voxelcast-tile-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def queued_tiles(self) -> int:
+        """Tiles that wait to be drawn, of all frames."""
+        with self._changed:
+            return sum(len(job.waiting) for job in self._jobs)
+
+    def run(
+        self,
+        draw: Callable[[Tile], object],
+        tiles: Iterable[Tile],
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        """Draw all tiles of a frame. Blocks until the last is drawn, or until none is being drawn after a failure.
+
+        Parameters
+        ----------
+        draw
+            Called with each tile, from the worker threads, in any order.
+        tiles
+            What to draw.
+        cancelled
+            Asked before each tile.
+
+        Raises
+        ------
+        RenderCancelledError
+            If `cancelled` said True.
+        DrainingError
+            If the pool is closed.
+        """
+        job = _Job(draw, tiles, cancelled)
+        if not job.waiting:
+            return
+        with self._changed:
+            if self._closed:
+                raise DrainingError("the renderer is closed")
+            self._jobs.append(job)
+            self._changed.notify(len(job.waiting))
+        job.finished.wait()
+        if job.failure is not None:
+            raise job.failure
+
+    def close(self) -> None:
+        """End the threads once the frames in hand are drawn. Later calls of `run` are refused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            job, tile = taken
+            failure: BaseException | None = None
+            try:
+                job.step(tile)
+            except BaseException as error:  # raised again in the thread that called run
+                failure = error
+            self._done(job, failure)
+
+    def _take(self) -> tuple[_Job, Tile] | None:
+        with self._changed:
+            while not self._jobs:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            job = self._jobs.popleft()
+            tile = job.waiting.popleft()
+            job.drawing += 1
+            if job.waiting:
+                self._jobs.append(job)
+            return job, tile
+
+    def _done(self, job: _Job, failure: BaseException | None) -> None:
+        with self._changed:
+            job.drawing -= 1
+            if failure is not None:
+                job.failure = job.failure or failure
+                if job.waiting:
+                    job.waiting.clear()
+                    self._jobs.remove(job)
+            if not job.waiting and not job.drawing:
+                job.finished.set()

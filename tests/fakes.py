@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from render.backends.base import ResidentVolume, Statistics
-from render.errors import RenderCancelledError, VolumeNotFoundError
+from render.errors import AmbiguousSeriesError, PathError, RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.geometry import VolumeGeometry
 from render.transfer import Window
@@ -142,3 +142,81 @@ class FakeRenderer:
         with self._lock:
             self.residents.remove(resident)  # KeyError if released twice
             self.resident_bytes -= resident.nbytes
+
+
+@dataclass(frozen=True)
+class FakeEntry:
+    volume: Volume
+    path: str = ""
+
+    @property
+    def volume_id(self) -> str:
+        return self.volume.id
+
+    @property
+    def info(self) -> VolumeInfo:
+        return self.volume.info
+
+    @property
+    def geometry(self) -> VolumeGeometry:
+        return self.volume.geometry
+
+    @property
+    def nbytes(self) -> int:
+        return self.volume.nbytes
+
+    @property
+    def dtype_bytes(self) -> int:
+        return self.volume.codes.dtype.itemsize
+
+
+class FakeCatalog:
+    """Volumes in memory, "below" paths. With `gate` closed, loads report one slice and wait."""
+
+    def __init__(self, *volumes: Volume) -> None:
+        self._entries = {volume.id: FakeEntry(volume, f"series/{volume.id}") for volume in volumes}
+        self.ingest = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.loading = threading.Event()
+        self.saw_cancelled = threading.Event()
+        self.load_error: Exception | None = None
+
+    def entries(self) -> list[FakeEntry]:
+        return list(self._entries.values())
+
+    def add(self, volume: Volume) -> str:
+        self._entries[volume.id] = FakeEntry(volume)
+        return volume.id
+
+    def remove(self, volume_id: str) -> None:
+        del self._entries[volume_id]
+
+    def resolve(
+        self, path_or_id: str, *, series: str | None = None, volume_index: int | None = None, largest: bool = False
+    ) -> str:
+        for entry in self._entries.values():
+            if path_or_id in (entry.volume_id, entry.path):
+                return entry.volume_id
+        if path_or_id == "series":
+            raise AmbiguousSeriesError(
+                f"{len(self._entries)} series below the path", candidates=[e.path for e in self._entries.values()]
+            )
+        raise PathError(f"no such path below the roots: {path_or_id}")
+
+    def loader(self, entry: FakeEntry) -> Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]:
+        def load(progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Volume:
+            progress(1, 2)
+            self.loading.set()
+            for _ in range(int(PATIENCE_S / 0.005)):
+                if self.gate.wait(0.005):
+                    break
+                if cancelled():
+                    self.saw_cancelled.set()
+                    raise RenderCancelledError("load given up")
+            if self.load_error is not None:
+                raise self.load_error
+            progress(2, 2)
+            return entry.volume
+
+        return load

@@ -119,7 +119,7 @@ def store(
     else:
         assert not (codes == storage.invalid_code).any(), "a value that would read as invalid"
         codes = np.nan_to_num(codes, nan=storage.invalid_code)
-    assert np.abs(codes).max() < 32768, "values that int16 can't hold"
+    assert np.array_equal(codes, np.clip(codes, -32768, 32767)), "values that int16 can't hold"
     return Volume(
         name,
         geometry,

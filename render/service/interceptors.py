@@ -7,7 +7,7 @@ import hmac
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
@@ -27,8 +27,8 @@ MAX_FIGURES_BYTES = 2500
 _OWN_PREFIX = "/render.v1."
 _OPEN_PREFIX = "/grpc.health.v1.Health/"
 
-Handler = grpc.RpcMethodHandler[Any, Any]
-Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 def error_detail(error: BaseException) -> render_service_pb2.ErrorDetail:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc.aio
 
@@ -35,7 +35,7 @@ CHUNK_BYTES = 1 << 20
 DEFAULT_JPEG_QUALITY = 90
 MAX_PROGRESS_EVENTS = 64
 
-Context = grpc.aio.ServicerContext[Any, Any]
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):

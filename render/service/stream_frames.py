@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc.aio
 
@@ -14,7 +14,7 @@ from render.stream.messages import checked
 from render.v1 import render_service_pb2 as pb
 from render.v1 import stream_pb2
 
-Context = grpc.aio.ServicerContext[Any, Any]
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class GrpcTransport:

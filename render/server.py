@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from render.backends.cpu.renderer import CpuRenderer
+from render.backends.cpu import CpuRenderer, compile_kernels
 from render.catalog import Catalog
 from render.config import Settings
 from render.dicom.ingest import Ingest
 from render.engine import Engine
+from render.errors import DrainingError
 from render.residency import VolumeCache
 from render.service.grpc_server import start_grpc
 from render.stream.session import SessionRegistry
@@ -44,6 +46,38 @@ class Addresses:
         return f"http://{host}:{self.http_port}"
 
 
+class Preparation:
+    """What a server is not ready without, and whether it is to stop.
+
+    Attributes
+    ----------
+    waiting_for
+        Names, for ``/readyz``; empty once ready.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.waiting_for: list[str] = []
+        self._report = report
+        self._is_stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let what runs in the background end at its next step."""
+        self._is_stopped.set()
+
+    async def compile_kernels(self) -> None:
+        """Compile, in a thread, what is not in the cache."""
+        self.waiting_for.append("kernels")
+
+        def progress(name: str, done: int, total: int) -> None:
+            if self._is_stopped.is_set():
+                raise DrainingError("the server is stopping")
+            self._report("compiling kernels", done, total)
+
+        with contextlib.suppress(DrainingError):
+            await asyncio.to_thread(compile_kernels, progress)
+            self.waiting_for.remove("kernels")
+
+
 @contextlib.asynccontextmanager
 async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Engine, Addresses]]:
     """Bind both ports and serve until the context ends.
@@ -58,7 +92,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
     Yields
     ------
     engine, addresses
-        ``/healthz`` answers by now; kernels compile and roots are scanned in the background.
+        ``/healthz`` answers by now; kernels compile in the background.
 
     Raises
     ------
@@ -66,12 +100,14 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
         If a port is in use, or the settings are refused.
     """
     token = settings.read_token()
+    preparation = Preparation(report)
     async with contextlib.AsyncExitStack() as stack:
-        renderer = stack.enter_context(CpuRenderer(settings.threads or None))
+        renderer = stack.enter_context(contextlib.closing(CpuRenderer(settings.threads or None)))
         ingest = stack.enter_context(Ingest())
         cache = VolumeCache(renderer, settings.memory_budget_bytes)
         stack.push_async_callback(cache.close)
         engine = Engine(renderer, cache, Catalog(settings.roots, ingest))
+        stack.push_async_callback(engine.close)
         sessions = SessionRegistry()
         app = create_app(
             engine,
@@ -79,14 +115,16 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
             allowed_hosts=settings.allow_host,
             allowed_origins=settings.allow_origin,
             token=token,
+            waiting_for=lambda: preparation.waiting_for,
         )
         http = await serve_http(app, settings.host, settings.http_port)
         stack.push_async_callback(http.stop, DRAIN_SECONDS)
         grpc = await start_grpc(engine, host=settings.host, port=settings.grpc_port, token=token, sessions=sessions)
         stack.push_async_callback(grpc.stop, DRAIN_SECONDS)
-        stack.push_async_callback(sessions.drain)
-        compiling = asyncio.create_task(asyncio.to_thread(renderer.compile_kernels, report))
-        stack.callback(compiling.cancel)
+        stack.push_async_callback(sessions.drain, DRAIN_SECONDS)
+        compiling = asyncio.create_task(preparation.compile_kernels())
+        stack.push_async_callback(asyncio.wait, {compiling})
+        stack.callback(preparation.stop)
         yield engine, Addresses(settings.host, http.port, grpc.port)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +107,7 @@ def command(path: Path, output: Path, metadata: Path | None, threads: int | None
     progress("rendering")
     from render.backends.cpu.renderer import CpuRenderer
 
-    with CpuRenderer(threads) as renderer:
+    with contextlib.closing(CpuRenderer(threads)) as renderer:
         frame = renderer.render(view, {volume.id: renderer.upload(volume)})
     progress.close()
     write_frame(frame, output)

@@ -26,36 +26,42 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._on_terminal = self._stream.isatty()
+        self._percents: dict[str, int] = {}
         self._stage = ""
-        self._percent = -1
         self._lock = threading.Lock()
 
     def __call__(self, stage: str, done: int = 0, total: int = 0) -> None:
-        """Report that `done` of `total` of a stage are done; a total of 0 where it can't be told."""
+        """Report that `done` of `total` of a stage are done; a total of 0 where it can't be told.
+
+        Stages may overlap: kernels compile while a volume loads.
+        """
         percent = 100 * done // total if total else 0
         with self._lock:
-            if stage == self._stage and percent <= self._percent:
+            told = self._percents.get(stage)
+            if told is not None and percent <= told:
                 return
             if self._on_terminal:
                 self._draw_bar(stage, done, total, percent)
-            elif stage != self._stage or percent >= self._percent + PLAIN_STEP_PERCENT or done == total > 0:
+            elif told is None or percent >= told + PLAIN_STEP_PERCENT or percent == 100:
                 self._stream.write(f"{stage} {done}/{total}\n" if total else f"{stage}\n")
             else:
                 return
             self._stream.flush()
-            self._stage, self._percent = stage, percent
+            self._percents[stage] = percent
 
     def _draw_bar(self, stage: str, done: int, total: int, percent: int) -> None:
-        if self._stage and stage != self._stage:
+        if self._percents.get(self._stage) == 100:
             self._stream.write("\n")
         filled = BAR_CHARACTERS * percent // 100
         bar = f" [{'=' * filled}{' ' * (BAR_CHARACTERS - filled)}] {done}/{total}" if total else ""
         self._stream.write(f"\r\033[K{stage}{bar}")
+        self._stage = stage
 
     def close(self) -> None:
-        """End the line of a bar."""
+        """End the line of a bar; the same stages may begin anew."""
         with self._lock:
-            if self._on_terminal and self._stage:
+            if self._on_terminal and self._percents:
                 self._stream.write("\n")
                 self._stream.flush()
-            self._stage, self._percent = "", -1
+            self._percents.clear()
+            self._stage = ""

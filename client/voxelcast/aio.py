@@ -28,7 +28,7 @@ from voxelcast.calls import (
     open_request,
     render_request,
 )
-from voxelcast.channel import CHANNEL_OPTIONS, endpoint
+from voxelcast.channel import CHANNEL_OPTIONS, channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
 from voxelcast.descriptions import ServerStatus, VolumeDescription, VolumeSummary
 from voxelcast.errors import NotFoundError, from_rpc
@@ -70,6 +70,8 @@ class AsyncClient:
             self._channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
         else:
             self._channel = grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS)
+        # Streams have a connection of their own, made when it is needed; see voxelcast.stream_call.
+        self._stream_channel: grpc.Channel | None = None
         # The generated stub has no annotations.
         self._stub: Any = RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
@@ -193,11 +195,16 @@ class AsyncClient:
 
     def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> AsyncStream:
         """Open a live stream that begins with a view of any volume, or without one; see `AsyncStream`."""
-        return AsyncStream(self._stub, self._endpoint, self._timeout_s if timeout_s is None else timeout_s, view)
+        if self._stream_channel is None:
+            self._stream_channel = channel_to(self._endpoint)
+        stub: Any = RenderServiceStub(self._stream_channel)  # type: ignore[no-untyped-call]
+        return AsyncStream(stub, self._endpoint, self._timeout_s if timeout_s is None else timeout_s, view)
 
     async def close(self) -> None:
         """Close the connection. Volumes stay pinned until their leases end."""
         await self._channel.close()
+        if self._stream_channel is not None:
+            self._stream_channel.close()
 
     async def __aenter__(self) -> Self:
         return self

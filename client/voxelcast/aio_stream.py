@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
-
-from render.v1.render_service_pb2 import StreamFramesRequest
-from voxelcast import convert
-from voxelcast.channel import Endpoint, client_name
+from voxelcast.channel import Endpoint
 from voxelcast.decoding import decode_frame
-from voxelcast.errors import DeadlineExceededError, UnavailableError, VoxelcastError, from_rpc
+from voxelcast.errors import DeadlineExceededError, UnavailableError
 from voxelcast.frames import Frame
-from voxelcast.stream import MAIN_VIEW
-from voxelcast.stream_state import EncodedFrame, StreamState
+from voxelcast.stream_call import MAIN_VIEW, StreamCall
+from voxelcast.stream_state import EncodedFrame
 from voxelcast.views import View
 
 
@@ -44,29 +39,17 @@ class AsyncStream:
 
     def __init__(self, stub: Any, endpoint: Endpoint, timeout_s: float, view: View | None) -> None:
         self._timeout_s = timeout_s
-        self._endpoint = endpoint
-        self._state = StreamState(client_name(), endpoint.token)
-        if view is not None:
-            self._state.show(MAIN_VIEW, convert.view_to_proto(view))
-        # Something to send; something to take.
-        self._outgoing = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._incoming = asyncio.Event()
-        self._closed = False
-        self._failure: VoxelcastError | None = None
-        self._call = stub.StreamFrames(metadata=endpoint.metadata)
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
+        self._call = StreamCall(stub, endpoint, view, notify=self._notify)
 
     def show(self, view: View, view_id: str = MAIN_VIEW) -> int:
         """Set a view; the latest wins. See `Stream.show`."""
-        self._check_open()
-        revision = self._state.show(view_id, convert.view_to_proto(view))
-        self._outgoing.set()
-        return revision
+        return self._call.show(view, view_id)
 
     def close_view(self, view_id: str = MAIN_VIEW) -> None:
         """Stop showing a view."""
-        self._state.close_view(view_id)
-        self._outgoing.set()
+        self._call.close_view(view_id)
 
     async def next_frame(self, *, timeout_s: float | None = None, view_id: str | None = None) -> Frame:
         """Wait for the next frame and take it. See `Stream.next_frame`."""
@@ -80,7 +63,7 @@ class AsyncStream:
         try:
             return await self.next_frame(timeout_s=math.inf)
         except UnavailableError:
-            if self._closed:
+            if self._call.is_closed:
                 raise StopAsyncIteration from None
             raise
 
@@ -89,7 +72,7 @@ class AsyncStream:
 
         `timeout_s` is for each frame.
         """
-        while not self._state.is_settled:
+        while not self._call.is_settled:
             yield await self.next_frame(timeout_s=timeout_s)
 
     async def settle(
@@ -103,12 +86,8 @@ class AsyncStream:
 
     async def close(self) -> None:
         """End the stream. Frames that were not taken are dropped."""
-        self._closed = True
         self._call.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._incoming.set()
+        await asyncio.to_thread(self._call.join)
 
     async def __aenter__(self) -> Self:
         return self
@@ -121,60 +100,27 @@ class AsyncStream:
     ) -> None:
         await self.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UnavailableError("the stream is closed")
-        if self._failure is not None:
-            raise self._failure
+    def _notify(self) -> None:
+        """Wake whoever waits; called on other threads."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._incoming.set)
 
-    async def _within(self, waiting: Any, timeout_s: float | None) -> EncodedFrame:
+    async def _within(self, waiting: Coroutine[Any, Any, EncodedFrame], timeout_s: float | None) -> EncodedFrame:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(None if timeout_s == math.inf else timeout_s):
-                encoded: EncodedFrame = await waiting
-                return encoded
+                return await waiting
         except TimeoutError:
             raise DeadlineExceededError(f"no frame within {timeout_s:g} s") from None
 
     async def _take(self, view_id: str | None) -> EncodedFrame:
-        while (frame := self._state.take(view_id)) is None:
-            self._check_open()
+        while True:
             self._incoming.clear()
+            if (frame := self._call.take(view_id)) is not None:
+                return frame
             await self._incoming.wait()
-        self._outgoing.set()  # its acknowledgement
-        return frame
 
     async def _take_exact(self, view_id: str) -> EncodedFrame:
-        while (settled := self._state.settled_frame(view_id)) is None:
+        while (settled := self._call.settled_frame(view_id)) is None:
             await self._take(view_id)
         return settled
-
-    async def _write(self) -> None:
-        """Send what there is to send, until the stream ends."""
-        try:
-            while True:
-                self._outgoing.clear()
-                while (message := self._state.next_message(time.monotonic())) is not None:
-                    await self._call.write(StreamFramesRequest(message=message))
-                with contextlib.suppress(TimeoutError):
-                    # A deadline of the loop's clock, which is time.monotonic's.
-                    async with asyncio.timeout_at(self._state.send_again_at_s()):
-                        await self._outgoing.wait()
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the call has ended: the reader learns why
-
-    async def _read(self) -> None:
-        """Feed the state until the stream ends."""
-        failure: VoxelcastError = UnavailableError("the server ended the stream", reason="DRAINING")
-        try:
-            while (response := await self._call.read()) is not grpc.aio.EOF:
-                self._state.receive(response)
-                self._incoming.set()
-        except grpc.RpcError as error:
-            failure = from_rpc(error, self._endpoint.address)
-        except VoxelcastError as error:
-            failure = error
-            self._call.cancel()
-        finally:
-            self._failure = failure
-            self._incoming.set()

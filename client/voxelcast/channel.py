@@ -82,3 +82,11 @@ class Endpoint:
 def endpoint(address: str, token: str | None, tls: bool, ca_file: str | Path | None) -> Endpoint:
     """Build an `Endpoint` from what a client's constructor is given."""
     return Endpoint(address, token or "", tls or ca_file is not None, None if ca_file is None else Path(ca_file))
+
+
+def channel_to(endpoint: Endpoint) -> grpc.Channel:
+    """Open a synchronous channel. It connects when the first call is made."""
+    credentials = endpoint.credentials
+    if credentials is None:
+        return grpc.insecure_channel(endpoint.address, CHANNEL_OPTIONS)
+    return grpc.secure_channel(endpoint.address, credentials, CHANNEL_OPTIONS)

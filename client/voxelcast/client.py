@@ -24,7 +24,7 @@ from voxelcast.calls import (
     open_request,
     render_request,
 )
-from voxelcast.channel import CHANNEL_OPTIONS, endpoint
+from voxelcast.channel import channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
 from voxelcast.descriptions import ServerStatus, VolumeDescription, VolumeSummary
 from voxelcast.errors import NotFoundError, from_rpc
@@ -75,11 +75,7 @@ class Client:
     ) -> None:
         self._endpoint = endpoint(address, token, tls, ca_file)
         self._timeout_s = timeout_s
-        credentials = self._endpoint.credentials
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, CHANNEL_OPTIONS)
+        self._channel = channel_to(self._endpoint)
         # The generated stub has no annotations.
         self._stub: Any = RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]
 

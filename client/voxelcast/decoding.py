@@ -60,10 +60,9 @@ def decode_frame(header: FrameHeader, payload: bytes) -> Frame:
 
 
 def _pixels(data: bytes, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    array = np.frombuffer(data, dtype)
-    if array.size != math.prod(shape):
-        raise ProtocolError(f"frame of {len(data)} bytes for {shape} pixels")
-    return array.reshape(shape)
+    if len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
+        raise ProtocolError(f"frame of {len(data)} bytes for {' x '.join(map(str, shape))} numbers {dtype}")
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _inflate(payload: bytes, size: int) -> bytes:

@@ -9,19 +9,13 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-import grpc
-
-from render.v1.render_service_pb2 import StreamFramesRequest
-from voxelcast import convert
-from voxelcast.channel import Endpoint, client_name
+from voxelcast.channel import Endpoint
 from voxelcast.decoding import decode_frame
-from voxelcast.errors import DeadlineExceededError, UnavailableError, VoxelcastError, from_rpc
+from voxelcast.errors import DeadlineExceededError, UnavailableError
 from voxelcast.frames import Frame
-from voxelcast.stream_state import EncodedFrame, StreamState
+from voxelcast.stream_call import MAIN_VIEW, StreamCall
+from voxelcast.stream_state import EncodedFrame
 from voxelcast.views import View
-
-MAIN_VIEW = "main"
-"""The view's name where none is given."""
 
 
 class Stream:
@@ -41,7 +35,7 @@ class Stream:
     ...     with volume.stream() as stream:
     ...         first = stream.settle()
     ...         for slice_mm in (10.0, 20.0, 30.0):
-    ...             stream.show(volume.axial(slice_mm))
+    ...             revision = stream.show(volume.axial(slice_mm))
     ...         last = stream.settle()
     >>> last.is_final, last.lossless, last.plane.top_left_mm[2]
     (True, True, 30.0)
@@ -49,16 +43,7 @@ class Stream:
 
     def __init__(self, stub: Any, endpoint: Endpoint, timeout_s: float, view: View | None) -> None:
         self._timeout_s = timeout_s
-        self._endpoint = endpoint
-        self._state = StreamState(client_name(), endpoint.token)
-        if view is not None:
-            self._state.show(MAIN_VIEW, convert.view_to_proto(view))
-        self._changed = threading.Condition()
-        self._closed = False
-        self._failure: VoxelcastError | None = None
-        self._call = stub.StreamFrames(self._requests(), metadata=endpoint.metadata)
-        self._reader = threading.Thread(target=self._read, name="voxelcast-stream", daemon=True)
-        self._reader.start()
+        self._call = StreamCall(stub, endpoint, view, notify=lambda: None)
 
     def show(self, view: View, view_id: str = MAIN_VIEW) -> int:
         """Set a view; the latest wins.
@@ -75,18 +60,11 @@ class Stream:
         int
             Its revision, which `Frame.view_revision` echoes.
         """
-        message = convert.view_to_proto(view)
-        with self._changed:
-            self._check_open()
-            revision = self._state.show(view_id, message)
-            self._changed.notify_all()
-        return revision
+        return self._call.show(view, view_id)
 
     def close_view(self, view_id: str = MAIN_VIEW) -> None:
         """Stop showing a view."""
-        with self._changed:
-            self._state.close_view(view_id)
-            self._changed.notify_all()
+        self._call.close_view(view_id)
 
     def next_frame(self, *, timeout_s: float | None = None, view_id: str | None = None) -> Frame:
         """Wait for the next frame and take it.
@@ -108,21 +86,17 @@ class Stream:
             What the server said about a view. The stream goes on, unless the server ended it.
         """
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        with self._changed:
-            encoded = self._wait_for_frame(view_id, time.monotonic() + timeout_s, timeout_s)
+        encoded = self._wait_for_frame(view_id, time.monotonic() + timeout_s, timeout_s)
         return decode_frame(encoded.header, encoded.payload)
 
     def __iter__(self) -> Iterator[Frame]:
         return self
 
     def __next__(self) -> Frame:
-        with self._changed:
-            if self._closed:
-                raise StopIteration
         try:
             return self.next_frame(timeout_s=math.inf)
         except UnavailableError:
-            if self._closed:  # by another thread, meanwhile
+            if self._call.is_closed:
                 raise StopIteration from None
             raise
 
@@ -131,10 +105,7 @@ class Stream:
 
         `timeout_s` is for each frame.
         """
-        while True:
-            with self._changed:
-                if self._state.is_settled:
-                    return
+        while not self._call.is_settled:
             yield self.next_frame(timeout_s=timeout_s)
 
     def settle(self, view: View | None = None, *, view_id: str = MAIN_VIEW, timeout_s: float | None = None) -> Frame:
@@ -151,19 +122,14 @@ class Stream:
             self.show(view, view_id)
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         limit = time.monotonic() + timeout_s
-        with self._changed:
-            while (settled := self._state.settled_frame(view_id)) is None:
-                self._wait_for_frame(view_id, limit, timeout_s)
+        while (settled := self._call.settled_frame(view_id)) is None:
+            self._wait_for_frame(view_id, limit, timeout_s)
         return decode_frame(settled.header, settled.payload)
 
     def close(self) -> None:
         """End the stream. Frames that were not taken are dropped."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
         self._call.cancel()
-        if threading.current_thread() is not self._reader:
-            self._reader.join()
+        self._call.join()
 
     def __enter__(self) -> Self:
         return self
@@ -176,48 +142,12 @@ class Stream:
     ) -> None:
         self.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise UnavailableError("the stream is closed")
-        if self._failure is not None:
-            raise self._failure
-
     def _wait_for_frame(self, view_id: str | None, limit: float, timeout_s: float) -> EncodedFrame:
-        """Wait until `limit` for a frame and take it; the condition is held."""
-        while (frame := self._state.take(view_id)) is None:
-            self._check_open()
-            rest_s = limit - time.monotonic()
-            if rest_s <= 0:
-                raise DeadlineExceededError(f"no frame within {timeout_s:g} s")
-            self._changed.wait(min(rest_s, threading.TIMEOUT_MAX))
-        self._changed.notify_all()  # its acknowledgement is to be sent
+        """Wait until `limit` for a frame and take it."""
+        with self._call.changed:
+            while (frame := self._call.take(view_id)) is None:
+                rest_s = limit - time.monotonic()
+                if rest_s <= 0:
+                    raise DeadlineExceededError(f"no frame within {timeout_s:g} s")
+                self._call.changed.wait(min(rest_s, threading.TIMEOUT_MAX))
         return frame
-
-    def _requests(self) -> Iterator[StreamFramesRequest]:
-        """Yield what is to be sent; on a thread of grpc's."""
-        while True:
-            with self._changed:
-                while (message := self._state.next_message(time.monotonic())) is None:
-                    if self._closed or self._failure is not None:
-                        return
-                    again_at_s = self._state.send_again_at_s()
-                    self._changed.wait(None if again_at_s is None else max(0.0, again_at_s - time.monotonic()))
-            yield StreamFramesRequest(message=message)
-
-    def _read(self) -> None:
-        """Feed the state until the stream ends; the reader thread."""
-        failure: VoxelcastError = UnavailableError("the server ended the stream", reason="DRAINING")
-        try:
-            for response in self._call:
-                with self._changed:
-                    self._state.receive(response)
-                    self._changed.notify_all()
-        except grpc.RpcError as error:
-            failure = from_rpc(error, self._endpoint.address)
-        except VoxelcastError as error:
-            failure = error
-            self._call.cancel()
-        finally:
-            with self._changed:
-                self._failure = failure
-                self._changed.notify_all()

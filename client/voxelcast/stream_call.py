@@ -1,0 +1,153 @@
+"""The gRPC call beneath a live stream, synchronous or asyncio.
+
+It runs on grpc's synchronous stack in both cases. grpc.aio ends a call with "Internal error from Core" when a write
+meets a server that has just ended it, and loses the server's status and last messages; on a stream, where both sides
+write at any time, that is every third refusal. So one thread reads here, grpc's own sends, and the shells wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from render.v1.render_service_pb2 import StreamFramesRequest
+from voxelcast import convert
+from voxelcast.channel import Endpoint, client_name
+from voxelcast.errors import UnavailableError, VoxelcastError, from_rpc
+from voxelcast.stream_state import EncodedFrame, StreamState
+from voxelcast.views import View
+
+MAIN_VIEW = "main"
+"""The view's name where none is given."""
+
+
+class StreamCall:
+    """A `StreamState` and the threads that serve it.
+
+    Parameters
+    ----------
+    stub
+        Of a synchronous channel.
+    endpoint
+        Where that leads.
+    view
+        To begin with, under the name `MAIN_VIEW`; or None.
+    notify
+        Called on a thread of the call's own whenever there may be something to take; must not block.
+
+    Attributes
+    ----------
+    changed
+        Notified together with `notify`. Whoever holds it has the state for himself.
+    is_closed
+        Whether `close` was called.
+    """
+
+    def __init__(self, stub: Any, endpoint: Endpoint, view: View | None, notify: Callable[[], None]) -> None:
+        self.changed = threading.Condition()
+        self.is_closed = False
+        self._endpoint = endpoint
+        self._notify = notify
+        self._state = StreamState(client_name(), endpoint.token)
+        if view is not None:
+            self._state.show(MAIN_VIEW, convert.view_to_proto(view))
+        self._failure: VoxelcastError | None = None
+        self._call = stub.StreamFrames(self._requests(), metadata=endpoint.metadata)
+        self._reader = threading.Thread(target=self._read, name="voxelcast-stream", daemon=True)
+        self._reader.start()
+
+    def show(self, view: View, view_id: str) -> int:
+        """Set a view and return its revision."""
+        message = convert.view_to_proto(view)
+        with self.changed:
+            self._check_open()
+            revision = self._state.show(view_id, message)
+            self.changed.notify_all()
+        return revision
+
+    def close_view(self, view_id: str) -> None:
+        """Stop showing a view."""
+        with self.changed:
+            self._state.close_view(view_id)
+            self.changed.notify_all()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the exact frame of every view was taken."""
+        with self.changed:
+            return self._state.is_settled
+
+    def settled_frame(self, view_id: str) -> EncodedFrame | None:
+        """Return the exact frame of what a view shows, once it was taken."""
+        with self.changed:
+            return self._state.settled_frame(view_id)
+
+    def take(self, view_id: str | None) -> EncodedFrame | None:
+        """Return the newest frame of a view (None: of any) if there is one, and have it acknowledged.
+
+        Raises
+        ------
+        VoxelcastError
+            What the server said about a view, once; else, where there is no frame, why the stream has ended.
+        """
+        with self.changed:
+            frame = self._state.take(view_id)
+            if frame is None:
+                self._check_open()
+            else:
+                self.changed.notify_all()
+            return frame
+
+    def cancel(self) -> None:
+        """End the call; returns at once."""
+        with self.changed:
+            self.is_closed = True
+            self.changed.notify_all()
+        self._notify()
+        self._call.cancel()
+
+    def join(self) -> None:
+        """Wait for the reader to end after `cancel`."""
+        if threading.current_thread() is not self._reader:
+            self._reader.join()
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise UnavailableError("the stream is closed")
+        if self._failure is not None:
+            raise self._failure
+
+    def _requests(self) -> Iterator[StreamFramesRequest]:
+        """Yield what is to be sent; on a thread of grpc's."""
+        while True:
+            with self.changed:
+                while (message := self._state.next_message(time.monotonic())) is None:
+                    if self.is_closed or self._failure is not None:
+                        return
+                    again_at_s = self._state.send_again_at_s()
+                    self.changed.wait(None if again_at_s is None else max(0.0, again_at_s - time.monotonic()))
+            yield StreamFramesRequest(message=message)
+
+    def _read(self) -> None:
+        """Feed the state until the stream ends; the reader thread."""
+        failure: VoxelcastError = UnavailableError("the server ended the stream", reason="DRAINING")
+        try:
+            for response in self._call:
+                with self.changed:
+                    self._state.receive(response)
+                    self.changed.notify_all()
+                self._notify()
+        except grpc.RpcError as error:
+            failure = from_rpc(error, self._endpoint.address)
+        except VoxelcastError as error:
+            failure = error
+            self._call.cancel()
+        finally:
+            with self.changed:
+                self._failure = failure
+                self.changed.notify_all()
+            self._notify()

@@ -1,0 +1,294 @@
+"""The client's stream without I/O: the latest wins, frames come whole, in order and acknowledged."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from voxelcast import InvalidArgumentError, ProtocolError
+from voxelcast.stream_state import VIEW_INTERVAL_S, StreamState
+
+from render.v1 import view_pb2
+from render.v1.frame_pb2 import FRAME_QUALITY_FINAL, FRAME_QUALITY_INTERACTIVE, FrameHeader
+from render.v1.render_service_pb2 import StreamFramesResponse
+from render.v1.stream_pb2 import ClientMessage, FrameMessage
+from tests.client.fake_service import stream_error, welcome
+
+LATER = math.inf
+
+
+def view(slab_mm: float) -> view_pb2.View:
+    return view_pb2.View(slab_mm=slab_mm)
+
+
+def frames(
+    sequence: int, revision: int, *, chunks: int = 1, final: bool = True, view_id: str = "main", epoch: int = 1
+) -> list[StreamFramesResponse]:
+    """Return the chunks of a frame whose payload says its sequence."""
+    payload = f"frame {sequence}".encode()
+    parts = [payload[index::chunks] for index in range(chunks)]
+    return [
+        StreamFramesResponse(
+            frame=FrameMessage(
+                header=FrameHeader(
+                    view_id=view_id,
+                    sequence=sequence,
+                    epoch=epoch,
+                    view_revision=revision,
+                    quality=FRAME_QUALITY_FINAL if final else FRAME_QUALITY_INTERACTIVE,
+                    lossless=final,
+                    payload_bytes=len(payload),
+                    chunk_index=index,
+                    chunk_count=chunks,
+                ),
+                payload=part,
+            )
+        )
+        for index, part in enumerate(parts)
+    ]
+
+
+def sent(state: StreamState) -> list[ClientMessage]:
+    """Return all that is to be sent, views too."""
+    result = []
+    now_s = 0.0
+    while (message := state.next_message(now_s)) is not None:
+        result.append(message)
+        now_s += VIEW_INTERVAL_S
+    return result
+
+
+def acknowledged(state: StreamState) -> list[int]:
+    return [m.acknowledge.sequence for m in sent(state) if m.WhichOneof("message") == "acknowledge"]
+
+
+@pytest.fixture
+def state() -> StreamState:
+    state = StreamState("test", "secret")
+    (hello,) = sent(state)
+    assert (hello.hello.protocol_version, hello.hello.token, hello.hello.client) == (1, "secret", "test")
+    state.receive(welcome())
+    return state
+
+
+def test_the_latest_view_wins(state: StreamState) -> None:
+    for slab in range(5):
+        state.show("main", view(slab))
+    (message,) = sent(state)
+    assert (message.set_view.revision, message.set_view.view.slab_mm) == (5, 4)
+
+
+def test_views_are_spaced_but_acknowledgements_are_not(state: StreamState) -> None:
+    state.show("a", view(1))
+    state.show("b", view(2))
+    first = state.next_message(10.0)
+    assert first is not None
+    assert first.set_view.view_id == "a"
+    assert state.next_message(10.0) is None
+    assert state.send_again_at_s() == 10.0 + VIEW_INTERVAL_S
+    for response in frames(1, 1, view_id="a"):
+        state.receive(response)
+    assert state.take() is not None
+    acknowledge = state.next_message(10.0)
+    assert acknowledge is not None
+    assert acknowledge.acknowledge.sequence == 1
+    second = state.next_message(10.0 + VIEW_INTERVAL_S)
+    assert second is not None
+    assert second.set_view.view_id == "b"
+    assert state.send_again_at_s() is None
+
+
+def test_a_frame_is_acknowledged_when_it_is_taken(state: StreamState) -> None:
+    state.show("main", view(1))
+    sent(state)
+    for response in frames(1, 1, chunks=3):
+        assert state.take() is None
+        state.receive(response)
+    assert acknowledged(state) == []
+    frame = state.take()
+    assert frame is not None
+    assert sorted(frame.payload) == sorted(b"frame 1")
+    assert acknowledged(state) == [1]
+    assert state.take() is None
+
+
+def test_frames_that_nobody_took_give_way_and_are_acknowledged_with_the_newest(state: StreamState) -> None:
+    state.show("main", view(1))
+    sent(state)
+    for sequence in (1, 2, 3):
+        state.receive(frames(sequence, 1)[0])
+    frame = state.take()
+    assert frame is not None
+    assert frame.header.sequence == 3
+    assert acknowledged(state) == [1, 2, 3]
+
+
+def test_a_frame_that_was_given_up_is_dropped(state: StreamState) -> None:
+    state.show("main", view(1))
+    lost = frames(1, 1, chunks=3)
+    state.receive(lost[0])
+    state.receive(frames(2, 1)[0])
+    state.receive(lost[1])
+    frame = state.take()
+    assert frame is not None
+    assert frame.payload == b"frame 2"
+    assert state.take() is None
+
+
+def test_old_frames_are_ignored(state: StreamState) -> None:
+    state.show("main", view(1))
+    state.receive(frames(2, 1)[0])
+    assert state.take() is not None
+    state.receive(frames(2, 1)[0])
+    state.receive(frames(1, 1)[0])
+    state.receive(frames(3, 1, epoch=9)[0])
+    state.receive(frames(3, 1, view_id="unknown")[0])
+    assert state.take() is None
+
+
+def test_settled_means_the_exact_frame_of_the_latest_revision(state: StreamState) -> None:
+    state.show("main", view(1))
+    state.receive(frames(1, 1, final=False)[0])
+    assert state.take() is not None
+    assert not state.is_settled
+    state.receive(frames(2, 1)[0])
+    assert not state.is_settled, "it was not taken yet"
+    assert state.take() is not None
+    assert state.is_settled
+    settled = state.settled_frame("main")
+    assert settled is not None
+    assert settled.header.sequence == 2
+    state.show("main", view(2))
+    assert not state.is_settled
+    assert state.settled_frame("main") is None
+    with pytest.raises(InvalidArgumentError, match="no view 'other'"):
+        state.settled_frame("other")
+
+
+def test_a_name_that_is_used_again_shows_no_old_frame(state: StreamState) -> None:
+    state.show("main", view(1))
+    sent(state)
+    state.receive(frames(1, 1)[0])
+    state.close_view("main")
+    assert [m.WhichOneof("message") for m in sent(state)] == ["acknowledge", "close_view"]
+    assert state.show("main", view(2)) == 2
+    state.receive(frames(2, 1)[0])
+    assert state.take() is None
+    state.receive(frames(3, 2)[0])
+    assert state.take() is not None
+
+
+def test_a_view_that_was_never_sent_is_closed_in_silence(state: StreamState) -> None:
+    state.show("main", view(1))
+    state.close_view("main")
+    state.close_view("main")
+    assert sent(state) == []
+
+
+def test_errors_are_raised_once_and_only_about_what_is_shown(state: StreamState) -> None:
+    revision = state.show("main", view(1))
+    state.receive(stream_error("INVALID_VIEW", "slab_mm -1", "main", revision))
+    state.receive(stream_error("INVALID_VIEW", "closed", "other", 0))
+    with pytest.raises(InvalidArgumentError, match="slab_mm -1") as caught:
+        state.take()
+    assert caught.value.reason == "INVALID_VIEW"
+    assert state.take() is None
+    state.show("main", view(2))
+    state.receive(stream_error("INVALID_VIEW", "superseded", "main", revision))
+    assert state.take() is None
+
+
+def test_views_take_turns(state: StreamState) -> None:
+    for name in ("a", "b"):
+        state.show(name, view(1))
+    taken = []
+    for sequence in range(1, 5):
+        for name, revision in (("a", 1), ("b", 2)):
+            state.receive(frames(sequence, revision, view_id=name)[0])
+        frame = state.take()
+        assert frame is not None
+        taken.append(frame.header.view_id)
+    assert taken == ["a", "b", "a", "b"]
+    assert state.take("b") is None
+
+
+def test_breaches_of_the_protocol(state: StreamState) -> None:
+    state.show("main", view(1))
+    with pytest.raises(ProtocolError, match="second Welcome"):
+        state.receive(welcome())
+    state.receive(frames(1, 1, chunks=3)[0])
+    with pytest.raises(ProtocolError, match="chunk 2 of 3, 1 expected"):
+        state.receive(frames(1, 1, chunks=3)[2])
+    longer = frames(2, 1)[0]
+    longer.frame.payload += b"!"
+    with pytest.raises(ProtocolError, match="more than the frame's 7 bytes"):
+        state.receive(longer)
+    fresh = StreamState("test")
+    with pytest.raises(ProtocolError, match="version 2"):
+        fresh.receive(welcome(protocol_version=2))
+    with pytest.raises(ProtocolError, match="before Welcome"):
+        fresh.receive(frames(1, 1)[0])
+    with pytest.raises(InvalidArgumentError, match="65 characters"):
+        fresh.show("x" * 65, view(1))
+
+
+class Conversation(RuleBasedStateMachine):
+    """A server that answers at its own pace, loses frames it gave up, and a consumer that is slow."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.state = StreamState("test")
+        sent(self.state)
+        self.state.receive(welcome())
+        self.sequence = 0
+        self.revision = 0
+        self.delivered: list[int] = []
+        self.known: int = 0
+        self.unacknowledged: set[int] = set()
+        self.taken: list[tuple[int, int]] = []
+
+    @rule()
+    def show(self) -> None:
+        self.revision = self.state.show("main", view(1))
+
+    @rule()
+    def send(self) -> None:
+        for message in sent(self.state):
+            if message.WhichOneof("message") == "set_view":
+                assert message.set_view.revision > self.known
+                self.known = message.set_view.revision
+            else:
+                self.unacknowledged.remove(message.acknowledge.sequence)
+
+    @rule(chunks=st.integers(1, 4), arrive=st.integers(1, 4), final=st.booleans())
+    def answer(self, chunks: int, arrive: int, final: bool) -> None:
+        if not self.known:
+            return
+        self.sequence += 1
+        for response in frames(self.sequence, self.known, chunks=chunks, final=final)[:arrive]:
+            self.state.receive(response)
+        if arrive >= chunks:
+            self.delivered.append(self.sequence)
+            self.unacknowledged.add(self.sequence)
+
+    @rule()
+    def take(self) -> None:
+        frame = self.state.take()
+        newest = self.delivered[-1] if self.delivered else 0
+        if frame is None:
+            assert newest == (self.taken[-1][0] if self.taken else 0)
+            return
+        assert frame.header.sequence == newest
+        self.taken.append((frame.header.sequence, frame.header.view_revision))
+        self.send()
+        assert not self.unacknowledged, "all that came is acknowledged once the newest is taken"
+
+    @invariant()
+    def nothing_goes_back(self) -> None:
+        taken = getattr(self, "taken", [])
+        assert taken == sorted(set(taken))
+
+
+TestConversation = Conversation.TestCase

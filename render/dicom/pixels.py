@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,7 +39,6 @@ class SliceReport:
         Largest magnitude of a stored integer.
     """
 
-    index: int
     padded: int
     largest: int
 
@@ -74,7 +74,10 @@ def load_volume(
     codes: Codes = np.empty(plan.shape, plan.values.dtype)
     reports: list[SliceReport] = []
     with quiet_pydicom(), ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode") as pool:
-        pending = {pool.submit(decode_slice, plan, index, codes) for index in range(plan.shape[0])}
+        pending = {
+            pool.submit(decode_slice, plan.root, source, plan.values, codes[index])
+            for index, source in enumerate(plan.slices)
+        }
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -89,33 +92,31 @@ def load_volume(
     return finish(plan, codes, reports)
 
 
-def decode_slice(plan: VolumePlan, index: int, codes: Codes) -> SliceReport:
-    """Decode slice `index` of a plan into ``codes[index]``, within `quiet_pydicom`.
+def decode_slice(root: Path, source: SliceSource, values: ValuePlan, out: Codes) -> SliceReport:
+    """Decode one slice into `out`, shape (rows, columns), within `quiet_pydicom`.
 
     Raises
     ------
     UnreadableFileError, CodecError
-        As `load_volume`; the message names the file, relative to the scanned root.
+        As `load_volume`; the message names the file, relative to `root`.
     """
-    source = plan.slices[index]
-    stored = read_stored(plan, source)
-    out = codes[index]
+    stored = read_stored(root, source)
     padding = _padding_mask(stored, source)
-    if plan.values.dtype == "int16":
-        _to_int16(stored, source, plan.values, out)
-        if padding is not None and plan.values.invalid_code is not None:
-            out[padding] = plan.values.invalid_code
-        padded = 0 if padding is None or plan.values.invalid_code is None else int(padding.sum())
+    if values.dtype == "int16":
+        _to_int16(stored, source, values, out)
+        if padding is not None and values.invalid_code is not None:
+            out[padding] = values.invalid_code
+        padded = 0 if padding is None or values.invalid_code is None else int(padding.sum())
     else:
         _to_float32(stored, source, out)
         if padding is not None:
             out[padding] = np.nan
         padded = int(np.isnan(out).sum())
     is_integer = stored.dtype.kind in "iu"
-    return SliceReport(index, padded, max(abs(int(stored.min())), abs(int(stored.max()))) if is_integer else 0)
+    return SliceReport(padded, max(abs(int(stored.min())), abs(int(stored.max()))) if is_integer else 0)
 
 
-def read_stored(plan: VolumePlan, source: SliceSource) -> npt.NDArray[Any]:
+def read_stored(root: Path, source: SliceSource) -> npt.NDArray[Any]:
     """Return a slice's stored values, shape (rows, columns), in the machine's byte order.
 
     Raises
@@ -126,7 +127,7 @@ def read_stored(plan: VolumePlan, source: SliceSource) -> npt.NDArray[Any]:
     instance = source.instance
     assert instance.format is not None
     assert instance.extent is not None
-    path = plan.root / instance.path
+    path = root / instance.path
     try:
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) != (instance.size_bytes, instance.modified_ns):

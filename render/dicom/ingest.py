@@ -1,0 +1,290 @@
+"""Scanning and loading in other processes: a codec that crashes costs one load a typed error, and nothing else.
+
+Workers are started fresh (never forked: gRPC) and write voxels straight into memory shared with this process. That
+memory is anonymous: it has no name that could be left behind, whoever dies, and no limit at ``/dev/shm``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import send_handle
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias, TypeVar, cast
+
+import numpy as np
+
+import render
+from render.dicom.header import Instance, SkippedFile
+from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
+from render.dicom.plan import VolumePlan
+from render.dicom.source import Scan, scan
+from render.dicom.tasks import DecodeSlices, ReadHeaders, Task
+from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
+from render.volume import Volume
+
+WORKER_MEMORY_BYTES = 2 << 30
+"""Private memory of one worker. A decoded slice of 4096 x 4096 float64 values is a sixteenth of it."""
+
+TASK_SECONDS = 120.0
+"""A worker that has not answered by then hangs: a task is a few slices or a few dozen headers."""
+
+HEADERS_A_TASK = 32
+SLICES_A_TASK = 8
+"""Small enough that progress moves, cancelling is quick and both cores end together."""
+
+Result = TypeVar("Result")
+Chunk: TypeAlias = tuple[int, int]
+
+
+class WorkerDiedError(CodecError):
+    """The worker is gone: a codec crashed, ran out of memory, or hung."""
+
+
+class Ingest:
+    """A pool of worker processes. Its methods block; call them from threads, as many as you like at a time.
+
+    Parameters
+    ----------
+    workers
+        Processes; as many as there are processors if None. They start when first needed.
+    memory_bytes
+        Private memory that one worker may take.
+    task_seconds
+        After this long a worker that does not answer is ended.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        memory_bytes: int = WORKER_MEMORY_BYTES,
+        task_seconds: float = TASK_SECONDS,
+    ) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self._memory_bytes = memory_bytes
+        self._task_seconds = task_seconds
+        self._pool = ThreadPoolExecutor(self.workers, "ingest")
+        self._own = threading.local()  # each thread of the pool drives one worker
+        self._lock = threading.Lock()
+        self._running: set[_Worker] = set()
+        self._is_closed = False
+
+    def __enter__(self) -> Ingest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers. What is being scanned or loaded ends with DrainingError."""
+        with self._lock:
+            self._is_closed = True
+            running = set(self._running)
+        for worker in running:
+            worker.kill()
+        self._pool.shutdown(cancel_futures=True)
+        for worker in running:
+            worker.close()
+
+    def scan(
+        self, path: str | os.PathLike[str], progress: Progress | None = None, cancelled: Cancelled | None = None
+    ) -> Scan:
+        """Scan as `render.dicom.source.scan` does, with the headers read by the workers.
+
+        A file that kills its worker is skipped, and said.
+        """
+        return scan(path, progress=progress, cancelled=cancelled, read=self._read_headers)
+
+    def load(self, plan: VolumePlan, progress: Progress | None = None, cancelled: Cancelled | None = None) -> Volume:
+        """Load a volume; its codes are in memory that the workers have written to and that nobody else knows of.
+
+        Parameters
+        ----------
+        progress
+            Called from this thread with (slices done, slices).
+        cancelled
+            Asked whenever a few slices are done.
+
+        Raises
+        ------
+        UnreadableFileError
+            If a file is gone or has changed since the scan.
+        CodecError
+            If a slice can't be decoded, or its worker died of it.
+        RenderCancelledError
+            If `cancelled` said so.
+        DrainingError
+            If the ingest has been closed.
+        """
+        total = plan.shape[0]
+        size = min(SLICES_A_TASK, -(-total // (2 * self.workers)))
+        chunks = [(start, min(start + size, total)) for start in range(0, total, size)]
+        reports: list[SliceReport] = []
+        with _SharedMemory(plan.estimated_bytes) as memory:
+
+            def decode(chunk: Chunk) -> list[SliceReport]:
+                start, stop = chunk
+                task = DecodeSlices(plan.root, plan.slices[start:stop], plan.values, plan.shape, start)
+                try:
+                    return cast(list[SliceReport], self._call(task, memory.descriptor))
+                except WorkerDiedError as error:
+                    raise CodecError(f"{error.message} in slices {start + 1} to {stop} of {total}") from error
+
+            for done in self._map(decode, chunks):
+                reports += done
+                if progress is not None:
+                    progress(len(reports), total)
+                if cancelled is not None and cancelled():
+                    raise RenderCancelledError(f"load given up after {len(reports)} of {total} slices")
+            codes = np.frombuffer(memory.map(), plan.values.dtype).reshape(plan.shape)
+        return finish(plan, cast(Codes, codes), reports)
+
+    def _read_headers(self, root: Path, names: Sequence[str]) -> Iterator[Instance | SkippedFile]:
+        def read(chunk: Chunk) -> list[Instance | SkippedFile]:
+            part = tuple(names[slice(*chunk)])
+            try:
+                return cast(list[Instance | SkippedFile], self._call(ReadHeaders(root, part)))
+            except CodecError as error:
+                if len(part) == 1:
+                    return [SkippedFile(part[0], error.message)]
+            # One of these files did it: read each on its own, so that the others are not lost.
+            return [result for n in range(*chunk) for result in read((n, n + 1))]
+
+        starts = range(0, len(names), HEADERS_A_TASK)
+        chunks = [(start, min(start + HEADERS_A_TASK, len(names))) for start in starts]
+        for results in self._map(read, chunks):
+            yield from results
+
+    def _map(self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk]) -> Iterator[Result]:
+        """Yield the results as they come. Few tasks wait at a time, so that concurrent callers take turns."""
+        ahead = iter(chunks)
+        pending: set[Future[Result]] = set()
+        try:
+            while True:
+                for chunk in islice(ahead, 2 * self.workers - len(pending)):
+                    try:
+                        pending.add(self._pool.submit(work, chunk))
+                    except RuntimeError:
+                        raise DrainingError("ingest is closed") from None
+                if not pending:
+                    return
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in pending:
+                future.cancel()
+            wait(pending)  # they write to memory that the caller is about to let go
+
+    def _call(self, task: Task, descriptor: int | None = None) -> object:
+        """Have this thread's worker do a task; raise the error that it answers."""
+        worker = cast("_Worker | None", getattr(self._own, "worker", None))
+        if worker is None:
+            worker = self._own.worker = self._start()
+        try:
+            answer = worker.call(task, descriptor, self._task_seconds)
+        except WorkerDiedError:
+            self._own.worker = None
+            with self._lock:
+                self._running.discard(worker)
+                is_closed = self._is_closed
+            worker.close()
+            if is_closed:
+                raise DrainingError("ingest is closed") from None
+            raise
+        if isinstance(answer, VoxelcastError):
+            raise answer
+        return answer
+
+    def _start(self) -> _Worker:
+        with self._lock:
+            if self._is_closed:
+                raise DrainingError("ingest is closed")
+            worker = _Worker(self._memory_bytes)
+            self._running.add(worker)
+            return worker
+
+
+class _Worker:
+    """One process and the socket to it."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            package_parent = str(Path(render.__file__).resolve().parents[1])
+            self._process = subprocess.Popen(
+                # -P: what lies in the current folder is not imported.
+                [sys.executable, "-P", "-m", "render.dicom.worker", str(theirs.fileno()), str(memory_bytes)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")])),
+                },
+            )
+            self._connection = Connection(ours.detach())
+
+    def call(self, task: Task, descriptor: int | None, seconds: float) -> object:
+        """Send a task and wait for its answer; WorkerDiedError if there is none."""
+        try:
+            self._connection.send(task)
+            if descriptor is not None:
+                send_handle(self._connection, descriptor, self._process.pid)
+            if self._connection.poll(seconds):
+                return self._connection.recv()
+        except (EOFError, OSError):
+            raise WorkerDiedError(f"the decoder died ({self._death()})") from None
+        self.kill()
+        raise WorkerDiedError(f"the decoder did not answer within {seconds:g} s")
+
+    def kill(self) -> None:
+        """End the process; a thread that waits for it gets WorkerDiedError."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Wait for the killed process and close the socket."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _death(self) -> str:
+        code = self._process.wait()
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+class _SharedMemory:
+    """Anonymous memory that a descriptor can be sent of; freed when the last mapping of it is gone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __enter__(self) -> _SharedMemory:
+        if hasattr(os, "memfd_create"):
+            self.descriptor = os.memfd_create("voxelcast-volume")
+        else:  # not Linux
+            with tempfile.TemporaryFile() as file:
+                self.descriptor = os.dup(file.fileno())
+        os.ftruncate(self.descriptor, self._size)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def map(self) -> mmap.mmap:
+        """Map all of it, readable and writable."""
+        return mmap.mmap(self.descriptor, self._size)

@@ -1,0 +1,73 @@
+"""The process that parses headers and decodes pixels for `render.dicom.ingest`: ``python -m render.dicom.worker``.
+
+It is started fresh, never forked, talks through the socket whose descriptor it is given, and has a memory limit: what
+a malformed file does to it, it does to nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+
+import numpy as np
+
+from render.dicom.header import Instance, SkippedFile, quiet_pydicom, read_header
+from render.dicom.tasks import DecodeSlices, ReadHeaders, Task
+from render.errors import CodecError, VoxelcastError
+
+
+def main() -> None:
+    """Answer tasks until the other end closes the socket."""
+    descriptor, limit_bytes = int(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group; the server ends us
+    # Private memory only: the volume that is written to is shared and has its own budget.
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with Connection(descriptor) as connection, quiet_pydicom():
+        with contextlib.suppress(EOFError, ConnectionError):  # the other end has gone
+            while True:
+                task = connection.recv()
+                connection.send(_answer(task, connection, limit_bytes))
+
+
+def _answer(task: Task, connection: Connection, limit_bytes: int) -> object:
+    """Return the result, or the error, to be sent back."""
+    try:
+        return _read(task) if isinstance(task, ReadHeaders) else _decode(task, connection)
+    except VoxelcastError as error:
+        return error
+    except MemoryError:
+        return CodecError(f"decoding needs more than {limit_bytes:,} bytes of memory", limit_bytes=limit_bytes)
+    except Exception as error:  # whatever it is, the server hears of it as an error of this load
+        return CodecError(f"ingest failed: {type(error).__name__}")
+
+
+def _read(task: ReadHeaders) -> list[Instance | SkippedFile]:
+    return [read_header(task.root, name) for name in task.names]
+
+
+def _decode(task: DecodeSlices, connection: Connection) -> object:
+    descriptor = recv_handle(connection)
+    # Imported on first use: scanning needs no codecs, and a worker should be ready soon.
+    from render.dicom.pixels import decode_slice
+
+    dtype = np.dtype(task.values.dtype)
+    try:
+        memory = mmap.mmap(descriptor, int(np.prod(task.shape)) * dtype.itemsize)
+    finally:
+        os.close(descriptor)
+    codes = np.frombuffer(memory, dtype).reshape(task.shape)
+    return [
+        decode_slice(task.root, source, task.values, codes[index])
+        for index, source in enumerate(task.slices, start=task.first)
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""What volumes there are: found below the served roots, or handed over in memory.
+
+Thread-safe. Roots are scanned in the background; a path that is asked for is scanned at once. Nothing outside the
+roots is ever read, and whether something exists there is not told.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+
+from render.dicom.ingest import Ingest
+from render.dicom.plan import VolumePlan
+from render.dicom.series import select
+from render.dicom.source import Scan
+from render.errors import AmbiguousSeriesError, PathError, VolumeNotFoundError, VoxelcastError
+from render.geometry import VolumeGeometry
+from render.volume import Volume, VolumeInfo
+
+logger = logging.getLogger(__name__)
+
+Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]
+"""``load(progress, cancelled)``: blocks, reports (slices done, slices), gives up once `cancelled` says so."""
+
+Select: TypeAlias = Callable[[Scan], VolumePlan]
+
+
+@dataclass(frozen=True, eq=False)
+class CatalogEntry:
+    """A volume that can be loaded.
+
+    Attributes
+    ----------
+    path
+        Below its root: the file, or the folder that holds all its files; empty for a volume that came in memory.
+    nbytes, dtype_bytes
+        Of all voxels and of one, once loaded.
+    """
+
+    volume_id: str
+    info: VolumeInfo
+    geometry: VolumeGeometry
+    nbytes: int
+    dtype_bytes: int
+    path: str
+    source: VolumePlan | Volume
+
+
+class Catalog:
+    """Knows all volumes by their ids.
+
+    Parameters
+    ----------
+    roots
+        Folders or files that may be read; scanning them begins at once, in a thread.
+    ingest
+        Reads and loads; stays the caller's.
+    """
+
+    def __init__(self, roots: Sequence[Path], ingest: Ingest) -> None:
+        self.ingest = ingest
+        self._roots = tuple(Path(root).resolve() for root in roots)
+        self._lock = threading.Lock()
+        self._entries: dict[str, CatalogEntry] = {}
+        self._scans: dict[Path, Future[Scan]] = {}
+        self._closing = threading.Event()
+        self._idle = threading.Event()
+        self._progress = (0, 0)
+        self._thread = threading.Thread(target=self._scan_roots, name="catalog-scan", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the background scan up and wait for its end."""
+        self._closing.set()
+        self._thread.join()
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether the roots are still being scanned."""
+        return not self._idle.is_set()
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Files read and files found in the root that is being scanned."""
+        return self._progress
+
+    def wait_until_scanned(self, timeout_seconds: float | None = None) -> bool:
+        """Block until all roots have been scanned once; return whether they have."""
+        return self._idle.wait(timeout_seconds)
+
+    def entries(self) -> tuple[CatalogEntry, ...]:
+        """Return all that is known now, by path and place in its series; what came in memory is first."""
+        with self._lock:
+            entries = list(self._entries.values())
+        return tuple(sorted(entries, key=lambda e: (e.path, e.info.series_uid, e.info.volume_index, e.volume_id)))
+
+    def entry(self, volume_id: str) -> CatalogEntry:
+        """Return the volume of this id.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            If there is none, or its root has not been scanned yet.
+        """
+        with self._lock:
+            found = self._entries.get(volume_id)
+        if found is None:
+            raise VolumeNotFoundError(f"no volume {volume_id[:80]!r}", volume_id=volume_id[:80])
+        return found
+
+    def resolve(
+        self,
+        path_or_id: str,
+        *,
+        series: str | None = None,
+        volume_index: int | None = None,
+        largest: bool = False,
+    ) -> str:
+        """Return the id of the volume at a path below the roots, or the id itself where it is one.
+
+        Blocks while the path is scanned; callers that ask for one path at a time share one scan.
+
+        Parameters
+        ----------
+        path_or_id
+            A volume id, or a file or folder relative to a root or absolute.
+        series, volume_index
+            As in `render.dicom.series.select`.
+        largest
+            Where several series could be meant, take the volume with the most voxels.
+
+        Raises
+        ------
+        PathError
+            If there is no such path below a root; what lies outside is as if it were not there.
+        AmbiguousSeriesError, NotAVolumeError, NoVolumeError
+            If no one volume is meant.
+        """
+        with self._lock:
+            if path_or_id in self._entries:
+                return path_or_id
+        path = self._below_roots(path_or_id)
+        scan = self._scan(path)
+        try:
+            return select(scan, series=series, volume=volume_index).id
+        except AmbiguousSeriesError:
+            if not largest or series is not None or not scan.volumes:
+                raise
+        return max(scan.volumes, key=lambda plan: (not plan.is_localizer, np.prod(plan.shape), plan.id)).id
+
+    def add(self, volume: Volume) -> CatalogEntry:
+        """Take a volume that is in memory; it is its own source. One of the same id is replaced."""
+        entry = CatalogEntry(
+            volume_id=volume.id,
+            info=volume.info,
+            geometry=volume.geometry,
+            nbytes=volume.nbytes,
+            dtype_bytes=volume.codes.itemsize,
+            path="",
+            source=volume,
+        )
+        with self._lock:
+            self._entries[volume.id] = entry
+        return entry
+
+    def remove(self, volume_id: str) -> None:
+        """Forget a volume; nothing happens if it is not known."""
+        with self._lock:
+            self._entries.pop(volume_id, None)
+
+    def loader(self, entry: CatalogEntry) -> Loader:
+        """Return what loads an entry; it blocks, so call it in a thread."""
+        source = entry.source
+        if isinstance(source, Volume):
+            return lambda progress, cancelled: source
+        return lambda progress, cancelled: self.ingest.load(source, progress, cancelled)
+
+    def _below_roots(self, given: str) -> Path:
+        for root in self._roots:
+            try:
+                # An absolute path replaces the root; symbolic links are followed before the check.
+                path = (root / given).resolve(strict=True)
+            except (OSError, ValueError, RuntimeError):  # not there, a null byte, a loop of links
+                continue
+            if path.is_relative_to(root):
+                return path
+        raise PathError(f"no such path below the served roots: {given[-200:]!r}")
+
+    def _scan(self, path: Path) -> Scan:
+        """Scan a path and note what is there; join a scan of it that is under way."""
+        with self._lock:
+            running = self._scans.get(path)
+            mine: Future[Scan] = Future()
+            if running is None:
+                self._scans[path] = mine
+        if running is not None:
+            return running.result()
+        try:
+            scan = self.ingest.scan(path, self._note_progress, self._closing.is_set)
+            self._note(scan)
+            mine.set_result(scan)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._scans[path]
+        return scan
+
+    def _note(self, scan: Scan) -> None:
+        entries = [self._describe(plan) for plan in scan.volumes]
+        with self._lock:
+            self._entries.update((entry.volume_id, entry) for entry in entries)
+
+    def _note_progress(self, done: int, total: int) -> None:
+        self._progress = done, total
+
+    def _describe(self, plan: VolumePlan) -> CatalogEntry:
+        files = {str(plan.root / source.instance.path) for source in plan.slices}
+        place = Path(os.path.commonpath(files))
+        root = next((root for root in self._roots if place.is_relative_to(root)), place)
+        return CatalogEntry(
+            volume_id=plan.id,
+            info=plan.info,
+            geometry=plan.geometry,
+            nbytes=plan.estimated_bytes,
+            dtype_bytes=np.dtype(plan.values.dtype).itemsize,
+            path=place.relative_to(root).as_posix(),
+            source=plan,
+        )
+
+    def _scan_roots(self) -> None:
+        for root in self._roots:
+            if self._closing.is_set():
+                break
+            try:
+                self._scan(root)
+            except VoxelcastError as error:
+                logger.warning("a root could not be scanned: %s", error.message)
+            except Exception:
+                logger.exception("a root could not be scanned")
+        self._idle.set()

@@ -168,7 +168,7 @@ class Engine:
         SourceError
             If it can't be read.
         """
-        entry = self._entry(volume_id)
+        entry = self.catalog.entry(volume_id)
         needed = self.renderer.estimate_bytes(entry.nbytes, entry.dtype_bytes)
         return await self.cache.lease(volume_id, self.catalog.loader(entry), needed, holder=holder, progress=progress)
 
@@ -182,7 +182,7 @@ class Engine:
         """
         lease = self.cache.lease_resident(volume_id, holder=holder)
         if lease is None:
-            self._entry(volume_id)
+            self.catalog.entry(volume_id)
             raise VolumeNotFoundError(f"volume {volume_id} is not resident: open it first", volume_id=volume_id)
         return lease
 
@@ -359,7 +359,7 @@ class Engine:
         info = volume.info
         preset = default_transfer_function(info, statistics).name
         return VolumeDescription(
-            summary=self._summary(self._entry(lease.volume_id)),
+            summary=self._summary(self.catalog.entry(lease.volume_id)),
             geometry=volume.geometry,
             voxel_type=volume.voxel_type,
             slope=volume.slope,
@@ -391,14 +391,12 @@ class Engine:
         for pool in (self._pool, self._ingest_pool):
             await asyncio.to_thread(pool.shutdown)
 
-    def _entry(self, volume_id: str) -> CatalogEntry:
-        for entry in self.catalog.entries():
-            if entry.volume_id == volume_id:
-                return entry
-        raise VolumeNotFoundError(f"no volume {volume_id[:80]!r}", volume_id=volume_id[:80])
-
     def _knows(self, volume_id: str) -> bool:
-        return any(entry.volume_id == volume_id for entry in self.catalog.entries())
+        try:
+            self.catalog.entry(volume_id)
+        except VolumeNotFoundError:
+            return False
+        return True
 
     def _summary(self, entry: CatalogEntry) -> VolumeSummary:
         return VolumeSummary(

@@ -56,8 +56,8 @@ class FakeRenderer:
 
     Attributes
     ----------
-    overhead_bytes
-        Added to each volume's voxels.
+    overhead_bytes, hidden_bytes
+        Added to each volume's voxels; the hidden ones are not in the estimate.
     resident_bytes, peak_bytes
         What is uploaded now, and the most that ever was.
     gate
@@ -74,6 +74,7 @@ class FakeRenderer:
         self.resident_bytes = self.peak_bytes = 0
         self.residents: set[FakeResident] = set()
         self.uploads = self.renders = 0
+        self.hidden_bytes = 0
         self.upload_error: Exception | None = None
         self.render_error: Exception | None = None
         self.gate = threading.Event()
@@ -88,7 +89,7 @@ class FakeRenderer:
     def upload(self, volume: Volume) -> FakeResident:
         if self.upload_error is not None:
             raise self.upload_error
-        resident = FakeResident(volume, volume.nbytes + self.overhead_bytes)
+        resident = FakeResident(volume, volume.nbytes + self.overhead_bytes + self.hidden_bytes)
         with self._lock:
             self.uploads += 1
             self.residents.add(resident)
@@ -185,9 +186,14 @@ class FakeCatalog:
     def entries(self) -> list[FakeEntry]:
         return list(self._entries.values())
 
-    def add(self, volume: Volume) -> str:
+    def entry(self, volume_id: str) -> FakeEntry:
+        if volume_id not in self._entries:
+            raise VolumeNotFoundError(f"no volume {volume_id!r}")
+        return self._entries[volume_id]
+
+    def add(self, volume: Volume) -> FakeEntry:
         self._entries[volume.id] = FakeEntry(volume)
-        return volume.id
+        return self._entries[volume.id]
 
     def remove(self, volume_id: str) -> None:
         del self._entries[volume_id]

@@ -199,6 +199,42 @@ class TestEviction:
         assert resident_ids(cache) == ["a", "b"]
         assert all(one.resident in renderer.residents for one in held)
 
+    async def test_an_upload_that_takes_more_than_estimated_is_undone_if_that_is_too_much(
+        self, cache: VolumeCache, renderer: FakeRenderer
+    ) -> None:
+        held = [await lease(cache, name) for name in "ab"]
+        renderer.hidden_bytes = 1
+        with pytest.raises(BudgetExceededError):
+            await lease(cache, "c")
+        assert renderer.resident_bytes == cache.status().resident_bytes == 2 * VOLUME_BYTES
+        held[0].release()
+        (await lease(cache, "c")).release()
+        assert renderer.resident_bytes == cache.status().resident_bytes == 2 * VOLUME_BYTES + 1
+
+    async def test_a_load_is_never_evicted(self, cache: VolumeCache) -> None:
+        load = loader("oldest", gated=True)
+        loading = asyncio.create_task(cache.lease("oldest", load, VOLUME_BYTES, holder="test"))
+        await started(load)
+        for name in "abc":
+            (await lease(cache, name)).release()
+        assert sorted(resident_ids(cache)) == ["b", "c", "oldest"]
+        load.gate.set()
+        (await loading).release()
+
+    async def test_nothing_comes_between_the_end_of_a_load_and_its_waiter(self, cache: VolumeCache) -> None:
+        loop = asyncio.get_running_loop()
+        rivals: list[asyncio.Task[Lease]] = []
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if (stage, done) == ("uploading", 1):  # two turns of the loop later the load has ended
+                wanted = cache.lease("rival", loader("rival"), 3 * VOLUME_BYTES, holder="rival")
+                loop.call_soon(lambda: rivals.append(loop.create_task(wanted)))
+
+        held = await cache.lease("a", loader("a"), VOLUME_BYTES, holder="test", progress=progress)
+        assert held.resident.volume.id == "a"
+        with pytest.raises(BudgetExceededError):
+            await rivals[0]
+
     async def test_on_evicted_hears_of_each_volume_that_left(self, cache: VolumeCache) -> None:
         left: list[str] = []
         cache.on_evicted = left.append
@@ -275,6 +311,19 @@ class TestLoads:
         assert load.given_up.is_set()
         assert again.calls == 1
         assert held.resident.volume is again.volume
+
+    async def test_a_load_goes_on_for_those_who_still_wait(self, cache: VolumeCache) -> None:
+        load = loader("a", gated=True)
+        first = asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder="one"))
+        second = asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder="two"))
+        await started(load)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        load.gate.set()
+        held = await second
+        assert held.resident.volume is load.volume
+        assert cache.status().entries[0].pinned_by == ("two",)
 
     async def test_a_lease_cancelled_before_its_load_began_leaves_no_trace(self, cache: VolumeCache) -> None:
         load = loader("a")

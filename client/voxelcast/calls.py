@@ -30,7 +30,7 @@ ProgressCallback: TypeAlias = Callable[[LoadProgress], None]
 def open_request(source: str | VolumeSummary, series: str | int, volume_index: int | None) -> OpenVolumeRequest:
     """Return the request for a path, or for the volume of a list."""
     if isinstance(source, VolumeSummary):
-        return OpenVolumeRequest(volume_id=source.id)
+        return OpenVolumeRequest(volume_id=source.volume_id)
     if not source:
         raise InvalidArgumentError("open: a path below a served root, or a volume's id, is needed")
     try:

@@ -144,7 +144,7 @@ def summary_from_proto(message: volume_pb2.VolumeSummary) -> VolumeSummary:
     """Return a volume as it stands in a list."""
     i_mm, j_mm, k_mm = message.spacing_mm if len(message.spacing_mm) == 3 else (0.0, 0.0, 0.0)
     return VolumeSummary(
-        id=message.volume_id,
+        volume_id=message.volume_id,
         modality=message.modality,
         description=message.description,
         study_uid=message.study_uid,

@@ -20,7 +20,7 @@ class VolumeSummary:
 
     Attributes
     ----------
-    id
+    volume_id
         Stable over restarts of the server; `Client.open` takes it.
     modality, description, study_uid, series_uid, series_number
         As DICOM has them; empty or None where unknown.
@@ -38,7 +38,7 @@ class VolumeSummary:
         Where it is now.
     """
 
-    id: str
+    volume_id: str
     modality: str = ""
     description: str = ""
     study_uid: str = ""

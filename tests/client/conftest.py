@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from voxelcast import Client
 
 from tests.client.fake_service import FakeService, serving
+from voxelcast import Client
 
 
 @pytest.fixture

@@ -7,6 +7,9 @@ import inspect
 
 import numpy as np
 import pytest
+
+from render import errors as server_errors
+from tests.client.fake_service import VOLUME_ID, FakeService
 from voxelcast import (
     AsyncClient,
     AsyncVolume,
@@ -18,9 +21,6 @@ from voxelcast import (
     UnavailableError,
     Volume,
 )
-
-from render import errors as server_errors
-from tests.client.fake_service import VOLUME_ID, FakeService
 
 
 async def test_the_same_pictures(address: str, client: Client) -> None:

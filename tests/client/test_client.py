@@ -8,6 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from render import errors as server_errors
+from render.errors import VoxelcastError as ServerError
+from render.service import convert as server_convert
+from tests.client.fake_service import VOLUME_ID, FakeService, ramp_color, ramp_values, serving
 from voxelcast import (
     AmbiguousSeriesError,
     BudgetExceededError,
@@ -26,11 +31,6 @@ from voxelcast import (
     convert,
     errors,
 )
-
-from render import errors as server_errors
-from render.errors import VoxelcastError as ServerError
-from render.service import convert as server_convert
-from tests.client.fake_service import VOLUME_ID, FakeService, ramp_color, ramp_values, serving
 
 
 def server_view(view: View) -> Any:

@@ -6,8 +6,6 @@ import zlib
 
 import numpy as np
 import pytest
-from voxelcast import ProtocolError
-from voxelcast.decoding import decode_frame
 
 from render.encoding import Encoding, encode
 from render.frame import Frame
@@ -15,6 +13,8 @@ from render.service import convert
 from render.v1 import frame_pb2
 from render.view import Camera, Layer, RenderingMethod, View, Viewport
 from tests.client.fake_service import draw, ramp_color
+from voxelcast import ProtocolError
+from voxelcast.decoding import decode_frame
 
 CAMERA = Camera((0, 0, -100), (3, 4, 5), (0, -1, 0), parallel_scale_mm=20)
 VALUES_VIEW = View(CAMERA, Viewport(33, 21), (Layer("volume"),), RenderingMethod.AVERAGE_IP, 2.5)

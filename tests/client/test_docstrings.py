@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 
 import pytest
+
 import voxelcast
 
 MODULES = [f"voxelcast.{module.name}" for module in pkgutil.iter_modules(voxelcast.__path__)]

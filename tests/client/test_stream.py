@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from render.service import convert as server_convert
+from tests.client.fake_service import FakeService, ramp_color, ramp_values, stream_frame, welcome
 from voxelcast import (
     AsyncClient,
     Client,
@@ -21,9 +24,6 @@ from voxelcast import (
     VoxelcastError,
     convert,
 )
-
-from render.service import convert as server_convert
-from tests.client.fake_service import FakeService, ramp_color, ramp_values, stream_frame, welcome
 
 SIZE_PX = (96, 64)
 

@@ -7,14 +7,14 @@ import math
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from voxelcast import InvalidArgumentError, ProtocolError
-from voxelcast.stream_state import VIEW_INTERVAL_S, StreamState
 
 from render.v1 import view_pb2
 from render.v1.frame_pb2 import FRAME_QUALITY_FINAL, FRAME_QUALITY_INTERACTIVE, FrameHeader
 from render.v1.render_service_pb2 import StreamFramesResponse
 from render.v1.stream_pb2 import ClientMessage, FrameMessage
 from tests.client.fake_service import stream_error, welcome
+from voxelcast import InvalidArgumentError, ProtocolError
+from voxelcast.stream_state import VIEW_INTERVAL_S, StreamState
 
 LATER = math.inf
 

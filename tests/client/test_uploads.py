@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from voxelcast import AsyncClient, Client, InvalidArgumentError
 
 from render.v1.render_service_pb2 import UploadVolumeRequest
 from render.v1.volume_pb2 import VOXEL_TYPE_FLOAT32, VOXEL_TYPE_INT16
 from tests.client.fake_service import FakeService
+from voxelcast import AsyncClient, Client, InvalidArgumentError
 
 RNG = np.random.default_rng(5)
 

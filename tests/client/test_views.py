@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voxelcast import Camera, InvalidArgumentError, View, Viewport, VolumeDescription, VolumeGeometry, Window
-from voxelcast.views import Orientation
 
 from render import geometry as server_geometry
 from render import transfer as server_transfer
 from render import view as server_view
+from voxelcast import Camera, InvalidArgumentError, View, Viewport, VolumeDescription, VolumeGeometry, Window
+from voxelcast.views import Orientation
 
 AFFINE = np.array([[0.7, 0.1, 0.3, -90], [-0.1, 0.8, 0.2, 15], [0, -0.1, 2.5, 400], [0, 0, 0, 1]])
 VOLUME = VolumeDescription(id="volume", geometry=VolumeGeometry((30, 50, 70), AFFINE))

@@ -197,9 +197,7 @@ class Sphere:
         kink = 2 * self.peak / self.radius_mm
         return self.sampling_error(geometry, storage) + float(lengths.sum() / 4 * kink)
 
-    def maximum(
-        self, bases_mm: Float64Array, directions: Float64Array, slab_mm: float | None
-    ) -> Float64Array:
+    def maximum(self, bases_mm: Float64Array, directions: Float64Array, slab_mm: float | None) -> Float64Array:
         """Exact maximum along rays within a slab symmetric about their bases, modality units."""
         middle = ((np.array(self.center_mm) - bases_mm) * directions).sum(axis=-1)
         if slab_mm is not None:

@@ -217,6 +217,17 @@ class Conformance:
             assert got.agrees, got
             assert got.seen > 0.01, got
 
+    @pytest.mark.parametrize("work", ["mean", "color", "color_shaded"])
+    @pytest.mark.parametrize("size", [2, 3, 4, 5, 6, 7])
+    def test_volumes_of_few_voxels_agree(self, renderer, work, size) -> None:
+        """Smaller than a kernel's reach: nothing in them is far from a face."""
+        for shape in ((size, size, size), (size, 9, 9), (9, size, 9), (9, 9, size)):
+            geometry = grid(shape, (1.2, 0.8, 1.7), phantoms.OBLIQUE)
+            volume = phantoms.blobs(geometry, INT16)
+            got = verdict(renderer, volume, make_view(volume, work, slanted_camera(geometry)))
+            assert got.agrees, (shape, got)
+            assert got.seen > 0.1, (shape, got)
+
     @pytest.mark.parametrize("work", ["thin", "max", "mean", "color_shaded"])
     @pytest.mark.parametrize("stored", ["int16_wide", "float32_wide"])
     def test_a_wide_range_of_codes_agrees(self, renderer, work, stored) -> None:

@@ -75,7 +75,9 @@ def render_error(error: tuple[int, str, str]) -> str:
         (["--mpr", "--window", "40,0,linear"], "width 0"),
     ],
 )
-def test_a_bad_view_is_one_line(run: Run, small_series: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_a_bad_view_is_one_line(
+    run: Run, small_series: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     line = render_error(run("render", small_series, *arguments, "-o", tmp_path / "out.png"))
     assert message in line
     assert not (tmp_path / "out.png").exists()
@@ -109,9 +111,7 @@ def test_every_format_and_its_metadata(run: Run, small_series: Path, tmp_path: P
     metadata = tmp_path / "plane.json"
     for ending in ("png", "jpg", "tiff", "npy"):
         file = tmp_path / f"plane.{ending}"
-        status, _, err = run(
-            "render", small_series, "--mpr", "--viewport", "40,30", "-o", file, "--metadata", metadata
-        )
+        status, _, err = run("render", small_series, "--mpr", "--viewport", "40,30", "-o", file, "--metadata", metadata)
         assert status == 0, err
     plane = np.load(tmp_path / "plane.npy")
     assert plane.shape == (30, 40)
@@ -155,7 +155,7 @@ def test_inspect_names_the_volume_and_no_patient(run: Run, small_series: Path) -
     assert status == 0
     assert report["series"][0]["uid"] in table
     for text in (out, table):
-        assert "Phantom^Patient" not in text
+        assert "Secret^Name" not in text
 
 
 def test_errors_carry_their_class_in_both_directions() -> None:

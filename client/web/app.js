@@ -14,6 +14,7 @@ import { Workspace } from "./workspace.js";
 const TOKEN_KEY = "voxelcast-token";
 const NARROW = matchMedia("(max-width: 700px)");
 const NOTICE_MS = 8000;
+const DAMAGED_RETRY_MS = 1000;
 
 /** @param {string} id @returns {HTMLElement} */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -49,7 +50,8 @@ class App {
         decode: (header, payload) => this.decoder.decode(header, payload),
         failed: (pane, error) => {
           this.notice(`A damaged frame was dropped: ${error.message}`);
-          pane.send(null);
+          // Not at once: what damages frames would be asked without end.
+          setTimeout(() => pane.settled || pane.send(null), DAMAGED_RETRY_MS);
         },
       },
       { changed: () => this.refresh() },
@@ -72,7 +74,12 @@ class App {
       this.stream.listVolumes();
       this.picker.open();
     };
-    byId("help-button").onclick = () => /** @type {HTMLDialogElement} */ (byId("help")).showModal();
+    for (const button of document.querySelectorAll("[data-open]")) {
+      button.addEventListener("click", () => {
+        this.picker.dialog.close();
+        /** @type {HTMLDialogElement} */ (byId("help")).showModal();
+      });
+    }
     byId("token-form").onsubmit = () => {
       const field = /** @type {HTMLInputElement} */ (byId("token"));
       sessionStorage.setItem(TOKEN_KEY, field.value);

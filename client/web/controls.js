@@ -61,7 +61,7 @@ export class PaneHead {
     this.grow = element("button", { class: "icon maximise", type: "button", "aria-label": `Maximise ${title}` });
     this.grow.append(icon(MAXIMISE));
     fill(this.mode, pane.isPlane ? [[THIN, "Thin"], ...PROJECTIONS] : [["VOLUME_RENDERED", "VR"], ...PROJECTIONS]);
-    this.head = element("div", { class: "pane-head" }, [this.name, this.mode, this.slabBox, this.preset]);
+    this.head = element("div", { class: "pane-head" }, [this.name, this.mode, pane.isPlane ? this.slabBox : this.preset]);
     pane.element.append(this.head, this.grow);
     if (!pane.isPlane) pane.element.append(this.sides());
     this.mode.onchange = () => this.changeMode(this.mode.value);

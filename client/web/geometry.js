@@ -4,7 +4,7 @@
  * @module geometry
  */
 
-import { add, dot, length, scale, subtract } from "./vector.js";
+import { add, dot, length, scale } from "./vector.js";
 
 /** @typedef {import("./vector.js").Vec} Vec */
 
@@ -32,8 +32,6 @@ export class VolumeGeometry {
     this.corners = [0, 1, 2, 3, 4, 5, 6, 7].map((corner) =>
       this.toPatient([this.face(0, corner & 1), this.face(1, corner & 2), this.face(2, corner & 4)]),
     );
-    /** Radius of the sphere around the box, mm. */
-    this.radius = Math.max(...this.corners.map((corner) => length(subtract(corner, this.center))));
   }
 
   /** Index of a face of the box. @param {0 | 1 | 2} axis @param {number} far 0 for the near one. */

@@ -12,6 +12,8 @@ import * as views from "./view-state.js";
 const SVG = "http://www.w3.org/2000/svg";
 /** The crosshair leaves what it points at free, CSS px. */
 const CROSSHAIR_GAP_PX = 14;
+/** Lines end this far from the edge, where the letters are, CSS px. */
+const EDGE_PX = 26;
 /** The scale bar takes at most this part of the pane. */
 const SCALE_BAR_FRACTION = 0.22;
 
@@ -130,17 +132,13 @@ export class Overlay {
    * @param {{direction: {x: number, y: number} | null, color: string}[]} cuts Two at most.
    */
   showCrosshair(at, cuts) {
-    const reach = this.parent.clientWidth + this.parent.clientHeight + (at ? Math.abs(at.x) + Math.abs(at.y) : 0);
     this.lines.forEach((pair, index) => {
       const direction = at && cuts[index]?.direction;
       pair.forEach((line, side) => {
-        line.toggleAttribute("hidden", !direction);
-        if (!direction || !at) return;
-        const sign = side === 0 ? 1 : -1;
-        line.setAttribute("x1", String(at.x + sign * CROSSHAIR_GAP_PX * direction.x));
-        line.setAttribute("y1", String(at.y + sign * CROSSHAIR_GAP_PX * direction.y));
-        line.setAttribute("x2", String(at.x + sign * reach * direction.x));
-        line.setAttribute("y2", String(at.y + sign * reach * direction.y));
+        const part = at && direction && this.ray(at, direction, side === 0 ? 1 : -1);
+        line.toggleAttribute("hidden", !part);
+        if (!part) return;
+        for (const [name, value] of Object.entries(part)) line.setAttribute(name, String(value));
         line.setAttribute("stroke", cuts[index].color);
       });
     });
@@ -148,6 +146,32 @@ export class Overlay {
     if (!at) return;
     this.center.setAttribute("cx", String(at.x));
     this.center.setAttribute("cy", String(at.y));
+  }
+
+  /**
+   * From the crosshair's gap to where the letters begin; null if nothing of it is inside.
+   *
+   * @param {{x: number, y: number}} at
+   * @param {{x: number, y: number}} direction
+   * @param {1 | -1} sign
+   */
+  ray(at, direction, sign) {
+    let from = CROSSHAIR_GAP_PX;
+    let to = Infinity;
+    for (const [start, step, size] of [
+      [at.x, sign * direction.x, this.parent.clientWidth],
+      [at.y, sign * direction.y, this.parent.clientHeight],
+    ]) {
+      const near = (EDGE_PX - start) / step;
+      const far = (size - EDGE_PX - start) / step;
+      if (Math.abs(step) < 1e-6 && (start < EDGE_PX || start > size - EDGE_PX)) return null;
+      if (Math.abs(step) < 1e-6) continue;
+      from = Math.max(from, Math.min(near, far));
+      to = Math.min(to, Math.max(near, far));
+    }
+    if (from >= to) return null;
+    const [x, y] = [sign * direction.x, sign * direction.y];
+    return { x1: at.x + from * x, y1: at.y + from * y, x2: at.x + to * x, y2: at.y + to * y };
   }
 
   /**

@@ -156,10 +156,14 @@ export class Pane {
 
   /** @param {ResizeObserverEntry} entry */
   measure(entry) {
+    const { devicePixelRatio: ratio } = window;
     const exact = entry.devicePixelContentBoxSize?.[0];
-    const ratio = window.devicePixelRatio;
-    const width = exact ? exact.inlineSize : Math.round(entry.contentRect.width * ratio);
-    const height = exact ? exact.blockSize : Math.round(entry.contentRect.height * ratio);
+    /** @param {number} css @param {number | undefined} device */
+    const pixels = (css, device) =>
+      // An emulated screen reports device pixels of the real one.
+      device !== undefined && Math.abs(device - css * ratio) < 2 ? device : Math.round(css * ratio);
+    const width = pixels(entry.contentRect.width, exact?.inlineSize);
+    const height = pixels(entry.contentRect.height, exact?.blockSize);
     // Hidden: the last viewport stays.
     if (width === 0 || height === 0) return;
     const shrink = Math.min(1, this.maxSide / Math.max(width, height));

@@ -37,7 +37,7 @@ import { add, along, cross, dot, fromWire as vector, length, normalize, rotateAb
 
 /** Directions within 5 degrees of an axis carry its letter alone. */
 const LETTER_THRESHOLD = Math.sin((5 * Math.PI) / 180);
-/** A fitted 3D camera leaves 5% around the volume's bounding sphere, as the server's does. */
+/** A fitted 3D camera leaves 5% around the volume. */
 const FIT_MARGIN = 1.05;
 const MIN_SCALE_MM = 0.05;
 const MAX_SCALE_MM = 1e5;
@@ -321,16 +321,12 @@ export function moveThrough(state, point) {
  */
 export function fittingHalfHeight(state, geometry, viewport) {
   const aspect = viewport.height / viewport.width;
-  if (state.slab === null) {
-    const radius = geometry.radius * FIT_MARGIN * Math.max(1, aspect);
-    // In perspective the sphere's outline is nearer than its centre's plane.
-    return state.camera.fov === undefined ? radius : radius / Math.cos((state.camera.fov * Math.PI) / 360);
-  }
   const { right, down } = basis(state.camera);
   const offsets = geometry.corners.map((corner) => subtract(corner, geometry.center));
   const halfWidth = Math.max(...offsets.map((offset) => Math.abs(dot(offset, right))));
   const halfTall = Math.max(...offsets.map((offset) => Math.abs(dot(offset, down))));
-  return Math.max(halfTall, halfWidth * aspect);
+  const fitting = Math.max(halfTall, halfWidth * aspect);
+  return state.slab === null ? fitting * FIT_MARGIN : fitting;
 }
 
 /**

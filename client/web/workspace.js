@@ -342,7 +342,8 @@ export class Workspace {
 
   /** Write and draw what belongs to the painted picture, which may lag behind the state. @param {Pane} pane */
   decorate(pane) {
-    if (!pane.painted || !pane.state || !this.geometry) return;
+    // A hidden pane has no size; it is painted again when it is shown.
+    if (!pane.painted || !pane.state || !this.geometry || pane.stage.clientWidth === 0) return;
     const { state, viewport } = pane.painted.asked;
     const { overlay } = pane;
     overlay.showGeometry(state, viewport);

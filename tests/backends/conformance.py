@@ -218,14 +218,14 @@ class Conformance:
             assert got.seen > 0.01, got
 
     @pytest.mark.parametrize("work", ["mean", "color", "color_shaded"])
-    @pytest.mark.parametrize("size", [2, 3, 4, 5, 6, 7])
+    @pytest.mark.parametrize("size", [1, 2, 3, 5, 6])
     def test_volumes_of_few_voxels_agree(self, renderer, work, size) -> None:
-        """Smaller than a kernel's reach: nothing in them is far from a face."""
+        """Smaller than a kernel's reach: nothing in them is far from a face. Every single pixel has to agree."""
         for shape in ((size, size, size), (size, 9, 9), (9, size, 9), (9, 9, size)):
             geometry = grid(shape, (1.2, 0.8, 1.7), phantoms.OBLIQUE)
             volume = phantoms.blobs(geometry, INT16)
-            got = verdict(renderer, volume, make_view(volume, work, slanted_camera(geometry)))
-            assert got.agrees, (shape, got)
+            got = verdict(renderer, volume, make_view(volume, work, slanted_camera(geometry), (61, 47)))
+            assert got.fraction == 1.0, (shape, got)
             assert got.seen > 0.1, (shape, got)
 
     @pytest.mark.parametrize("work", ["thin", "max", "mean", "color_shaded"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 import zlib
 from collections.abc import Mapping
@@ -134,12 +133,8 @@ class Frame:
         """Write `picture` to a PNG file."""
         Path(path).write_bytes(self.to_png())
 
-    @functools.cached_property
-    def _png(self) -> bytes:
-        return self.to_png()
-
     def _repr_png_(self) -> bytes:
-        return self._png
+        return self.to_png()
 
     def __repr__(self) -> str:
         state = "final" if self.is_final else "interactive"

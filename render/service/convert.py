@@ -279,6 +279,7 @@ def summary_to_proto(summary: VolumeSummary) -> volume_pb2.VolumeSummary:
         spacing_mm=summary.spacing_mm,
         bytes=summary.bytes,
         residency=_RESIDENCIES[summary.residency],
+        opens_first=summary.opens_first,
     )
 
 

@@ -113,7 +113,13 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         self, request_iterator: AsyncIterator[pb.UploadVolumeRequest], context: Context
     ) -> pb.UploadVolumeResponse:
         """Take a volume from the client and lease it."""
-        lease = await self._uploads.receive(request_iterator, holder=self._leases.next_holder())
+
+        async def accepted() -> None:
+            # A client that waits for these before its first chunk surely learns why its header was refused: gRPC may
+            # report a failed write instead of the status to one that is writing when the call ends.
+            await context.send_initial_metadata(())
+
+        lease = await self._uploads.receive(request_iterator, holder=self._leases.next_holder(), accepted=accepted)
         return pb.UploadVolumeResponse(opened=self._opened(lease))
 
     async def Render(self, request: pb.RenderRequest, context: Context) -> AsyncIterator[pb.RenderResponse]:

@@ -9,7 +9,7 @@ import hashlib
 import math
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,19 @@ class UploadReceiver:
         self._engine = engine
         self._idle_seconds = idle_seconds
 
-    async def receive(self, requests: Requests, *, holder: str) -> Lease:
+    async def receive(
+        self, requests: Requests, *, holder: str, accepted: Callable[[], Awaitable[None]] | None = None
+    ) -> Lease:
         """Read the header and what follows, and make it resident.
+
+        Parameters
+        ----------
+        requests
+            The client's messages.
+        holder
+            For the status.
+        accepted
+            Awaited once the header has been found good and its bytes are reserved.
 
         Raises
         ------
@@ -63,13 +74,20 @@ class UploadReceiver:
         header = first.header
         match header.WhichOneof("content"):
             case "voxels":
-                return await self._receive_voxels(header.voxels, requests, holder)
+                return await self._receive_voxels(header.voxels, requests, holder, accepted or _nobody)
             case "instances":
+                await (accepted or _nobody)()
                 return await self._receive_instances(header.instances, requests, holder)
             case _:
                 raise InvalidArgumentError("upload header: one of voxels and instances is needed", field="header")
 
-    async def _receive_voxels(self, header: render_service_pb2.VoxelUpload, requests: Requests, holder: str) -> Lease:
+    async def _receive_voxels(
+        self,
+        header: render_service_pb2.VoxelUpload,
+        requests: Requests,
+        holder: str,
+        accepted: Callable[[], Awaitable[None]],
+    ) -> Lease:
         geometry = geometry_from_proto(header.geometry)
         kind = voxel_type_from_proto(header.voxel_type)
         if kind not in (VoxelType.INT16, VoxelType.FLOAT32):
@@ -85,6 +103,7 @@ class UploadReceiver:
             digest = hashlib.sha256(repr((geometry.shape, kind.name, slope, intercept, invalid_code, info)).encode())
             digest.update(geometry.patient_from_voxel.astype("<f8").tobytes())
             target = codes.data.cast("B")
+            await accepted()
             received_bytes = 0
             async for chunk in self._chunks(requests):
                 end = received_bytes + len(chunk)
@@ -165,6 +184,10 @@ class UploadReceiver:
             return None
         except TimeoutError:
             raise InvalidArgumentError(f"upload: nothing came for {self._idle_seconds:g} s", field="part") from None
+
+
+async def _nobody() -> None:
+    """Tell nobody."""
 
 
 def _checked(chunk: bytes) -> bytes:

@@ -5,6 +5,7 @@ import logging
 import math
 import socket
 from typing import Any
+from unittest import mock
 
 import grpc
 import grpc.aio
@@ -16,6 +17,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 import render
 from render.errors import CodecError, StartupError
 from render.service.grpc_server import SERVICE, start_grpc
+from render.service.leases import LeaseTable
+from render.service.servicer import RenderServicer
 from render.v1 import frame_pb2, view_pb2, volume_pb2
 from render.v1 import render_service_pb2 as pb
 from render.view import RenderingMethod
@@ -161,6 +164,18 @@ class TestLeases:
         code, line, detail = await failure(served.stub.Render(render_request(lease_id=unused.lease_id)))
         assert (code, detail.reason) == (CODE.NOT_FOUND, "LEASE_NOT_FOUND")
         assert "600 s" in line
+
+    async def test_a_lease_that_nobody_heard_of_ends(self, served: Served) -> None:
+        leases = LeaseTable()
+        events = RenderServicer(served.engine, leases, served.sessions).OpenVolume(
+            pb.OpenVolumeRequest(volume_id="a"), mock.Mock()
+        )
+        while not (await anext(events)).HasField("opened"):
+            pass
+        assert len(leases) == 1
+        await events.aclose()  # as gRPC does when the response can't be sent
+        assert len(leases) == 0
+        assert served.engine.status().cache.pinned_bytes == 0
 
     async def test_a_lease_of_another_volume_is_refused(self, served: Served) -> None:
         opened = await open_volume(served.stub, "b")

@@ -141,6 +141,21 @@ class TestVoxels:
         assert len(served.catalog.entries()) == 3
         await upload(served, [header(), *chunks(VOXELS.tobytes())])
 
+    async def test_the_header_is_answered_before_the_chunks(self, served: Served) -> None:
+        call = served.stub.UploadVolume()
+        await call.write(header())
+        await call.initial_metadata()
+        assert not call.done()
+        for message in chunks(VOXELS.tobytes()):
+            await call.write(message)
+        await call.done_writing()
+        assert (await call).opened.lease_id
+
+        refused = served.stub.UploadVolume()
+        await refused.write(header(geometry=geometry((4000, 4000, 4000))))
+        await refused.initial_metadata()
+        assert await refused.code() is CODE.RESOURCE_EXHAUSTED
+
     async def test_bytes_are_kept_free_while_they_come(self, served: Served) -> None:
         arrived = asyncio.Event()
 

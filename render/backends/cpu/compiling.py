@@ -155,6 +155,7 @@ def _flat(dtype: Any) -> Any:
 _SHAPE = types.Tuple((types.int64,) * 3)  # type: ignore[no-untyped-call] # numba is typed in part
 _P = types.float64[::1]
 _U8, _F32 = _flat(types.uint8), _flat(types.float32)
+_I32 = _flat(types.int32)
 _TILE = (types.int64,) * 4
 _VALUES, _COLOR = types.float32[:, ::1], types.uint8[:, :, ::1]
 
@@ -173,7 +174,7 @@ def _of_dtype(dtype: Any) -> dict[str, Kernel]:
     )
     histogram = (codes, types.int64, types.int64, *(types.float64,) * 2, types.int64[::1], *(types.int64,) * 2)
     visible = (codes, codes, _U8, types.int64[::1], types.float64, types.float64, *(types.int64,) * 2, types.uint8[::1])
-    composite = (codes, _P, _U8, _F32, _F32, _F32, _COLOR, *_TILE)
+    composite = (codes, _P, _U8, _F32, _I32, _F32, _COLOR, *_TILE)
     is_int = dtype == types.int16
     texts: list[tuple[str, Callable[..., None], Any]] = [
         ("bricks", kernels_upload.bricks_int16 if is_int else kernels_upload.bricks_float32, upload),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
@@ -28,6 +29,7 @@ from render.backends.cpu.lanes import (
     constant,
     fma,
     primitive,
+    settings,
     splat,
     to_f32,
     to_i32,
@@ -39,7 +41,7 @@ MAX_VOXELS = 2**31 - 1
 """What an int32 index reaches."""
 
 _I16, _I32, _I64, _FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-_ELEMENTS = {types.int16: _I16, types.float32: _FLOAT}
+_ELEMENTS = {types.int16: _I16, types.int32: _I32, types.float32: _FLOAT}
 
 
 def weight_unit(dtype: npt.DTypeLike) -> float:
@@ -47,7 +49,7 @@ def weight_unit(dtype: npt.DTypeLike) -> float:
     return float(WEIGHT_ONE) if np.dtype(dtype) == np.int16 else 1.0
 
 
-def _lane_pointers(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, index: Any) -> list[Any]:
+def lane_pointers(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, index: Any) -> list[Any]:
     """One pointer a lane to ``array[offset + index]``; `offset` is 64 bits wide and shared by the lanes."""
     data = context.make_array(array_type)(context, builder, array).data
     base = builder.gep(data, [offset])
@@ -61,17 +63,17 @@ def _is_codes(array: Any) -> bool:
 
 @primitive
 def gather(typingctx: Any, array: Any, index: Any) -> Any:
-    """``array[index]`` in each lane: int32 lanes from int16, float32 lanes from float32."""
+    """``array[index]`` in each lane: int32 lanes from int16 and int32, float32 lanes from float32."""
     if not _is_codes(array) or index != I32:
         return None
-    result = I32 if array.dtype == types.int16 else F32
+    result = F32 if array.dtype == types.float32 else I32
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointers = _lane_pointers(context, builder, array, args[0], ir.Constant(_I64, 0), args[1])
+        pointers = lane_pointers(context, builder, array, args[0], ir.Constant(_I64, 0), args[1])
         lanes = ir.Constant(LLVM[result], ir.Undefined)
         for lane, pointer in enumerate(pointers):
             value = builder.load(pointer)
-            if result == I32:
+            if array.dtype == types.int16:
                 value = builder.sext(value, _I32)
             lanes = builder.insert_element(lanes, value, ir.Constant(_I32, lane))
         return lanes
@@ -86,7 +88,7 @@ def _pairs_int16(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shared = context.cast(builder, args[1], offset, types.int64)
         lanes = ir.Constant(LLVM[I32], ir.Undefined)
-        for lane, pointer in enumerate(_lane_pointers(context, builder, codes, args[0], shared, args[2])):
+        for lane, pointer in enumerate(lane_pointers(context, builder, codes, args[0], shared, args[2])):
             value = builder.load(builder.bitcast(pointer, _I32.as_pointer()), align=2)
             lanes = builder.insert_element(lanes, value, ir.Constant(_I32, lane))
         return lanes
@@ -94,18 +96,59 @@ def _pairs_int16(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
     return I32(codes, offset, index), codegen
 
 
+def _multiply_add() -> tuple[str, int] | None:
+    """Return x86's ``pmaddwd`` as (LLVM intrinsic, its int32 lanes), the widest that is sure to be there, or None.
+
+    LLVM has a pattern for it, but rearranges the sum before it looks.
+    """
+    if not llvmlite.binding.get_process_triple().startswith("x86_64"):
+        return None
+    features = {} if settings.CPU_NAME else llvmlite.binding.get_host_cpu_features()
+    if WIDTH >= 16 and features.get("avx512bw"):
+        return "llvm.x86.avx512.pmaddw.d.512", 16
+    if WIDTH >= 8 and features.get("avx2"):
+        return "llvm.x86.avx2.pmadd.wd", 8
+    return ("llvm.x86.sse2.pmadd.wd", 4) if WIDTH >= 4 else None
+
+
+MULTIPLY_ADD = _multiply_add()
+
+
+def _pick(builder: Any, vector: Any, lanes: list[int]) -> Any:
+    order = ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
+    return builder.shuffle_vector(vector, vector, order)
+
+
+def _dot_by_instruction(builder: Any, pairs: Any, weights: Any, name: str, size: int) -> Any:
+    parts = []
+    for start in range(0, WIDTH, size):
+        halves = [
+            builder.bitcast(_pick(builder, v, list(range(start, start + size))), ir.VectorType(_I16, 2 * size))
+            for v in (pairs, weights)
+        ]
+        parts.append(call_llvm(builder, name, ir.VectorType(_I32, size), *halves))
+    return join(builder, parts)
+
+
+def join(builder: Any, parts: list[Any]) -> Any:
+    """Concatenate vectors of one size, two by two."""
+    while len(parts) > 1:
+        order = ir.Constant(ir.VectorType(_I32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+        parts = [builder.shuffle_vector(a, b, order) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
 @primitive
 def _dot_pairs(typingctx: Any, pairs: Any, weights: Any) -> Any:
-    """Dot product of the two int16 halves of each lane, int32. Written so that LLVM finds ``pmaddwd``."""
+    """Dot product of the two int16 halves of each lane, int32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        halves = [builder.bitcast(arg, ir.VectorType(_I16, 2 * WIDTH)) for arg in args]
-        products = []
-        for half in (0, 1):
-            picks = ir.Constant(LLVM[I32], [2 * lane + half for lane in range(WIDTH)])
-            wide = [builder.sext(builder.shuffle_vector(v, v, picks), LLVM[I32]) for v in halves]
-            products.append(builder.mul(*wide, flags=["nsw"]))
-        return builder.add(*products, flags=["nsw"])
+        if MULTIPLY_ADD is not None:
+            return _dot_by_instruction(builder, args[0], args[1], *MULTIPLY_ADD)
+        sixteen = constant(I32, 16)
+        low = [builder.ashr(builder.shl(v, sixteen), sixteen) for v in args]
+        high = [builder.ashr(v, sixteen) for v in args]
+        return builder.add(builder.mul(*low), builder.mul(*high))
 
     return I32(pairs, weights), codegen
 
@@ -119,18 +162,10 @@ def _pairs_float32(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
         pair = ir.VectorType(_FLOAT, 2)
         loads = [
             builder.load(builder.bitcast(pointer, pair.as_pointer()), align=4)
-            for pointer in _lane_pointers(context, builder, codes, args[0], shared, args[2])
+            for pointer in lane_pointers(context, builder, codes, args[0], shared, args[2])
         ]
-        while len(loads) > 1:  # join them two by two
-            size = 2 * loads[0].type.count
-            order = ir.Constant(ir.VectorType(_I32, size), list(range(size)))
-            loads = [builder.shuffle_vector(a, b, order) for a, b in zip(loads[::2], loads[1::2], strict=True)]
-        both = [
-            builder.shuffle_vector(
-                loads[0], loads[0], ir.Constant(LLVM[I32], [2 * lane + half for lane in range(WIDTH)])
-            )
-            for half in (0, 1)
-        ]
+        joined = join(builder, loads)
+        both = [_pick(builder, joined, [2 * lane + half for lane in range(WIDTH)]) for half in (0, 1)]
         return context.make_tuple(builder, signature.return_type, both)
 
     return types.Tuple((F32, F32))(codes, offset, index), codegen  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ import numpy as np
 
 from render.backends.cpu import rays
 from render.backends.cpu.gathers import gather
+from render.backends.cpu.gradients import sample_and_rises
 from render.backends.cpu.lanes import (
     PACKET_HEIGHT,
     PACKET_WIDTH,
@@ -21,6 +22,7 @@ from render.backends.cpu.lanes import (
     select,
     splat,
     sqrt,
+    to_f32,
     to_i32,
 )
 from render.backends.cpu.packets import at, brick_at, clamp, corners, enter, within
@@ -28,31 +30,41 @@ from render.backends.cpu.sampling import F, inline, probe, sample
 
 SIZE, PROBE, GRADIENT, AHEAD = rays.SIZE, rays.PROBE, rays.GRADIENT, rays.AHEAD
 
-OPAQUE = F(0.998)
-"""A packet ends when all its rays are this opaque: what is left out is at most half an 8-bit step."""
+OPAQUE = F(0.996)
+"""A packet ends when all its rays are this opaque: what is left out is at most one step of 8 bits."""
 VISIBLE, INVALID = 1, 2
 """Bits of the grid's flags: some opacity is above zero in the brick's range; it holds invalid voxels."""
 
 
 @inline
-def slopes(codes: Any, p: Any, strides: Any, careful: Any, x: Any, y: Any, z: Any, own: Any) -> Any:
-    """Differences of the gradient's neighbours, summed up to the patient gradient, mm; three lanes."""
-    gx = gy = gz = splat(F(0))
+def patient_gradient(p: Any, rise: Any) -> Any:
+    """Bring the differences along i, j and k to patient space, modality units per mm; three lanes."""
+    rise_x, rise_y, rise_z = rise
+    return (
+        fma(rise_x, F(p[GRADIENT]), fma(rise_y, F(p[GRADIENT + 1]), rise_z * F(p[GRADIENT + 2]))),
+        fma(rise_x, F(p[GRADIENT + 3]), fma(rise_y, F(p[GRADIENT + 4]), rise_z * F(p[GRADIENT + 5]))),
+        fma(rise_x, F(p[GRADIENT + 6]), fma(rise_y, F(p[GRADIENT + 7]), rise_z * F(p[GRADIENT + 8]))),
+    )
+
+
+@inline
+def careful_rises(codes: Any, p: Any, x: Any, y: Any, z: Any, own: Any) -> Any:
+    """Return the rises anywhere: neighbours are held at the faces; an invalid one has the sample's own value."""
+    rise_x = rise_y = rise_z = splat(F(0))
     for axis in range(3):
         dx = F(p[PROBE]) if axis == 0 else F(0)
         dy = F(p[PROBE + 1]) if axis == 1 else F(0)
         dz = F(p[PROBE + 2]) if axis == 2 else F(0)
-        if careful:
-            after, after_valid = probe(codes, p, x + dx, y + dy, z + dz)
-            before, before_valid = probe(codes, p, x - dx, y - dy, z - dz)
-            rise = select(after_valid, after, own) - select(before_valid, before, own)
+        after, after_valid = probe(codes, p, x + dx, y + dy, z + dz)
+        before, before_valid = probe(codes, p, x - dx, y - dy, z - dz)
+        rise = select(after_valid, after, own) - select(before_valid, before, own)
+        if axis == 0:
+            rise_x = rise
+        elif axis == 1:
+            rise_y = rise
         else:
-            rise = sample(codes, strides[0], strides[1], x + dx, y + dy, z + dz)
-            rise = rise - sample(codes, strides[0], strides[1], x - dx, y - dy, z - dz)
-        gx = fma(rise, F(p[GRADIENT + axis]), gx)
-        gy = fma(rise, F(p[GRADIENT + 3 + axis]), gy)
-        gz = fma(rise, F(p[GRADIENT + 6 + axis]), gz)
-    return gx, gy, gz
+            rise_z = rise
+    return rise_x, rise_y, rise_z
 
 
 @inline
@@ -89,7 +101,7 @@ def composite_kernel(shaded: bool) -> Callable[..., None]:
         """Draw a tile of `out`, uint8 RGBA premultiplied. `flags`: of the bricks; the tables are those of `tables`."""
         row_stride = np.int64(p[SIZE])
         slab_stride = row_stride * np.int64(p[SIZE + 1])
-        strides = row_stride, slab_stride
+        reach = F(p[PROBE]), F(p[PROBE + 1]), F(p[PROBE + 2])
         table_scale, table_offset = F(p[rays.TABLE_SCALE]), F(p[rays.TABLE_OFFSET])
         table_last = F(p[rays.TABLE_LAST])
         length = F(p[rays.SEGMENT])
@@ -106,6 +118,7 @@ def composite_kernel(shaded: bool) -> Callable[..., None]:
                     if shaded:
                         ahead = direction(p, ray)
                     begin = start
+                    seen = False  # whether the sample before had opacity: then this one will want its gradient
                     while begin <= stop:
                         k = begin
                         end = min(k + (length - F(1)), stop)
@@ -117,21 +130,30 @@ def composite_kernel(shaded: bool) -> Callable[..., None]:
                         while k <= end:
                             x, y, z = at(ray, k)
                             counts = alive
+                            rise = nothing, nothing, nothing
                             if careful:
                                 value, valid = probe(codes, p, x, y, z)
                                 counts = valid & within(k, first, last)
+                            elif shaded and seen:
+                                value, rise = sample_and_rises(codes, row_stride, slab_stride, reach, x, y, z)
                             else:
                                 value = sample(codes, row_stride, slab_stride, x, y, z)
                             index = to_i32(clamp(fma(value, table_scale, splat(table_offset)), table_last))
                             part = select(counts, gather(opacity, index), nothing)
-                            if any_lane(part > F(0)):
-                                index = index << np.int32(2)
-                                r = gather(color, index)
-                                g = gather(color, index + np.int32(1))
-                                b = gather(color, index + np.int32(2))
+                            visible = any_lane(part > F(0))
+                            if shaded and visible and not (seen or careful):
+                                seen = True  # take the same sample again, with its gradient
+                                continue
+                            seen = visible
+                            if visible:
+                                packed = gather(color, index)
+                                r = to_f32(packed >> np.int32(21)) * F(1 / 2047)
+                                g = to_f32((packed >> np.int32(10)) & np.int32(2047)) * F(1 / 2047)
+                                b = to_f32(packed & np.int32(1023)) * F(1 / 1023)
                                 if shaded:
-                                    gradient = slopes(codes, p, strides, careful, x, y, z, value)
-                                    factor, highlight = shade(p, light, gradient, ahead)
+                                    if careful:
+                                        rise = careful_rises(codes, p, x, y, z, value)
+                                    factor, highlight = shade(p, light, patient_gradient(p, rise), ahead)
                                     r = minimum(fma(r, factor, highlight), one)
                                     g = minimum(fma(g, factor, highlight), one)
                                     b = minimum(fma(b, factor, highlight), one)

@@ -63,12 +63,21 @@ class Lanes(types.Type):
 
 
 F32, I32, MASK = Lanes(types.float32), Lanes(types.int32), Lanes(types.boolean)
+WORDS = Lanes(types.int64)
+"""Four int16 in each lane; not for arithmetic."""
 _I1, _I32, _FLOAT = ir.IntType(1), ir.IntType(32), ir.FloatType()
-LLVM = {F32: ir.VectorType(_FLOAT, WIDTH), I32: ir.VectorType(_I32, WIDTH), MASK: ir.VectorType(_I1, WIDTH)}
+LLVM = {
+    F32: ir.VectorType(_FLOAT, WIDTH),
+    I32: ir.VectorType(_I32, WIDTH),
+    MASK: ir.VectorType(_I1, WIDTH),
+    WORDS: ir.VectorType(ir.IntType(64), WIDTH),
+}
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):
+class LanesModel(models.PrimitiveModel):
+    """A value of `Lanes` is an LLVM vector."""
+
     def __init__(self, dmm: Any, fe_type: Lanes) -> None:
         super().__init__(dmm, fe_type, LLVM[fe_type])  # type: ignore[no-untyped-call] # numba is typed in part
 
@@ -164,6 +173,7 @@ _binary(operator.truediv, lambda b, x, y: b.fdiv(x, y))
 _binary(operator.and_, None, lambda b, x, y: b.and_(x, y), lambda b, x, y: b.and_(x, y))
 _binary(operator.or_, None, lambda b, x, y: b.or_(x, y), lambda b, x, y: b.or_(x, y))
 _binary(operator.lshift, None, lambda b, x, y: b.shl(x, y))
+_binary(operator.rshift, None, lambda b, x, y: b.lshr(x, y))  # zeros come in from the left
 for _operator, _sign in (
     (operator.lt, "<"),
     (operator.gt, ">"),

@@ -17,6 +17,7 @@ from render.backends.cpu import rays
 from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.gathers import MAX_VOXELS, weight_unit
+from render.backends.cpu.gradients import READ_AHEAD, READ_AROUND
 from render.backends.cpu.kernels_color import INVALID, VISIBLE
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.lanes import PACKET_HEIGHT, PACKET_WIDTH
@@ -243,9 +244,9 @@ def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View, step_mm:
     axes = geometry.patient_from_voxel[:3, :3]
     probe = geometry.smallest_spacing_mm / 2 / np.linalg.norm(axes, axis=0)
     p[rays.PROBE : rays.PROBE + 3] = probe
-    p[rays.INNER : rays.INNER + 3] += probe
+    p[rays.INNER : rays.INNER + 3] = READ_AHEAD
     if p[rays.CHECK_INVALID]:
-        p[rays.REACH] = probe.max()
+        p[rays.REACH] = READ_AROUND
     per_index = volume.slope / p[rays.UNIT] / (2 * probe)
     p[rays.GRADIENT : rays.GRADIENT + 9] = (np.linalg.inv(axes).T * per_index).ravel()
     p[rays.AMBIENT], p[rays.DIFFUSE] = function.shading.ambient, function.shading.diffuse

@@ -100,6 +100,8 @@ def clip_volume(p: Any, ray: Any) -> Any:
 def clip_inner(p: Any, x: Any, y: Any, z: Any, step_x: Any, step_y: Any, step_z: Any, first: Any, last: Any) -> Any:
     """Return the k between which each lane may be sampled plainly."""
     for_x, for_y, for_z = F(p[INNER]), F(p[INNER + 1]), F(p[INNER + 2])
+    if p[SIZE] - 1 < 2 * for_x or p[SIZE + 1] - 1 < 2 * for_y or p[SIZE + 2] - 1 < 2 * for_z:
+        return splat(HUGE), splat(-HUGE)  # too thin to have an inside; clip_axis would take its faces for each other
     first, last = clip_axis(x, step_x, for_x, F(p[SIZE] - 1) - for_x, first, last)
     first, last = clip_axis(y, step_y, for_y, F(p[SIZE + 1] - 1) - for_y, first, last)
     first, last = clip_axis(z, step_z, for_z, F(p[SIZE + 2] - 1) - for_z, first, last)

@@ -25,7 +25,7 @@ class TransferTables:
     opacity
         For one step, float32, shape (ENTRIES,).
     color
-        float32, ``r, g, b, 0`` for each entry, flat.
+        Of each entry, int32: 11 bits of red, 11 of green, 10 of blue. Four times finer than what is shown.
     light
         Specular part over the squared cosine from 0 to 1, float32, shape (LIGHT_ENTRIES,).
     cumulated
@@ -35,7 +35,7 @@ class TransferTables:
     scale: float
     offset: float
     opacity: npt.NDArray[np.float32]
-    color: npt.NDArray[np.float32]
+    color: npt.NDArray[np.int32]
     light: npt.NDArray[np.float32]
     cumulated: npt.NDArray[np.int64]
 
@@ -56,6 +56,8 @@ def transfer_tables(
     code_range
         Least and greatest valid code of the volume.
     """
+    if code_range[0] > code_range[1]:  # not one valid voxel
+        code_range = 0.0, 0.0
     points = [function.opacity_points[0][0], function.opacity_points[-1][0]]
     points += [function.color_points[0][0], function.color_points[-1][0]]
     ends = sorted((value - intercept) / slope for value in (min(points), max(points)))
@@ -67,8 +69,8 @@ def transfer_tables(
     codes = np.linspace(low, high, ENTRIES)
     values = codes * slope + intercept
     opacity = corrected_opacity(function.opacity(values), step_mm).astype(np.float32)
-    color = np.zeros((ENTRIES, 4), np.float32)
-    color[:, :3] = function.color(values)
+    red, green, blue = np.rint(function.color(values).T * [[2047], [2047], [1023]]).astype(np.uint32)
+    color = (red << 21 | green << 10 | blue).view(np.int32)
     light = np.zeros(LIGHT_ENTRIES, np.float32)
     if function.shading is not None:
         facing = np.linspace(0, 1, LIGHT_ENTRIES)
@@ -76,4 +78,4 @@ def transfer_tables(
     cumulated = np.zeros(ENTRIES + 1, np.int64)
     np.cumsum(opacity > 0, out=cumulated[1:])
     scale = (ENTRIES - 1) / (high - low)
-    return TransferTables(scale, -low * scale, opacity, color.ravel(), light, cumulated)
+    return TransferTables(scale, -low * scale, opacity, color, light, cumulated)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,101 +15,27 @@ import numpy as np
 
 from render.backends.base import Renderer, default_transfer_function, default_window
 from render.blocking import run_blocking
+from render.descriptions import EngineStatus, Residency, VolumeDescription, VolumeSummary
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
 from render.errors import RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
-from render.geometry import Vector, VolumeGeometry
-from render.initial_views import NamedView, initial_views
-from render.residency import CacheStatus, Lease, Progress, Reservation, Residency, VolumeCache
-from render.transfer import Window, preset_names
+from render.initial_views import initial_views
+from render.residency import Lease, Progress, Reservation, VolumeCache
+from render.transfer import preset_names
 from render.view import View
-from render.volume import Volume, VoxelType
+from render.volume import Volume
 
 if TYPE_CHECKING:
     from render.catalog import Catalog, CatalogEntry
 
-RENDER_THREADS = min(8, (os.cpu_count() or 1) + 2)
-"""Frames at a time. The renderer shares the cores among them; a few more than cores keep them busy."""
+__all__ = ["Engine", "EngineStatus", "VolumeDescription", "VolumeSummary"]
+
+RENDER_THREADS = 16
+"""Frames at a time. The renderer deals the cores out tile by tile: these threads wait, and hold a picture each."""
 
 INGEST_THREADS = 2
 """Uploads that are decoded at a time; the worker processes are shared with the loads from the roots."""
-
-
-@dataclasses.dataclass(frozen=True)
-class VolumeSummary:
-    """A volume in a list. Holds nothing that identifies a patient but UIDs.
-
-    Attributes
-    ----------
-    path
-        Below the served root; empty for an upload.
-    shape
-        ``(K, J, I)``.
-    spacing_mm
-        Of columns, rows and slices (along the normal).
-    bytes
-        What it takes when resident.
-    """
-
-    volume_id: str
-    modality: str
-    description: str
-    study_uid: str
-    series_uid: str
-    series_number: int | None
-    volume_index: int
-    path: str
-    shape: tuple[int, int, int]
-    spacing_mm: Vector
-    bytes: int
-    residency: Residency
-
-
-@dataclasses.dataclass(frozen=True)
-class VolumeDescription:
-    """A volume that is resident.
-
-    Attributes
-    ----------
-    minimum_value, maximum_value
-        Over the valid voxels, modality units.
-    windows
-        The source's own.
-    default_window
-        What a layer without a window gets.
-    default_preset
-        The preset that a layer without a transfer function gets; empty if it is made for this volume.
-    initial_views
-        To begin with.
-    """
-
-    summary: VolumeSummary
-    geometry: VolumeGeometry
-    voxel_type: VoxelType
-    slope: float
-    intercept: float
-    units: str
-    minimum_value: float
-    maximum_value: float
-    windows: tuple[Window, ...]
-    default_window: Window
-    default_preset: str
-    inverted: bool
-    lossy_source: bool
-    warnings: tuple[str, ...]
-    revision: int
-    initial_views: tuple[NamedView, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineStatus:
-    """The engine at one moment."""
-
-    cache: CacheStatus
-    device_description: str
-    presets: tuple[str, ...]
-    uptime_seconds: float
 
 
 class Engine:
@@ -128,6 +53,11 @@ class Engine:
         Knows what there is.
     clock
         Seconds; for the uptime.
+
+    Attributes
+    ----------
+    first_volume_id
+        The volume that a page opens unasked; empty for none.
     """
 
     def __init__(
@@ -140,6 +70,7 @@ class Engine:
         self.renderer = renderer
         self.cache = cache
         self.catalog = catalog
+        self.first_volume_id = ""
         self._clock = clock
         self._started_at = clock()
         self._pool = ThreadPoolExecutor(RENDER_THREADS, "voxelcast-frame")
@@ -412,6 +343,7 @@ class Engine:
             spacing_mm=entry.geometry.spacing_mm,
             bytes=self.renderer.estimate_bytes(entry.nbytes, entry.dtype_bytes),
             residency=self.cache.state(entry.volume_id),
+            opens_first=entry.volume_id == self.first_volume_id,
         )
 
     def _forget_upload(self, volume_id: str) -> None:

@@ -124,7 +124,10 @@ class App {
     }
     const wanted = new URLSearchParams(location.hash.slice(1)).get("volume");
     const only = this.volumes.length === 1 ? this.volumes[0] : undefined;
-    const first = this.volumes.find((summary) => summary.volume_id === wanted) ?? only;
+    const first =
+      this.volumes.find((summary) => summary.volume_id === wanted) ??
+      this.volumes.find((summary) => summary.opens_first) ??
+      only;
     if (first) this.open(first.volume_id);
     else this.picker.open();
   }

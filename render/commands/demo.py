@@ -33,7 +33,7 @@ async def _make_torso(engine: Engine, progress: Progress) -> None:
     progress("making the torso")
     volume = await asyncio.to_thread(torso_volume)
     volume_id = await engine.add(volume)
-    await engine.open(volume_id, holder="demo", progress=progress)
+    await _open_first(engine, volume_id, progress)
 
 
 def _load(path: Path) -> Callable[[Engine, Progress], Awaitable[None]]:
@@ -42,6 +42,11 @@ def _load(path: Path) -> Callable[[Engine, Progress], Awaitable[None]]:
     async def prepare(engine: Engine, progress: Progress) -> None:
         progress("reading headers")
         volume_id = await engine.resolve(absolute, largest=True)
-        await engine.open(volume_id, holder="demo", progress=progress)
+        await _open_first(engine, volume_id, progress)
 
     return prepare
+
+
+async def _open_first(engine: Engine, volume_id: str, progress: Progress) -> None:
+    await engine.open(volume_id, holder="demo", progress=progress)  # never released: it stays resident
+    engine.first_volume_id = volume_id

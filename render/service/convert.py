@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from render.descriptions import EngineStatus, Residency, VolumeDescription, VolumeSummary
 from render.encoding import EncodedFrame, Encoding
-from render.engine import EngineStatus, VolumeDescription, VolumeSummary
 from render.errors import InvalidArgumentError, InvalidViewError
 from render.geometry import VolumeGeometry
-from render.residency import Residency
 from render.transfer import Shading, TransferFunction, Window, WindowFunction, load_preset, preset_names
 from render.v1 import frame_pb2, render_service_pb2, view_pb2, volume_pb2
 from render.view import Camera, Clip, ImagePlane, Layer, RenderingMethod, Vector, View, Viewport

@@ -47,7 +47,7 @@ class VolumeGeometry(_message.Message):
     def __init__(self, columns: _Optional[int] = ..., rows: _Optional[int] = ..., slices: _Optional[int] = ..., patient_from_voxel: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class VolumeSummary(_message.Message):
-    __slots__ = ("volume_id", "modality", "description", "study_uid", "series_uid", "series_number", "volume_index", "path", "columns", "rows", "slices", "spacing_mm", "bytes", "residency")
+    __slots__ = ("volume_id", "modality", "description", "study_uid", "series_uid", "series_number", "volume_index", "path", "columns", "rows", "slices", "spacing_mm", "bytes", "residency", "opens_first")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     MODALITY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class VolumeSummary(_message.Message):
     SPACING_MM_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     RESIDENCY_FIELD_NUMBER: _ClassVar[int]
+    OPENS_FIRST_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     modality: str
     description: str
@@ -76,7 +77,8 @@ class VolumeSummary(_message.Message):
     spacing_mm: _containers.RepeatedScalarFieldContainer[float]
     bytes: int
     residency: Residency
-    def __init__(self, volume_id: _Optional[str] = ..., modality: _Optional[str] = ..., description: _Optional[str] = ..., study_uid: _Optional[str] = ..., series_uid: _Optional[str] = ..., series_number: _Optional[int] = ..., volume_index: _Optional[int] = ..., path: _Optional[str] = ..., columns: _Optional[int] = ..., rows: _Optional[int] = ..., slices: _Optional[int] = ..., spacing_mm: _Optional[_Iterable[float]] = ..., bytes: _Optional[int] = ..., residency: _Optional[_Union[Residency, str]] = ...) -> None: ...
+    opens_first: bool
+    def __init__(self, volume_id: _Optional[str] = ..., modality: _Optional[str] = ..., description: _Optional[str] = ..., study_uid: _Optional[str] = ..., series_uid: _Optional[str] = ..., series_number: _Optional[int] = ..., volume_index: _Optional[int] = ..., path: _Optional[str] = ..., columns: _Optional[int] = ..., rows: _Optional[int] = ..., slices: _Optional[int] = ..., spacing_mm: _Optional[_Iterable[float]] = ..., bytes: _Optional[int] = ..., residency: _Optional[_Union[Residency, str]] = ..., opens_first: bool = ...) -> None: ...
 
 class VolumeDescription(_message.Message):
     __slots__ = ("summary", "geometry", "voxel_type", "slope", "intercept", "units", "minimum_value", "maximum_value", "windows", "default_window", "default_preset", "inverted", "lossy_source", "warnings", "revision", "initial_views")

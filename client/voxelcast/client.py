@@ -120,7 +120,7 @@ class Client:
         NotFoundError
             No such path or volume.
         AmbiguousSeriesError
-            Several candidates: the message lists them.
+            Several candidates; `AmbiguousSeriesError.candidates` lists them.
         SourceError
             Files that make no volume, with the measured reason.
         BudgetExceededError

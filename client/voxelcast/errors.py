@@ -70,6 +70,11 @@ class SourceError(VoxelcastError):
 class AmbiguousSeriesError(SourceError):
     """Several series or volumes; name one with ``series`` or ``volume_index``."""
 
+    @property
+    def candidates(self) -> list[str]:
+        """The candidates, a line each."""
+        return self.figures.get("candidates", "").splitlines()
+
 
 class ResourceExhaustedError(VoxelcastError):
     """The server has no room for this now."""

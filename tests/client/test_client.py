@@ -220,6 +220,13 @@ def test_errors_map(
         assert caught.value.figures == figures
 
 
+def test_candidates_are_listed(client: Client, service: FakeService) -> None:
+    service.error = server_errors.AmbiguousSeriesError("2 candidates", candidates="CT 1\nPT 2")
+    with pytest.raises(AmbiguousSeriesError) as caught:
+        client.open("head")
+    assert caught.value.candidates == ["CT 1", "PT 2"]
+
+
 def test_every_reason_of_the_server_is_known() -> None:
     kinds = [kind for kind in vars(server_errors).values() if isinstance(kind, type) and issubclass(kind, ServerError)]
     unknown = {kind.reason for kind in kinds} - set(errors._BY_REASON)

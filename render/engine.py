@@ -312,7 +312,7 @@ class Engine:
         """Return what is resident and who pins it."""
         return EngineStatus(
             self.cache.status(),
-            getattr(self.renderer, "description", ""),
+            self._describe_device(),
             preset_names(),
             self._clock() - self._started_at,
         )
@@ -321,6 +321,10 @@ class Engine:
         """Wait for the frames in flight to end. The cache is closed by whoever made it."""
         for pool in (self._pool, self._ingest_pool):
             await asyncio.to_thread(pool.shutdown)
+
+    def _describe_device(self) -> str:
+        threads = getattr(self.renderer, "threads", None)
+        return getattr(self.renderer, "description", None) or (f"{threads} threads" if threads else "")
 
     def _knows(self, volume_id: str) -> bool:
         try:

@@ -8,7 +8,6 @@ newcomer fits beside what is pinned.
 from __future__ import annotations
 
 import asyncio
-import enum
 import threading
 import time
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from typing import TypeAlias
 
 from render.backends.base import Renderer, ResidentVolume
 from render.blocking import run_blocking
+from render.descriptions import CacheStatus, EntryStatus, Residency
 from render.errors import BudgetExceededError, DrainingError, RenderCancelledError
 from render.memory import default_budget_bytes, format_bytes, parse_bytes
 from render.volume import Volume
@@ -45,44 +45,6 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 LOAD_THREADS = 4
 """Loads at a time; more would compete for the same disk and cores and all be late."""
-
-
-class Residency(enum.Enum):
-    """Where a volume is; the wire's words."""
-
-    SOURCE = "source"
-    LOADING = "loading"
-    RESIDENT = "resident"
-
-
-@dataclass(frozen=True)
-class EntryStatus:
-    """One volume that is resident or on its way."""
-
-    volume_id: str
-    bytes: int
-    state: Residency
-    pinned_by: tuple[str, ...]
-    idle_seconds: float
-
-
-@dataclass(frozen=True)
-class CacheStatus:
-    """A cache at one moment.
-
-    Attributes
-    ----------
-    resident_bytes
-        Everything that is taken, what loads and uploads have reserved included.
-    pinned_bytes
-        What can't be evicted: leased, being loaded, reserved.
-    """
-
-    device: str
-    budget_bytes: int
-    resident_bytes: int
-    pinned_bytes: int
-    entries: tuple[EntryStatus, ...]
 
 
 @dataclass(eq=False)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -582,3 +584,10 @@ class TestMemory:
     def test_default_respects_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "cgroup_limit_bytes", lambda: 1000)
         assert default_budget_bytes() == 500
+
+
+def test_residency_knows_of_no_network_and_no_device() -> None:
+    forbidden = {"grpc", "starlette", "websockets", "cupy", "pydicom"}
+    code = f"import sys, render.residency; print(sorted({forbidden} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -3,7 +3,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
+import shutil
 import socket
+import subprocess
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -16,14 +20,15 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import render
 from render.errors import CodecError, StartupError
-from render.service.grpc_server import SERVICE, start_grpc
+from render.service import leases as leases_module
+from render.service.grpc_server import SERVICE, TlsFiles, start_grpc
 from render.service.leases import LeaseTable
 from render.service.servicer import RenderServicer
 from render.v1 import frame_pb2, view_pb2, volume_pb2
 from render.v1 import render_service_pb2 as pb
 from render.view import RenderingMethod
-from tests.fakes import make_view
-from tests.service.calls import failure, open_volume, render_frame, render_request, until
+from tests.fakes import PATIENCE_S, make_view
+from tests.service.calls import consume, failure, open_volume, render_frame, render_request, until
 from tests.service.conftest import VOLUME_BYTES, Served, stub_of
 
 CODE = grpc.StatusCode
@@ -164,6 +169,20 @@ class TestLeases:
         code, line, detail = await failure(served.stub.Render(render_request(lease_id=unused.lease_id)))
         assert (code, detail.reason) == (CODE.NOT_FOUND, "LEASE_NOT_FOUND")
         assert "600 s" in line
+
+    async def test_leases_end_without_any_call(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(leases_module, "SWEEP_SECONDS", 0.0)
+        other = await start_grpc(
+            served.engine, host="127.0.0.1", port=0, leases=LeaseTable(lease_seconds=5, clock=served.clock)
+        )
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{other.port}") as channel:
+            await open_volume(stub_of(channel))
+        assert served.engine.status().cache.pinned_bytes == VOLUME_BYTES
+        served.clock.now += 5
+        async with asyncio.timeout(PATIENCE_S):
+            while served.engine.status().cache.pinned_bytes:
+                await served.stub.GetStatus(pb.GetStatusRequest())
+        await other.stop(0)
 
     async def test_a_lease_that_nobody_heard_of_ends(self, served: Served) -> None:
         leases = LeaseTable()
@@ -330,7 +349,83 @@ class TestRender:
         await render_frame(served.stub, render_request())
 
 
+class TestCrowd:
+    async def test_clients_that_come_and_go_leave_nothing_behind(self, served: Served) -> None:
+        dice = random.Random(3)
+
+        async def visit(number: int) -> None:
+            volume_id = dice.choice("abc")
+            request = render_request(make_view(volume_id))
+            async with grpc.aio.insecure_channel(served.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                stub = stub_of(channel)
+                for _ in range(6):
+                    await asyncio.sleep(0)
+                    match dice.randrange(4):
+                        case 0:
+                            call = stub.Render(request)
+                            reading = asyncio.ensure_future(call.read())
+                            for _ in range(dice.randrange(20)):
+                                await asyncio.sleep(0)
+                            call.cancel()
+                            await asyncio.gather(reading, return_exceptions=True)
+                        case 1:
+                            call = stub.OpenVolume(pb.OpenVolumeRequest(volume_id=volume_id))
+                            reading = asyncio.ensure_future(call.read())
+                            for _ in range(dice.randrange(20)):
+                                await asyncio.sleep(0)
+                            call.cancel()
+                            await asyncio.gather(reading, return_exceptions=True)
+                        case 2:
+                            outcomes.append(await outcome(consume(stub.Render(request))))
+                        case 3:
+                            opening = consume(stub.OpenVolume(pb.OpenVolumeRequest(volume_id=volume_id)))
+                            outcomes.append(await outcome(opening))
+
+        outcomes: list[grpc.StatusCode] = []
+        await asyncio.gather(*(visit(number) for number in range(12)))
+        # Three volumes, room for two, eight leases: some are refused, and nothing else ever goes wrong.
+        assert set(outcomes) <= {CODE.OK, CODE.RESOURCE_EXHAUSTED}
+        assert CODE.OK in outcomes
+        served.clock.now += 601
+        served.server.leases.sweep()
+        async with asyncio.timeout(PATIENCE_S):
+            while served.engine.status().cache.pinned_bytes:
+                await served.stub.GetStatus(pb.GetStatusRequest())
+        assert served.renderer.peak_bytes <= served.engine.cache.budget_bytes
+        for volume_id in "abc":
+            await render_frame(served.stub, render_request(make_view(volume_id)))
+
+
+async def outcome(work: Any) -> grpc.StatusCode:
+    try:
+        await work
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return CODE.OK
+
+
 class TestServer:
+    async def test_tls(self, served: Served, tmp_path: Path) -> None:
+        openssl = shutil.which("openssl")
+        if openssl is None:
+            pytest.skip("no openssl to make a certificate with")
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split()
+        options += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+        await asyncio.to_thread(subprocess.run, [openssl, *options], check=True, capture_output=True)
+        chain = await asyncio.to_thread(certificate.read_bytes)
+        tls = TlsFiles(await asyncio.to_thread(key.read_bytes), chain)
+        server = await start_grpc(served.engine, host="127.0.0.1", port=0, tls=tls)
+        address = f"127.0.0.1:{server.port}"
+        trusting = grpc.ssl_channel_credentials(chain)
+        named = [("grpc.ssl_target_name_override", "localhost")]
+        async with grpc.aio.secure_channel(address, trusting, named) as channel:
+            assert len((await stub_of(channel).ListVolumes(pb.ListVolumesRequest())).volumes) == 3
+        async with grpc.aio.insecure_channel(address) as channel:
+            code, _, _ = await failure(stub_of(channel).ListVolumes(pb.ListVolumesRequest()))
+            assert code is CODE.UNAVAILABLE
+        await server.stop(0)
+
     async def test_health_turns_when_the_server_stops(self, served: Served) -> None:
         stub = health_pb2_grpc.HealthStub(served.channel)
         for service in ("", SERVICE):

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,15 +16,14 @@ import pytest
 from google.protobuf import json_format
 
 from render.backends.cpu.renderer import CpuRenderer
+from render.config import Settings
 from render.demo import torso_volume
 from render.encoding.values import quantise
+from render.geometry import VolumeGeometry
+from render.server import running
 from render.service.convert import view_from_proto
-from render.stream.session import SessionRegistry
 from render.v1 import view_pb2
-from render.volume import Volume
-from render.web.app import create_app
-from render.web.serve import serve_http
-from tests.stream.engines import gradient_volume, real_engine
+from render.volume import Volume, VolumeInfo
 
 CHROMIUM_ARGUMENTS = [
     "--headless",
@@ -39,12 +39,11 @@ TORSO_SHAPE = (60, 96, 96)
 
 
 class PageServer:
-    """A server on a thread of its own, and the same renderer to compare the canvas with."""
+    """The whole server on a thread of its own, with volumes in memory."""
 
-    def __init__(self, *volumes: Volume, port: int = 0, token: str | None = None) -> None:
+    def __init__(self, *volumes: Volume, port: int = 0, token_file: Path | None = None) -> None:
         self._volumes = volumes
-        self._asked_port = port
-        self._token = token
+        self._settings = Settings(http_port=port, grpc_port=0, token_file=token_file, threads=2)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="page-server")
         self._thread.start()
@@ -53,16 +52,13 @@ class PageServer:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        sessions = SessionRegistry()
         try:
-            async with real_engine(*self._volumes) as engine:
-                app = create_app(engine, sessions=sessions, token=self._token)
-                http = await serve_http(app, "127.0.0.1", self._asked_port)
-                self.port = http.port
+            async with running(self._settings, lambda stage, done, total: None) as (engine, addresses):
+                for volume in self._volumes:
+                    await engine.add(volume)
+                self.port = addresses.http_port
                 self._ready.set()
                 await self._stop.wait()
-                await sessions.drain(1)
-                await http.stop(1)
         finally:
             self._ready.set()
 
@@ -125,7 +121,10 @@ def page_server(torso: Volume) -> Iterator[PageServer]:
 
 @pytest.fixture(scope="session")
 def two_volumes_server(torso: Volume) -> Iterator[PageServer]:
-    server = PageServer(torso, gradient_volume())
+    k, j, i = np.mgrid[:24, :32, :40]
+    geometry = VolumeGeometry((24, 32, 40), np.diag([2.0, 2.0, 2.0, 1.0]))
+    ramp = Volume("ramp", geometry, (20 * i - 15 * j + 30 * k).astype(np.int16), info=VolumeInfo(modality="MR"))
+    server = PageServer(torso, ramp)
     yield server
     server.stop()
 

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -345,17 +346,19 @@ def test_a_choice_of_volumes(chromium: Any, two_volumes_server: PageServer) -> N
         viewer.settle()
         viewer.page.get_by_role("button", name="Choose a series").click()
         viewer.page.locator(".volume:not([aria-current])").click()
-        viewer.wait(lambda state: state["panes"]["axial"]["view"]["layers"][0]["volume_id"] == "vol")
+        viewer.wait(lambda state: state["panes"]["axial"]["view"]["layers"][0]["volume_id"] == "ramp")
         viewer.settle()
         # The address remembers it.
         viewer.page.reload()
         viewer.settle()
-        assert viewer.view("axial")["layers"][0]["volume_id"] == "vol"
+        assert viewer.view("axial")["layers"][0]["volume_id"] == "ramp"
         assert viewer.problems == []
 
 
-def test_a_token_is_asked_for(chromium: Any, torso: Any) -> None:
-    server = PageServer(torso, token="a token that is long enough")
+def test_a_token_is_asked_for(chromium: Any, torso: Any, tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("a token that is long enough\n")
+    server = PageServer(torso, token_file=token_file)
     try:
         with opened(chromium, server.url) as viewer:
             for token, status in (("wrong", "locked"), ("a token that is long enough", "live")):

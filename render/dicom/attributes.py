@@ -7,10 +7,23 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
     UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
     JPEGLSNearLossless,
+    RLELossless,
 )
 
 from render.errors import UnreadableFileError
@@ -94,6 +107,30 @@ LOSSY_SYNTAXES = frozenset(
     {JPEGBaseline8Bit, JPEGExtended12Bit, JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE, JPEGLSNearLossless}
 )
 """Always lossy. JPEG 2000 (.91) and HTJ2K (.203) may be either: (0028,2110) says."""
+
+NATIVE_SYNTAXES = frozenset(
+    {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+)
+
+ENCAPSULATED_SYNTAXES = frozenset(
+    {
+        RLELossless,
+        JPEGBaseline8Bit,
+        JPEGExtended12Bit,
+        JPEG_RETIRED_EXTENDED,
+        JPEG_RETIRED_PROGRESSIVE,
+        JPEGLossless,
+        JPEGLosslessSV1,
+        JPEGLSLossless,
+        JPEGLSNearLossless,
+        JPEG2000Lossless,
+        JPEG2000,
+        HTJ2KLossless,
+        HTJ2KLosslessRPCL,
+        HTJ2K,
+    }
+)
+"""Those that `render.dicom.codecs` decodes."""
 
 
 def values(dataset: Dataset, keyword: str) -> list[Any]:

@@ -31,7 +31,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from render.dicom.attributes import JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE
+from render.dicom.attributes import JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE, NATIVE_SYNTAXES
 from render.dicom.extent import PixelExtent
 from render.dicom.frames import PixelFormat
 from render.errors import CodecError
@@ -114,7 +114,7 @@ def decode(
                 raise ValueError(f"codestream of {result.shape[0]} x {result.shape[1]} pixels")
             return np.asarray(result)
         decoder = decoder_of(transfer_syntax)
-        is_encapsulated = UID(transfer_syntax).is_encapsulated
+        is_encapsulated = transfer_syntax not in NATIVE_SYNTAXES
         # Bits above High Bit are not the sample's (PS3.5 8.1.1). pydicom clears them where the sample starts at bit 0.
         shifted = pixels.high_bit != pixels.bits_stored - 1 and not is_encapsulated
         options: dict[str, Any] = {

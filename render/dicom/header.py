@@ -31,9 +31,11 @@ from pydicom.uid import (
 )
 
 from render.dicom.attributes import (
+    ENCAPSULATED_SYNTAXES,
     HEADER_KEYWORDS,
     LOSSY_SYNTAXES,
     MEDIA_DIRECTORY,
+    NATIVE_SYNTAXES,
     integer,
     optional_integer,
     text,
@@ -288,14 +290,16 @@ class _Pixels:
         self.padding = read_padding(dataset, self.format)
         self.modality_lut = read_modality_lut(dataset)
         needed = self.format.bytes_of(self.number_of_frames)
+        if syntax not in NATIVE_SYNTAXES and syntax not in ENCAPSULATED_SYNTAXES:
+            raise UnreadableFileError(f"no decoder for transfer syntax {syntax.name}")
         if self.extent.length is None:
-            if not syntax.is_encapsulated:
+            if syntax in NATIVE_SYNTAXES:
                 raise UnreadableFileError(f"{syntax.name} pixel data of undefined length")
             if self.extent.fragments < self.number_of_frames:
                 raise UnreadableFileError(
                     f"truncated: {self.extent.fragments} fragments of pixel data for {self.number_of_frames} frames"
                 )
-        elif syntax.is_encapsulated:
+        elif syntax not in NATIVE_SYNTAXES:
             raise UnreadableFileError(f"{syntax.name} pixel data are not encapsulated")
         elif self.extent.length < needed:
             raise UnreadableFileError(f"pixel data of {self.extent.length:,} bytes, {needed:,} needed")

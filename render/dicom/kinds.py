@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydicom import config
 from pydicom.uid import UID
 
 from render.dicom.header import Instance
@@ -40,7 +41,9 @@ def special_kind(instance: Instance) -> str:
 
 def special_reason(instance: Instance) -> str:
     """Say why an object of a special kind is not shown."""
-    name = UID(instance.sop_class_uid).name if instance.sop_class_uid else "no SOP Class UID"
+    # Not validated: a broken UID is said as it stands, not warned of.
+    uid = UID(instance.sop_class_uid, validation_mode=config.IGNORE)
+    name = uid.name if uid else "no SOP Class UID"
     return f"{name}: not an image or a stack of images" if instance.format else f"{name}: holds no pixels"
 
 

@@ -129,6 +129,11 @@ def _check(
     """Raise where a slice's corners leave the affine through the first slice along `step`."""
     _, _, normal = directions(frames[0])
     spacing = float(step @ normal)
+    if spacing <= same_position_mm(frames[0].spacing_mm or (1.0, 1.0)):
+        raise NotAVolumeError(
+            f"{len(frames)} slices lie side by side: {spacing:.4f} mm apart along the normal, "
+            f"{np.linalg.norm(step):.4f} mm within the plane"
+        )
     tolerance = min(SLICE_TOLERANCE_MM, SLICE_TOLERANCE_FRACTION * spacing)
     _check_spacing(depth, spacing, tolerance)
     fitted = positions[0] + np.arange(len(frames))[:, None] * step

@@ -1,0 +1,287 @@
+"""Every file ends in one series or is skipped and said why; grouping splits what must not be one volume."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless
+
+from render.dicom.source import Scan, scan
+from render.errors import PathError, RenderCancelledError
+from tests.dicom.synthetic import positions_mm, ramp, write_series
+
+
+def assert_accounted(found: Scan, folder: Path) -> None:
+    on_disk = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or p.is_file())
+    said = sorted([path for series in found.series for path in series.paths] + [f.path for f in found.skipped])
+    assert said == on_disk
+    assert found.files == len(on_disk)
+    assert all(file.reason for file in found.skipped)
+    assert all(series.reason for series in found.series if not series.volumes)
+
+
+class TestSources:
+    def test_a_folder_is_searched_below_and_names_do_not_matter(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "a" / "b", names=["IM1", "x.txt", "3.jpg", "noext"])
+        (tmp_path / "notes.md").write_text("# not an image\n" * 30)
+        (tmp_path / "empty").touch()
+        found = scan(tmp_path)
+        assert [plan.shape for plan in found.volumes] == [(4, 6, 5)]
+        assert {file.path: file.reason for file in found.skipped} == {
+            "empty": "empty file",
+            "notes.md": "not DICOM: no DICM marker at byte 128, no data set at byte 0",
+        }
+        assert_accounted(found, tmp_path)
+
+    def test_a_single_file_is_a_scan_of_its_own(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path)
+        found = scan(paths[2])
+        assert found.files == 1
+        assert found.series[0].paths == ("slice002.dcm",)
+        assert found.volumes[0].shape == (1, 6, 5)
+
+    def test_no_such_path(self, tmp_path: Path) -> None:
+        with pytest.raises(PathError, match="no such file or folder: gone"):
+            scan(tmp_path / "gone")
+
+    def test_symbolic_links_are_not_followed(self, tmp_path: Path) -> None:
+        outside = write_series(tmp_path / "outside", uid="1.2.66")
+        root = tmp_path / "root"
+        write_series(root)
+        (root / "link.dcm").symlink_to(outside[0])
+        (root / "folder").symlink_to(tmp_path / "outside")
+        found = scan(root)
+        assert [series.uid for series in found.series] == ["1.2.3.4"]
+        assert [(f.path, f.reason) for f in found.skipped] == [
+            ("folder", "symbolic link: not followed"),
+            ("link.dcm", "symbolic link: not followed"),
+        ]
+
+    def test_a_pipe_is_skipped_and_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        assert scan(tmp_path).skipped[0].reason == "not a regular file"
+
+    def test_progress_counts_to_the_end_and_cancelling_ends_it(self, tmp_path: Path) -> None:
+        write_series(tmp_path)
+        calls: list[tuple[int, int]] = []
+        scan(tmp_path, progress=lambda done, total: calls.append((done, total)))
+        assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+        with pytest.raises(RenderCancelledError, match="after 1 of 4 files"):
+            scan(tmp_path, cancelled=lambda: True)
+
+
+class TestBrokenFiles:
+    def test_a_truncated_slice_is_left_out_and_said_with_the_bytes(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path)
+        paths[3].write_bytes(paths[3].read_bytes()[:-7])
+        (series,) = scan(tmp_path).series
+        assert series.volumes[0].shape == (3, 6, 5)
+        (warning,) = series.warnings
+        assert warning.startswith("left out: truncated: pixel data of 60 bytes at byte ")
+        assert warning.endswith(", 53 bytes left")
+        assert len(series.paths) == 4
+        assert series.volumes[0].info.warnings == series.warnings
+
+    def test_truncated_fragments_are_noticed_without_decoding(self, tmp_path: Path) -> None:
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)), transfer_syntax=JPEGLSLossless)
+        path.write_bytes(path.read_bytes()[:-30])
+        (series,) = scan(path).series
+        assert series.kind == "other"
+        assert series.reason.startswith("truncated: a fragment of ")
+
+    def test_every_truncation_of_a_file_is_typed(self, tmp_path: Path) -> None:
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)))
+        whole = path.read_bytes()
+        for length in range(0, len(whole), 13):
+            path.write_bytes(whole[:length])
+            found = scan(tmp_path)
+            assert_accounted(found, tmp_path)
+            assert found.volumes == ()
+
+    def test_a_length_that_lies_is_not_allocated(self, tmp_path: Path) -> None:
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)))
+        whole = path.read_bytes()
+        tag = struct.pack("<HH2s2xL", 0x7FE0, 0x0010, b"OW", 60)
+        assert whole.count(tag) == 1
+        path.write_bytes(whole.replace(tag, tag[:-4] + struct.pack("<L", 3 << 30)))
+        (series,) = scan(tmp_path).series
+        assert series.reason.startswith("truncated: pixel data of 3,221,225,472 bytes at byte")
+
+    def test_a_lying_header_element_is_skipped_with_its_size(self, tmp_path: Path) -> None:
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)))
+        whole = path.read_bytes()
+        element = b"\x08\x00\x3e\x10LO\x04\x00ramp"
+        assert whole.count(element) == 1
+        path.write_bytes(whole.replace(element, b"\x08\x00\x40\x11SQ\0\0" + struct.pack("<L", 1 << 31)))
+        found = scan(tmp_path)
+        assert_accounted(found, tmp_path)
+        assert not found.volumes
+
+    def test_missing_pixel_data_and_odd_formats_have_their_reason(self, tmp_path: Path) -> None:
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)))
+        dataset = dcmread(path)
+        del dataset.PixelData
+        dataset.save_as(path)
+        assert scan(path).series[0].reason == "no pixel data"
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)), Rows=600)
+        assert scan(path).series[0].reason == "pixel data of 60 bytes, 6,000 needed"
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)), BitsAllocated=12)
+        assert scan(path).series[0].reason == "Bits Allocated is 12 for PixelData; (1, 8, 16, 32) are possible"
+
+    def test_a_deflated_bomb_is_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("render.dicom.header.MAXIMUM_INFLATED_BYTES", 100_000)
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)), transfer_syntax=DeflatedExplicitVRLittleEndian)
+        assert scan(path).volumes
+        whole = path.read_bytes()
+        engine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        bomb = engine.compress(b"\0" * 1_000_000) + engine.flush()
+        meta_bytes = 132 + 12 + int.from_bytes(whole[140:144], "little")
+        path.write_bytes(whole[:meta_bytes] + bomb)
+        assert [f.reason for f in scan(path).skipped] == ["deflated data set grows beyond 100,000 bytes"]
+
+    def test_no_patient_data_in_what_is_said(self, tmp_path: Path) -> None:
+        write_series(tmp_path, per_slice=[{}, {"WindowCenter": "12", "WindowWidth": "0.5"}, {}, {}])
+        assert "Secret" not in json.dumps(scan(tmp_path).to_json())
+
+
+class TestGrouping:
+    def test_other_orientations_sizes_and_spacings_are_other_volumes(self, tmp_path: Path) -> None:
+        uid = "1.2.5"
+        write_series(tmp_path / "axial", uid=uid)
+        write_series(
+            tmp_path / "sagittal",
+            ramp((3, 6, 5)),
+            orientation=(0, 1, 0, 0, 0, -1),
+            uid=uid + ".1",
+            positions=positions_mm(3, (3, 0, 0)),
+            SeriesInstanceUID=uid,
+        )
+        write_series(tmp_path / "large", ramp((2, 8, 5)), uid=uid + ".2", SeriesInstanceUID=uid)
+        write_series(tmp_path / "coarse", ramp((2, 6, 5)), spacing=(0.9, 0.9), uid=uid + ".3", SeriesInstanceUID=uid)
+        (series,) = scan(tmp_path).series
+        assert [plan.shape for plan in series.volumes] == [(4, 6, 5), (3, 6, 5), (2, 8, 5), (2, 6, 5)] or sorted(
+            plan.shape for plan in series.volumes
+        ) == [(2, 6, 5), (2, 8, 5), (3, 6, 5), (4, 6, 5)]
+        assert [plan.info.volume_index for plan in series.volumes] == [0, 1, 2, 3]
+
+    def test_a_localizer_is_no_part_of_the_stack(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "stack")
+        write_series(
+            tmp_path / "scout",
+            ramp((1, 6, 5)),
+            uid="1.2.3.4.9",
+            SeriesInstanceUID="1.2.3.4",
+            positions=positions_mm(1, origin=(-10, -20, 40)),
+            ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        )
+        (series,) = scan(tmp_path).series
+        assert [(plan.shape[0], plan.is_localizer) for plan in series.volumes] == [(4, False), (1, True)]
+
+    def test_phases_at_the_same_positions_are_volumes_in_their_order(self, tmp_path: Path) -> None:
+        for phase in (10, 2):
+            write_series(
+                tmp_path / str(phase), uid=f"1.2.7.{phase}", SeriesInstanceUID="1.2.7", TemporalPositionIdentifier=phase
+            )
+        (series,) = scan(tmp_path).series
+        assert [plan.shape for plan in series.volumes] == [(4, 6, 5), (4, 6, 5)]
+        assert [plan.info.extra for plan in series.volumes] == [
+            {"TemporalPositionIdentifier": "2"},
+            {"TemporalPositionIdentifier": "10"},
+        ]
+        assert series.volumes[0].id != series.volumes[1].id
+
+    def test_copies_of_a_file_are_used_once_and_said(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path)
+        (tmp_path / "copy").write_bytes(paths[1].read_bytes())
+        (series,) = scan(tmp_path).series
+        assert series.volumes[0].shape == (4, 6, 5)
+        assert series.warnings == ("1 of 5 files repeat a SOP Instance UID: the first of each is used",)
+        assert_accounted(scan(tmp_path), tmp_path)
+
+    def test_two_images_at_one_place_are_kept_apart_and_said(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "stack")
+        write_series(tmp_path / "again", ramp((1, 6, 5)), uid="1.2.3.4.50", SeriesInstanceUID="1.2.3.4")
+        (series,) = scan(tmp_path).series
+        assert [plan.shape[0] for plan in series.volumes] == [4, 1]
+        assert "1 positions hold up to 2 images that no attribute tells apart" in series.warnings[0]
+
+    def test_an_image_without_a_place_has_pixel_coordinates_and_says_so(self, tmp_path: Path) -> None:
+        write_series(tmp_path, ramp((2, 6, 5)), per_slice=[{"ImagePositionPatient": None}] * 2)
+        (series,) = scan(tmp_path).series
+        assert series.kind == "image"
+        assert [plan.shape for plan in series.volumes] == [(1, 6, 5), (1, 6, 5)]
+        assert series.warnings == ("no Image Position (Patient): shown in pixel coordinates",)
+
+    @pytest.mark.parametrize(
+        ("attributes", "kind", "reason"),
+        [
+            ({"PhotometricInterpretation": "PALETTE COLOR"}, "image", "colour is not rendered"),
+            ({"NumberOfFrames": 1, "ImageType": ["DERIVED", "PRIMARY", "MOSAIC"]}, "other", "a sheet of slices"),
+            ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "segmentation", "Segmentation Storage"),
+        ],
+    )
+    def test_what_is_no_volume_has_a_kind_and_a_reason(
+        self, tmp_path: Path, attributes: dict[str, object], kind: str, reason: str
+    ) -> None:
+        write_series(tmp_path, **attributes)
+        (series,) = scan(tmp_path).series
+        assert (series.kind, series.volumes) == (kind, ())
+        assert reason in series.reason
+
+
+class TestIdentity:
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(seed=st.integers(0, 2**32))
+    def test_names_and_order_of_files_do_not_matter(self, tmp_path: Path, seed: int) -> None:
+        chance = random.Random(seed)
+        stored = ramp((6, 4, 5))
+        names = [f"{chance.getrandbits(64):x}" for _ in stored]
+        folder = tmp_path / str(seed)
+        order = chance.sample(range(6), 6)
+        write_series(
+            folder,
+            stored[order],
+            positions=positions_mm(6)[order],
+            names=names,
+            per_slice=[{"SOPInstanceUID": f"1.2.3.4.{n}"} for n in order],
+        )
+        plan = scan(folder).volumes[0]
+        expected = tmp_path / "reference"
+        if not expected.exists():
+            write_series(expected, stored, per_slice=[{"SOPInstanceUID": f"1.2.3.4.{n}"} for n in range(6)])
+        reference = scan(expected).volumes[0]
+        assert plan.id == reference.id
+        np.testing.assert_array_equal(plan.geometry.patient_from_voxel, reference.geometry.patient_from_voxel)
+        assert [s.instance.sop_instance_uid for s in plan.slices] == [f"1.2.3.4.{n}" for n in range(6)]
+
+    def test_another_set_of_slices_is_another_volume(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path)
+        before = scan(tmp_path).volumes[0].id
+        paths[0].unlink()
+        assert scan(tmp_path).volumes[0].id != before
+
+
+def test_the_json_has_the_documented_shape(tmp_path: Path) -> None:
+    write_series(tmp_path, WindowCenter=40, WindowWidth=400, transfer_syntax=ExplicitVRLittleEndian)
+    report = scan(tmp_path).to_json()
+    assert set(report) == {"files", "series", "skipped"}
+    (series,) = report["series"]
+    assert series["kind"] == "volume"
+    assert series["files"] == series["frames"] == 4
+    (volume,) = series["volumes"]
+    assert volume["shape"] == [4, 6, 5]
+    assert volume["spacing_mm"] == pytest.approx([0.5, 0.8, 2.5])
+    assert volume["units"] == "HU"
+    assert volume["window"] == {"center": 40.0, "width": 400.0, "function": "linear"}
+    assert np.array(volume["affine"]).shape == (4, 4)
+    json.dumps(report)

@@ -1,0 +1,99 @@
+"""One volume is chosen only where it is plain which; otherwise the candidates are listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from render.dicom.series import select
+from render.dicom.source import scan
+from render.errors import AmbiguousSeriesError, NotAVolumeError, NoVolumeError
+from tests.dicom.synthetic import positions_mm, ramp, write_series
+
+
+def test_the_volume_beside_a_scout_an_image_and_a_document_is_plain(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", uid="1.2.1")
+    write_series(tmp_path / "scout", ramp((1, 6, 5)), uid="1.2.2", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_series(tmp_path / "sr", ramp((1, 6, 5)), uid="1.2.3", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33")
+    write_series(tmp_path / "shot", ramp((1, 6, 5)), uid="1.2.4", Modality="OT", per_slice=[{"PixelSpacing": None}])
+    assert select(scan(tmp_path)).info.series_uid == "1.2.1"
+
+
+def test_a_localizer_of_several_slices_is_no_competitor(tmp_path: Path) -> None:
+    write_series(tmp_path / "mr", uid="1.2.1")
+    write_series(tmp_path / "loc", uid="1.2.2", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    assert select(scan(tmp_path)).info.series_uid == "1.2.1"
+
+
+def test_two_volumes_are_ambiguous_and_listed(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", uid="1.2.1", SeriesNumber=2, SeriesDescription="one")
+    write_series(tmp_path / "b", uid="1.2.2", SeriesNumber=3)
+    with pytest.raises(AmbiguousSeriesError, match="2 series could be meant: name one with --series") as caught:
+        select(scan(tmp_path))
+    candidates = caught.value.details["candidates"]
+    assert isinstance(candidates, list)
+    assert candidates[0] == "--series 1.2.1: CT series 2 'one', 5 x 6 x 4 voxels of 0.5 x 0.8 x 2.5 mm"
+
+
+def test_two_patients_are_ambiguous_even_where_one_has_only_an_image(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", uid="1.2.1")
+    write_series(tmp_path / "b", ramp((1, 6, 5)), uid="1.2.2", PatientID="another")
+    with pytest.raises(AmbiguousSeriesError, match="series of 2 patients"):
+        select(scan(tmp_path))
+    assert select(scan(tmp_path), series="1.2.1").shape == (4, 6, 5)
+
+
+@pytest.mark.parametrize(("series", "uid"), [("1.2.2", "1.2.2"), ("8", "1.2.2"), ("2", "1.2.2"), ("7", "1.2.1")])
+def test_a_series_is_named_by_uid_number_or_place(tmp_path: Path, series: str, uid: str) -> None:
+    write_series(tmp_path / "a", uid="1.2.1", SeriesNumber=7)
+    write_series(tmp_path / "b", uid="1.2.2", SeriesNumber=8)
+    assert select(scan(tmp_path), series=series).info.series_uid == uid
+
+
+def test_a_number_that_two_series_have(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", uid="1.2.1")
+    write_series(tmp_path / "b", uid="1.2.2")
+    with pytest.raises(AmbiguousSeriesError, match="2 series have the number 7"):
+        select(scan(tmp_path), series="7")
+
+
+@pytest.mark.parametrize("series", ["9", "0", "1.2.99", "²", ""])
+def test_a_series_that_is_not_there(tmp_path: Path, series: str) -> None:
+    write_series(tmp_path)
+    with pytest.raises(NoVolumeError, match="no series has the UID, number or position"):
+        select(scan(tmp_path), series=series)
+
+
+def test_a_refused_stack_says_why_and_competes(tmp_path: Path) -> None:
+    uneven = positions_mm(4)
+    uneven[3, 2] += 2.5
+    write_series(tmp_path / "uneven", uid="1.2.1", positions=uneven)
+    with pytest.raises(NotAVolumeError, match=r"series 7 'ramp' is no volume: spacing varies 2\.5 to 5\.0 mm between"):
+        select(scan(tmp_path))
+    write_series(tmp_path / "even", uid="1.2.2")
+    with pytest.raises(AmbiguousSeriesError):
+        select(scan(tmp_path))
+
+
+def test_several_volumes_of_one_series_need_a_number(tmp_path: Path) -> None:
+    for phase in (1, 2):
+        write_series(tmp_path / str(phase), uid=f"1.2.7.{phase}", SeriesInstanceUID="1.2.7", EchoTime=phase)
+    found = scan(tmp_path)
+    with pytest.raises(AmbiguousSeriesError, match="holds 2 volumes: name one with --volume") as caught:
+        select(found)
+    assert "--volume 1: 5 x 6 x 4 voxels of 0.5 x 0.8 x 2.5 mm, EchoTime 2.0" in str(caught.value.details["candidates"])
+    assert select(found, volume=1).info.extra == {"EchoTime": "2.0"}
+    with pytest.raises(NotAVolumeError, match="holds 2 volumes, numbered from 0: no number 2"):
+        select(found, volume=2)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(NoVolumeError, match="no volume in 1 files: 0 series without one, 1 files skipped"):
+        select(scan(tmp_path))
+
+
+def test_a_lone_image_is_chosen_where_there_is_no_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, ramp((1, 6, 5)), Modality="CR", per_slice=[{"ImagePositionPatient": None}])
+    assert select(scan(tmp_path)).shape == (1, 6, 5)

@@ -1,0 +1,179 @@
+"""The catalog finds what is below its roots, keeps what came in memory, and reads nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from render.catalog import Catalog
+from render.dicom.ingest import Ingest
+from render.errors import AmbiguousSeriesError, PathError, SourceError, VolumeNotFoundError
+from render.geometry import VolumeGeometry
+from render.volume import Volume, VolumeInfo
+from tests.dicom.synthetic import ramp, write_series
+
+
+@pytest.fixture(scope="module")
+def ingest() -> Iterator[Ingest]:
+    with Ingest(1) as ingest:
+        yield ingest
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_series(tmp_path / "root" / "ct", uid="1.2.1")
+    write_series(tmp_path / "root" / "mr", ramp((6, 6, 5)), uid="1.2.2", Modality="MR")
+    write_series(tmp_path / "outside", uid="1.2.66")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def catalog(root: Path, ingest: Ingest) -> Iterator[Catalog]:
+    with Catalog([root], ingest) as catalog:
+        assert catalog.wait_until_scanned(60)
+        yield catalog
+
+
+def uploaded(name: str = "up") -> Volume:
+    geometry = VolumeGeometry((2, 3, 4), np.eye(4))
+    return Volume(name, geometry, np.zeros((2, 3, 4), np.int16), info=VolumeInfo(modality="CT"))
+
+
+def test_the_roots_are_scanned_in_the_background(catalog: Catalog) -> None:
+    assert not catalog.is_scanning
+    assert catalog.progress == (10, 10)
+    assert [(e.path, e.geometry.shape, e.nbytes, e.dtype_bytes, e.info.modality) for e in catalog.entries()] == [
+        ("ct", (4, 6, 5), 240, 2, "CT"),
+        ("mr", (6, 6, 5), 360, 2, "MR"),
+    ]
+
+
+def test_an_entry_loads_its_voxels(catalog: Catalog) -> None:
+    entry = catalog.entries()[1]
+    calls: list[tuple[int, int]] = []
+    volume = catalog.loader(entry)(lambda done, total: calls.append((done, total)), lambda: False)
+    np.testing.assert_array_equal(volume.codes, ramp((6, 6, 5)))
+    assert volume.id == entry.volume_id
+    assert calls[-1] == (6, 6)
+
+
+@pytest.mark.parametrize("how", ["ct", "./mr/../ct", "ct/slice001.dcm", "absolute", "id"])
+def test_a_path_below_a_root_is_a_volume(catalog: Catalog, root: Path, how: str) -> None:
+    known = catalog.entries()[0].volume_id
+    given = {"absolute": str(root / "ct"), "id": known}.get(how, how)
+    found = catalog.entry(catalog.resolve(given))
+    assert found.info.series_uid == "1.2.1"
+    assert (found.volume_id == known) == (how != "ct/slice001.dcm")
+
+
+@pytest.mark.parametrize(
+    "given", ["../outside", "gone", "ct/../../outside", "link", "a\0b", "x" * 5000, "/etc/passwd", "ct/slice001.dcm/x"]
+)
+def test_what_lies_outside_is_as_if_it_were_not_there(catalog: Catalog, root: Path, given: str) -> None:
+    (root / "link").symlink_to(root.parent / "outside")
+    with pytest.raises(PathError, match="no such path below the served roots") as caught:
+        catalog.resolve(given)
+    assert "\n" not in caught.value.message
+    assert str(root) not in caught.value.message
+    with pytest.raises(PathError):
+        catalog.resolve(str(root.parent / "outside"))
+
+
+def test_several_series_need_a_name_or_the_wish_for_the_largest(catalog: Catalog) -> None:
+    with pytest.raises(AmbiguousSeriesError):
+        catalog.resolve("")
+    assert catalog.entry(catalog.resolve("", largest=True)).info.series_uid == "1.2.2"
+    assert catalog.entry(catalog.resolve("", series="1.2.1")).info.series_uid == "1.2.1"
+
+
+def test_files_that_come_later_are_found_on_demand(catalog: Catalog, root: Path) -> None:
+    write_series(root / "late", uid="1.2.5")
+    volume_id = catalog.resolve("late")
+    assert catalog.entry(volume_id).path == "late"
+    assert len(catalog.entries()) == 3
+
+
+def test_a_file_that_changed_is_found_again_under_its_id(catalog: Catalog, root: Path) -> None:
+    entry = catalog.entries()[0]
+    write_series(root / "ct", ramp((4, 6, 5)) + 1, uid="1.2.1")
+    with pytest.raises(SourceError, match="has changed since it was scanned"):
+        catalog.loader(entry)(lambda done, total: None, lambda: False)
+    assert catalog.resolve("ct") == entry.volume_id
+    volume = catalog.loader(catalog.entry(entry.volume_id))(lambda done, total: None, lambda: False)
+    np.testing.assert_array_equal(volume.codes, ramp((4, 6, 5)) + 1)
+
+
+def test_a_volume_in_memory_is_its_own_source(ingest: Ingest) -> None:
+    volume = uploaded()
+    with Catalog([], ingest) as catalog:
+        entry = catalog.add(volume)
+        assert catalog.resolve("up") == "up"
+        assert catalog.entries() == (entry,)
+        assert catalog.loader(entry)(lambda done, total: None, lambda: False) is volume
+        catalog.remove("up")
+        catalog.remove("up")
+        with pytest.raises(VolumeNotFoundError, match="no volume 'up'"):
+            catalog.entry("up")
+        with pytest.raises(PathError):
+            catalog.resolve("up")
+
+
+def test_a_root_that_is_not_there_is_logged_and_the_next_is_scanned(
+    root: Path, ingest: Ingest, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Catalog([root / "gone", root], ingest) as catalog:
+        assert catalog.wait_until_scanned(60)
+        assert len(catalog.entries()) == 2
+    assert "a root could not be scanned: no such file or folder: gone" in caplog.text
+
+
+class GatedIngest:
+    """Holds its scans until told, and counts how many are held at a time."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self.ingest = ingest
+        self.gate = threading.Event()
+        self.started = threading.Semaphore(0)
+        self.lock = threading.Lock()
+        self.active = self.most = 0
+
+    def scan(self, *arguments: Any) -> object:
+        with self.lock:
+            self.active += 1
+            self.most = max(self.most, self.active)
+        self.started.release()
+        assert self.gate.wait(60)
+        try:
+            return self.ingest.scan(*arguments)
+        finally:
+            with self.lock:
+                self.active -= 1
+
+
+def test_callers_that_ask_for_one_path_share_its_scan(root: Path, ingest: Ingest) -> None:
+    gated = GatedIngest(ingest)
+    with Catalog([root], gated) as catalog, ThreadPoolExecutor(3) as pool:  # type: ignore[arg-type]
+        assert gated.started.acquire(timeout=60)
+        asked = [pool.submit(catalog.resolve, str(root), series="1.2.1") for _ in range(3)]
+        assert catalog.is_scanning
+        assert not any(future.done() for future in asked)
+        gated.gate.set()
+        assert len({future.result(60) for future in asked}) == 1
+        assert gated.most == 1
+        assert catalog.wait_until_scanned(60)
+
+
+def test_closing_gives_the_scan_up(root: Path, ingest: Ingest) -> None:
+    gated = GatedIngest(ingest)
+    catalog = Catalog([root], gated)  # type: ignore[arg-type]
+    assert gated.started.acquire(timeout=60)
+    catalog._closing.set()
+    gated.gate.set()
+    catalog.close()
+    assert catalog.entries() == ()

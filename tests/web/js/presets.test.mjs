@@ -1,0 +1,42 @@
+// Window menus, drags and figures as text.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { formatLength, niceLength } from "../../../client/web/overlay.js";
+import { dragWindow, exactWindow, formatWindowNumber, windowChoices } from "../../../client/web/presets.js";
+
+const description = (modality, windows = []) => ({
+  summary: { modality }, windows, default_window: exactWindow(5, 10), minimum_value: -1000, maximum_value: 3000,
+});
+
+test("the keys 1 to 8 are the CT windows for CT", () => {
+  const keyed = windowChoices(description("CT", [exactWindow(1, 2)])).filter(({ key }) => key);
+  assert.deepEqual(keyed.map(({ key }) => key), [..."12345678"]);
+  assert.deepEqual([keyed[1].label, keyed[1].window.width, keyed[1].window.center], ["Lung", 1500, -600]);
+});
+
+test("the source's windows come first; automatic is always there", () => {
+  const labels = (choices) => choices.map(({ label }) => label);
+  const own = [{ ...exactWindow(1, 2), explanation: "BRAIN" }, { ...exactWindow(3, 4), explanation: "" }];
+  assert.deepEqual(labels(windowChoices(description("MR", own))), ["BRAIN", "Source 2", "Auto (what is seen)", "Full range"]);
+  assert.equal(windowChoices(description("MR"))[0].label, "Default");
+  assert.deepEqual(windowChoices(description("MR", own)).map(({ key }) => key), [..."1234"]);
+});
+
+test("a dragged window is exact, wider to the right, higher downwards, and never empty", () => {
+  const start = { center: 40, width: 400, function: "WINDOW_FUNCTION_LINEAR" };
+  const dragged = dragWindow(start, 30, 20, description("CT"));
+  assert.equal(dragged.function, "WINDOW_FUNCTION_LINEAR_EXACT");
+  assert.ok(dragged.width > 400 && dragged.center > 40);
+  assert.ok(dragWindow(start, -1e6, 0, description("CT")).width > 0);
+});
+
+test("figures are short", () => {
+  assert.deepEqual([400, -600, 0.1234, 12.345, 0, 12345.6].map(formatWindowNumber), ["400", "-600", "0.12", "12.35", "0", "12346"]);
+});
+
+test("scale bars have round lengths", () => {
+  assert.deepEqual([99, 100, 49.9, 19, 0.7].map(niceLength), [50, 100, 20, 10, 0.5]);
+  assert.deepEqual([100, 20, 5, 0.5].map(formatLength), ["10 cm", "2 cm", "5 mm", "500 µm"]);
+});

@@ -1,0 +1,260 @@
+// The client's side of the protocol, on a socket and a clock that the test moves.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { FrameAssembler, parseFrameMessage } from "../../../client/web/frame-assembler.js";
+import { StreamClient } from "../../../client/web/stream.js";
+
+class FakeSocket {
+  constructor(world) {
+    this.readyState = 0;
+    this.bufferedAmount = 0;
+    this.sent = [];
+    world.sockets.push(this);
+  }
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close() {
+    this.readyState = 3;
+  }
+
+  open() {
+    this.readyState = 1;
+    this.onopen();
+  }
+
+  says(message) {
+    this.onmessage({ data: typeof message === "object" && !(message instanceof ArrayBuffer) ? JSON.stringify(message) : message });
+  }
+
+  dies() {
+    this.readyState = 3;
+    this.onclose();
+  }
+}
+
+class World {
+  constructor() {
+    this.time = 0;
+    this.timers = new Map();
+    this.sockets = [];
+    this.events = [];
+    const world = this;
+    const note = (kind) => (...details) => this.events.push([kind, ...details]);
+    const handlers = Object.fromEntries(
+      ["status", "welcome", "volumeList", "volumeOpened", "loadProgress", "error", "frame"].map((kind) => [kind, note(kind)]),
+    );
+    this.client = new StreamClient("ws://here/stream", handlers, {
+      WebSocket: function () {
+        return new FakeSocket(world);
+      },
+      setTimeout: (task, wait) => {
+        const id = this.timers.size + 1;
+        this.timers.set(id, { task, at: this.time + wait });
+        return id;
+      },
+      clearTimeout: (id) => this.timers.delete(id),
+      now: () => this.time,
+      random: () => 0.5,
+    });
+  }
+
+  get socket() {
+    return this.sockets.at(-1);
+  }
+
+  pass(ms) {
+    this.time += ms;
+    for (const [id, { task, at }] of [...this.timers]) {
+      if (at > this.time) continue;
+      this.timers.delete(id);
+      task();
+    }
+  }
+
+  connect({ epoch = 1, resume = "r1" } = {}) {
+    if (!this.sockets.length) this.client.connect();
+    this.socket.open();
+    this.socket.says({ welcome: { epoch, resume_token: resume, volumes: [], presets: [] } });
+    return this.socket;
+  }
+
+  views() {
+    return this.socket.sent.filter((message) => message.set_view).map(({ set_view }) => [set_view.revision, set_view.view.name]);
+  }
+}
+
+function frameMessage(header, payload) {
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const bytes = new Uint8Array(4 + text.length + payload.length);
+  new DataView(bytes.buffer).setUint32(0, text.length, true);
+  bytes.set(text, 4);
+  bytes.set(payload, 4 + text.length);
+  return bytes.buffer;
+}
+
+const chunk = (sequence, index, count, payload, total, view = "axial") =>
+  frameMessage(
+    { view_id: view, sequence, epoch: 1, chunk_index: index, chunk_count: count, payload_bytes: total },
+    Uint8Array.from(payload),
+  );
+
+test("hello is the first message", () => {
+  const world = new World();
+  world.connect();
+  assert.deepEqual(world.socket.sent[0].hello, {
+    protocol_version: 1, token: "", resume_token: "", client: "voxelcast-web/0.1",
+  });
+});
+
+test("the latest of many views is sent, with a larger revision", () => {
+  const world = new World();
+  world.connect();
+  for (const name of ["a", "b", "c", "d"]) world.client.setView("axial", { name });
+  world.pass(8);
+  // The first may go at once; those that follow it merge.
+  assert.deepEqual(world.views().at(-1), [4, "d"]);
+  assert.ok(world.views().length <= 2);
+});
+
+test("views of two panes do not replace each other", () => {
+  const world = new World();
+  world.connect();
+  world.client.setView("axial", { name: "a" });
+  world.client.setView("coronal", { name: "c" });
+  world.pass(8);
+  assert.deepEqual(new Set(world.socket.sent.slice(1).map(({ set_view }) => set_view.view_id)), new Set(["axial", "coronal"]));
+});
+
+test("nothing is added to a socket that has not sent the last thing yet", () => {
+  const world = new World();
+  world.connect();
+  world.pass(100);
+  world.socket.bufferedAmount = 1000;
+  for (const name of ["a", "b"]) {
+    world.client.setView("axial", { name });
+    world.pass(10);
+  }
+  assert.deepEqual(world.views(), []);
+  world.socket.bufferedAmount = 0;
+  world.pass(10);
+  assert.deepEqual(world.views(), [[2, "b"]]);
+});
+
+test("a lost socket comes back later and later, resumes, and sends all views again", () => {
+  const world = new World();
+  world.connect();
+  world.client.setView("axial", { name: "a" });
+  world.pass(8);
+  world.client.keepView("axial", { name: "a, windowed" });
+  world.socket.dies();
+  const waits = [];
+  for (let attempt = 0; attempt < 7; attempt++) {
+    const [{ at }] = [...world.timers.values()];
+    waits.push(at - world.time);
+    world.pass(at - world.time);
+    if (attempt < 6) world.socket.dies();
+  }
+  assert.deepEqual(waits, [250, 500, 1000, 2000, 4000, 8000, 8000]);
+  world.connect({ epoch: 2, resume: "r2" });
+  assert.equal(world.socket.sent[0].hello.resume_token, "r1");
+  assert.deepEqual(world.views(), [[1, "a, windowed"]]);
+  assert.equal(world.client.failures, 0);
+});
+
+test("what was set while nobody listened is sent first thing", () => {
+  const world = new World();
+  world.client.connect();
+  world.client.setView("axial", { name: "a" });
+  world.client.setView("axial", { name: "b" });
+  world.connect();
+  assert.deepEqual(world.views(), [[2, "b"]]);
+});
+
+test("frames of another epoch are dropped, and not acknowledged", () => {
+  const world = new World();
+  world.connect({ epoch: 2 });
+  world.socket.says(chunk(1, 0, 1, [1], 1));
+  assert.ok(!world.events.some(([kind]) => kind === "frame"));
+  world.client.acknowledge({ view_id: "axial", sequence: 1, epoch: 1 });
+  assert.equal(world.socket.sent.length, 1);
+});
+
+test("an acknowledgement names the frame", () => {
+  const world = new World();
+  world.connect();
+  world.client.acknowledge({ view_id: "axial", sequence: 9, epoch: 1 });
+  assert.deepEqual(world.socket.sent[1], { acknowledge: { view_id: "axial", sequence: 9 } });
+});
+
+test("a hidden page says so, also to a server it finds later", () => {
+  const world = new World();
+  world.connect();
+  world.client.setVisible(false);
+  assert.deepEqual(world.socket.sent.at(-1), { set_visibility: { visible: false } });
+  world.socket.dies();
+  world.pass(300);
+  world.connect();
+  assert.deepEqual(world.socket.sent[1], { set_visibility: { visible: false } });
+});
+
+test("a page that is shown again does not wait for the next try", () => {
+  const world = new World();
+  world.connect();
+  world.socket.dies();
+  world.client.setVisible(false);
+  world.client.setVisible(true);
+  assert.equal(world.sockets.length, 2);
+});
+
+test("without a token there is no second try, until one is given", () => {
+  const world = new World();
+  world.client.connect();
+  world.socket.open();
+  world.socket.says({ error: { reason: "UNAUTHENTICATED", message: "a token is needed" } });
+  world.sockets[0].dies();
+  world.pass(60000);
+  assert.equal(world.sockets.length, 1);
+  assert.equal(world.client.status, "locked");
+  world.client.unlock("secret");
+  world.socket.open();
+  assert.equal(world.socket.sent[0].hello.token, "secret");
+});
+
+test("chunks of several views may alternate", () => {
+  const assembler = new FrameAssembler();
+  assert.equal(assembler.push(chunk(1, 0, 2, [1, 2], 3)), null);
+  assert.equal(assembler.push(chunk(1, 0, 2, [7], 2, "coronal")), null);
+  assert.deepEqual([...assembler.push(chunk(1, 1, 2, [3], 3)).payload], [1, 2, 3]);
+  assert.deepEqual([...assembler.push(chunk(1, 1, 2, [8], 2, "coronal")).payload], [7, 8]);
+});
+
+test("a newer frame replaces the half of an older one", () => {
+  const assembler = new FrameAssembler();
+  assembler.push(chunk(1, 0, 2, [1], 2));
+  assert.deepEqual([...assembler.push(chunk(2, 0, 1, [5], 1)).payload], [5]);
+  assert.throws(() => assembler.push(chunk(1, 1, 2, [2], 2)), /no beginning/);
+});
+
+test("chunks that do not fit are refused", () => {
+  const assembler = new FrameAssembler();
+  assembler.push(chunk(1, 0, 3, [1], 3));
+  assert.throws(() => assembler.push(chunk(1, 2, 3, [3], 3)), /chunk 1 and 2 bytes are due/);
+  assembler.push(chunk(2, 0, 2, [1], 2));
+  assert.throws(() => assembler.push(chunk(2, 1, 2, [2, 3], 2)), /1 bytes are due/);
+});
+
+test("malformed messages are told, and the session goes on", () => {
+  assert.throws(() => parseFrameMessage(new ArrayBuffer(3)), /3 bytes/);
+  assert.throws(() => parseFrameMessage(Uint8Array.from([255, 0, 0, 0, 1]).buffer), /header of 255 bytes/);
+  const world = new World();
+  world.connect();
+  world.socket.says(new ArrayBuffer(2));
+  assert.equal(world.events.at(-1)[1].reason, "MALFORMED_FRAME");
+  world.socket.says(chunk(1, 0, 1, [4], 1));
+  assert.equal(world.events.at(-1)[0], "frame");
+});

@@ -316,7 +316,7 @@ class StreamProtocol:
     def next_message(self) -> Outgoing | None:
         """Return what to hand over now: answers, then pictures, then lossless chunks."""
         answer = self._outbox.next_answer()
-        if answer is not None or self._state is not _State.OPEN or not self._visible:
+        if answer is not None or self._state is not _State.OPEN:
             return answer
         return self._outbox.next_frame(self._views.values(), self.epoch, self._clock())
 

@@ -34,6 +34,22 @@ async def run_blocking(pool: Executor, work: Callable[[], Result], give_up: thre
         raise
 
 
+async def run_to_end(work: Callable[[], Result]) -> Result:
+    """Run short `work` in a thread of the loop and return its result.
+
+    Raises
+    ------
+    asyncio.CancelledError
+        If the awaiting task was cancelled; `work` has ended by then.
+    """
+    outcome = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(outcome)
+    except asyncio.CancelledError:
+        await _ended(outcome)
+        raise
+
+
 async def _ended(future: asyncio.Future[Result]) -> None:
     while not future.done():
         with contextlib.suppress(asyncio.CancelledError):  # a second cancellation must not free what is in use

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,8 +35,8 @@ __all__ = ["Engine", "EngineStatus", "VolumeDescription", "VolumeSummary"]
 RENDER_THREADS = 16
 """Frames at a time. The renderer deals the cores out tile by tile: these threads wait, and hold a picture each."""
 
-INGEST_THREADS = 2
-"""Uploads that are decoded at a time; the worker processes are shared with the loads from the roots."""
+INGEST_THREADS = 4
+"""Paths that are scanned and uploads that are decoded at a time; the work itself is done by the worker processes."""
 
 
 class Engine:
@@ -145,9 +146,11 @@ class Engine:
         AmbiguousSeriesError, NoVolumeError, NotAVolumeError
             If no one volume is plainly meant.
         """
-        return await asyncio.to_thread(
+        resolve = functools.partial(
             self.catalog.resolve, path_or_id, series=series, volume_index=volume_index, largest=largest
         )
+        # A pool of its own: scans that take minutes must not hold up the encoding of frames.
+        return await asyncio.get_running_loop().run_in_executor(self._ingest_pool, resolve)
 
     async def reserve(self, what: str, voxel_bytes: int, dtype_bytes: int) -> Reservation:
         """Keep the bytes free that voxels on their way will take when resident.
@@ -318,9 +321,9 @@ class Engine:
         )
 
     async def close(self) -> None:
-        """Wait for the frames in flight to end. The cache is closed by whoever made it."""
-        for pool in (self._pool, self._ingest_pool):
-            await asyncio.to_thread(pool.shutdown)
+        """Wait for the frames in flight to end. Cache and catalog are closed by whoever made them."""
+        self._ingest_pool.shutdown(wait=False, cancel_futures=True)  # a scan ends when the catalog closes
+        await asyncio.to_thread(self._pool.shutdown)
 
     def _describe_device(self) -> str:
         threads = getattr(self.renderer, "threads", None)

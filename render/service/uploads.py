@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
+import functools
 import hashlib
 import math
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from render.blocking import run_to_end
 from render.engine import Engine
-from render.errors import InvalidArgumentError
+from render.errors import BudgetExceededError, InvalidArgumentError
+from render.memory import format_bytes
 from render.residency import Lease
 from render.service.convert import geometry_from_proto, voxel_type_from_proto
 from render.v1 import render_service_pb2
@@ -44,6 +47,7 @@ class UploadReceiver:
     def __init__(self, engine: Engine, *, idle_seconds: float = UPLOAD_IDLE_SECONDS) -> None:
         self._engine = engine
         self._idle_seconds = idle_seconds
+        self._spooled_bytes = 0
 
     async def receive(
         self, requests: Requests, *, holder: str, accepted: Callable[[], Awaitable[None]] | None = None
@@ -138,43 +142,36 @@ class UploadReceiver:
     async def _receive_instances(
         self, header: render_service_pb2.InstancesUpload, requests: Requests, holder: str
     ) -> Lease:
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="voxelcast-upload-"))
+        folder = Path(tempfile.mkdtemp(prefix="voxelcast-upload-"))
+        spool = _Spool(folder)
         try:
-            await self._write_instances(folder, requests)
-            return await self._engine.admit_folder(folder, series=header.series[:64] or None, holder=holder)
-        finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-
-    async def _write_instances(self, folder: Path, requests: Requests) -> None:
-        limit_bytes = self._engine.cache.budget_bytes
-        count = received_bytes = 0
-        with contextlib.ExitStack() as stack:
-            file = None
             while (request := await self._next(requests)) is not None:
                 match request.WhichOneof("part"):
                     case "chunk":
-                        received_bytes += len(request.chunk)
-                        if received_bytes > limit_bytes:
-                            raise InvalidArgumentError(
-                                f"upload: instances of more than the budget's {limit_bytes} bytes", field="chunk"
-                            )
-                        if file is None:
-                            count += 1
-                            if count > MAX_INSTANCES:
-                                raise InvalidArgumentError(f"upload: over {MAX_INSTANCES} instances", field="part")
-                            file = stack.enter_context((folder / f"{count:06}.dcm").open("wb"))
-                        await asyncio.to_thread(file.write, _checked(request.chunk))
-                    case "end_of_instance" if file is not None:
-                        file.close()
-                        file = None
-                    case _:
-                        raise InvalidArgumentError(
-                            f"upload: {request.WhichOneof('part')} where a chunk must be", field="part"
-                        )
-            if file is not None or count == 0:
-                raise InvalidArgumentError(
-                    f"upload: ended within instance {count}" if count else "upload: no instance came", field="part"
-                )
+                        self._count_spooled(len(request.chunk))
+                        spool.bytes += len(request.chunk)
+                        await run_to_end(functools.partial(spool.write, _checked(request.chunk)))
+                    case "end_of_instance" if spool.is_open:
+                        spool.close()
+                    case part:
+                        raise InvalidArgumentError(f"upload: {part} where a chunk must be", field="part")
+            spool.check_complete()
+            return await self._engine.admit_folder(folder, series=header.series[:64] or None, holder=holder)
+        finally:
+            spool.close()
+            self._spooled_bytes -= spool.bytes
+            await run_to_end(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+    def _count_spooled(self, count: int) -> None:
+        # The disk has no budget of its own: files take no more of it than volumes may of the memory, all together.
+        limit_bytes = self._engine.cache.budget_bytes
+        if self._spooled_bytes + count > limit_bytes:
+            raise BudgetExceededError(
+                f"upload: the instances on their way take more than the budget of {format_bytes(limit_bytes)}",
+                needed_bytes=self._spooled_bytes + count,
+                budget_bytes=limit_bytes,
+            )
+        self._spooled_bytes += count
 
     async def _next(self, requests: Requests) -> render_service_pb2.UploadVolumeRequest | None:
         try:
@@ -184,6 +181,39 @@ class UploadReceiver:
             return None
         except TimeoutError:
             raise InvalidArgumentError(f"upload: nothing came for {self._idle_seconds:g} s", field="part") from None
+
+
+class _Spool:
+    """DICOM instances, written to a folder one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bytes = 0
+        self._folder = folder
+        self._count = 0
+        self._file: BinaryIO | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    def write(self, chunk: bytes) -> None:
+        if self._file is None:
+            if self._count == MAX_INSTANCES:
+                raise InvalidArgumentError(f"upload: over {MAX_INSTANCES} instances", field="part")
+            self._count += 1
+            self._file = (self._folder / f"{self._count:06}.dcm").open("wb")
+        self._file.write(chunk)
+
+    def check_complete(self) -> None:
+        if self._count == 0:
+            raise InvalidArgumentError("upload: no instance came", field="part")
+        if self._file is not None:
+            raise InvalidArgumentError(f"upload: ended within instance {self._count}", field="part")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 async def _nobody() -> None:

@@ -251,6 +251,34 @@ class TestInstances:
         assert ingest.folder is not None
         assert os.listdir(tmp_path) == []
 
+    async def test_a_client_that_leaves_leaves_no_folder(self, served: Served, tmp_path: Path) -> None:
+        never = asyncio.Event()
+
+        async def messages() -> AsyncIterator[pb.UploadVolumeRequest]:
+            for message in instances(b"x" * 200, end=False):
+                yield message
+            await never.wait()
+
+        call = served.stub.UploadVolume(messages())
+        async with asyncio.timeout(20):
+            while not os.listdir(tmp_path):
+                await served.stub.GetStatus(pb.GetStatusRequest())
+            call.cancel()
+            while os.listdir(tmp_path):
+                await served.stub.GetStatus(pb.GetStatusRequest())
+
+    async def test_instances_take_no_more_of_the_disk_than_volumes_may_of_the_memory(
+        self, served: Served, tmp_path: Path
+    ) -> None:
+        for _ in range(2):  # what the first one took is given back
+            code, line, _ = await failure(upload(served, instances(b"x" * (2 * VOLUME_BYTES + 100))))
+            assert code is CODE.RESOURCE_EXHAUSTED
+            assert "more than the budget" in line
+            assert os.listdir(tmp_path) == []
+        served.catalog.ingest = FolderIngest()  # type: ignore[assignment]
+        code, _, _ = await failure(upload(served, instances(b"x" * 2 * VOLUME_BYTES)))
+        assert code is CODE.FAILED_PRECONDITION
+
     @pytest.mark.parametrize(
         ("messages", "match"),
         [
@@ -258,7 +286,6 @@ class TestInstances:
             (instances(b"abc", end=False), "ended within instance 1"),
             ([*instances(b"abc"), pb.UploadVolumeRequest(end_of_instance=True)], "end_of_instance where a chunk"),
             ([*instances(b"abc"), header()], "header where a chunk"),
-            (instances(b"x" * (2 * VOLUME_BYTES + 100)), "more than the budget"),
         ],
     )
     async def test_bad_sequences_leave_no_folder(

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from render.blocking import run_blocking, run_to_end
+from tests.fakes import PATIENCE_S
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+async def until(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, PATIENCE_S)
+
+
+def fail() -> None:
+    raise KeyError("x")
+
+
+async def test_results_and_errors_come_back(pool: ThreadPoolExecutor) -> None:
+    assert await run_blocking(pool, lambda: 7, threading.Event()) == 7
+    assert await run_to_end(lambda: 8) == 8
+    with pytest.raises(KeyError):
+        await run_blocking(pool, fail, threading.Event())
+    with pytest.raises(KeyError):
+        await run_to_end(fail)
+
+
+async def test_cancelling_tells_the_work_and_waits_for_its_end(pool: ThreadPoolExecutor) -> None:
+    begun, give_up, may_end, ended = (threading.Event() for _ in range(4))
+
+    def work() -> None:
+        begun.set()
+        assert give_up.wait(PATIENCE_S)
+        assert may_end.wait(PATIENCE_S)
+        ended.set()
+        raise KeyError("nobody hears of this")
+
+    task = asyncio.create_task(run_blocking(pool, work, give_up))
+    await until(begun)
+    task.cancel()
+    await until(give_up)
+    task.cancel()  # impatience does not help
+    await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
+
+
+async def test_work_that_is_cancelled_in_the_queue_never_begins(pool: ThreadPoolExecutor) -> None:
+    blocked, begun = threading.Event(), threading.Event()
+    pool.submit(blocked.wait, PATIENCE_S)
+    task = asyncio.create_task(run_blocking(pool, begun.set, threading.Event()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    blocked.set()
+    pool.shutdown()
+    assert not begun.is_set()
+
+
+async def test_short_work_is_seen_to_its_end_though_cancelled() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert may_end.wait(PATIENCE_S)
+
+    task = asyncio.create_task(run_to_end(work))
+    await until(begun)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task

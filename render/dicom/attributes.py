@@ -49,6 +49,14 @@ PHASE_KEYWORDS = (
 )
 """What may tell images at one position apart, the most telling first."""
 
+FRAME_PHASE_KEYWORDS = (
+    "EffectiveEchoTime",
+    "NominalCardiacTriggerDelayTime",
+    "FrameType",
+    *(f"Dimension{n}" for n in range(1, 10)),
+)
+"""The same for frames of an enhanced object, beside those above; Dimension n is a Dimension Index Value."""
+
 HEADER_KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from render.dicom.attributes import PHASE_KEYWORDS
+from render.dicom.attributes import FRAME_PHASE_KEYWORDS, PHASE_KEYWORDS
 from render.dicom.header import Instance
 from render.dicom.kinds import refusal, refused_kind, special_kind, special_reason
 from render.dicom.plan import (
@@ -188,7 +188,7 @@ def _phases(slices: Slices) -> list[tuple[str, Slices, tuple[str, ...]]]:
     multiplicity = _multiplicity(slices)
     if multiplicity == 1:
         return [("", slices, ())]
-    for keyword in PHASE_KEYWORDS:
+    for keyword in (*PHASE_KEYWORDS, *FRAME_PHASE_KEYWORDS):
         parts: dict[str, Slices] = defaultdict(list)
         for source in slices:
             parts[dict(source.frame.phase).get(keyword, "")].append(source)

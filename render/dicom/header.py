@@ -51,6 +51,7 @@ from render.dicom.frames import (
     read_modality_lut,
     read_padding,
 )
+from render.dicom.multiframe import frame_text, read_frames
 from render.errors import UnreadableFileError
 
 MAXIMUM_INFLATED_BYTES = 1 << 30
@@ -85,7 +86,7 @@ class Instance:
     padding
         Lowest and highest stored value that is no tissue.
     frames
-        Empty for multi-frame objects.
+        Empty for multi-frame objects whose frames have no place in the patient: cine, for one.
     defect
         Why the pixels can't be used although the header could be read; empty if they can.
     """
@@ -251,7 +252,8 @@ def _parse(file: BinaryIO, relative: str, status: os.stat_result) -> Instance | 
         instance_number=optional_integer(dataset, "InstanceNumber"),
         image_type=texts(dataset, "ImageType"),
         units=text(dataset, "Units").upper(),
-        rescale_type=text(dataset, "RescaleType"),
+        rescale_type=text(dataset, "RescaleType")
+        or frame_text(dataset, "PixelValueTransformationSequence", "RescaleType"),
         lossy=text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
         format=pixels.format,
         extent=pixels.extent,
@@ -285,7 +287,9 @@ class _Pixels:
         self.extent = measure(stream, size, length)
         self.format = read_format(dataset, name)
         self.number_of_frames = max(integer(dataset, "NumberOfFrames", 1), 1)
-        if self.number_of_frames == 1 and "PerFrameFunctionalGroupsSequence" not in dataset:
+        if "PerFrameFunctionalGroupsSequence" in dataset:
+            self.frames = read_frames(dataset, self.number_of_frames)
+        elif self.number_of_frames == 1:
             self.frames = (read_frame(dataset),)
         self.padding = read_padding(dataset, self.format)
         self.modality_lut = read_modality_lut(dataset)

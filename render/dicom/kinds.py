@@ -62,8 +62,8 @@ def refusal(instance: Instance) -> str:
         return instance.defect
     if pixels is None:
         return "no pixels"
-    if instance.number_of_frames > 1 or not instance.frames:
-        return f"multi-frame object of {instance.number_of_frames} frames: not read as a volume"
+    if not instance.frames:
+        return f"multi-frame object of {instance.number_of_frames} frames without places: not read as a volume"
     if "MOSAIC" in instance.image_type:
         return f"mosaic of {pixels.columns} x {pixels.rows} pixels: a sheet of slices, not one slice"
     if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):

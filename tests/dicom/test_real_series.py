@@ -243,3 +243,34 @@ def test_duplicates_and_repeated_positions_are_kept_apart(real_data: Path) -> No
     assert "1 of 21 files repeat a SOP Instance UID: the first of each is used" in oblique.warnings
     (stacked,) = scan(real_data / "odd_and_broken_series" / "d2n_all_slices_same_position").series
     assert [plan.shape for plan in stacked.volumes] == [(1, 512, 512)] * 4
+
+
+class TestEnhancedMultiFrame:
+    def test_a_converted_object_equals_the_slices_that_it_was_made_of(self, real_data: Path) -> None:
+        folder = real_data / "enhanced_multiframe" / "dcmqi_legacy_converted" / "23x38x3"
+        classic = load(folder / "image")
+        converted = load(next(path for path in folder.iterdir() if path.name.startswith("multifr")))
+        np.testing.assert_array_equal(converted.values(), classic.values())
+        np.testing.assert_allclose(
+            converted.geometry.patient_from_voxel, classic.geometry.patient_from_voxel, atol=1e-6
+        )
+
+    def test_frames_lie_where_their_functional_groups_say(self, real_data: Path) -> None:
+        plan = select(scan(real_data / "enhanced_multiframe" / "siemens_xa30_t1_96frames"))
+        volume = load_volume(plan)
+        file = dcmread(plan.root / plan.slices[0].instance.path)
+        pixels = file.pixel_array
+        assert volume.geometry.shape == (96, 128, 128)
+        for n in (0, 50, 95):
+            frame = plan.slices[n].frame.number - 1
+            groups = file.PerFrameFunctionalGroupsSequence[frame]
+            position = groups.PlanePositionSequence[0].ImagePositionPatient
+            np.testing.assert_allclose(volume.geometry.to_patient([0, 0, n]), position, atol=0.01)
+            np.testing.assert_array_equal(volume.codes[n], pixels[frame])
+
+    def test_files_of_a_time_series_are_its_volumes(self, real_data: Path) -> None:
+        (series,) = scan(real_data / "enhanced_multiframe" / "siemens_xa30_fmri_33frames").series
+        assert [plan.shape for plan in series.volumes] == [(33, 64, 64)] * 3
+        assert [plan.info.extra["TemporalPositionIndex"] for plan in series.volumes] == ["1", "2", "3"]
+        files = [plan.slices[0].instance.path[:4] for plan in series.volumes]
+        assert files == ["0001", "0002", "0003"]

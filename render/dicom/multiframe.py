@@ -1,0 +1,89 @@
+"""Frames of an enhanced multi-frame object, from its functional groups (PS3.3 C.7.6.16)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydicom.dataset import Dataset
+
+from render.dicom.attributes import PHASE_KEYWORDS, floats, text, texts, values
+from render.dicom.frames import FrameHeader, read_windows
+from render.errors import UnreadableFileError
+
+_PHASE_GROUPS = (
+    ("FrameContentSequence", "TemporalPositionIndex"),
+    ("FrameContentSequence", "StackID"),
+    ("MREchoSequence", "EffectiveEchoTime"),
+    ("MRDiffusionSequence", "DiffusionBValue"),
+    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
+    ("CardiacSynchronizationSequence", "NominalPercentageOfCardiacPhase"),
+    ("MRImageFrameTypeSequence", "FrameType"),
+    ("CTImageFrameTypeSequence", "FrameType"),
+    ("PETFrameTypeSequence", "FrameType"),
+)
+
+
+def read_frames(dataset: Dataset, count: int) -> tuple[FrameHeader, ...]:
+    """Read all frames; none where the functional groups do not place them in the patient.
+
+    Raises
+    ------
+    UnreadableFileError
+        If there are not as many functional groups as frames, or a number in them is malformed.
+    """
+    per_frame = values(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = next(iter(values(dataset, "SharedFunctionalGroupsSequence")), Dataset())
+    if len(per_frame) != count:
+        raise UnreadableFileError(f"{len(per_frame)} per-frame functional groups for {count} frames")
+    common = tuple((name, "\\".join(texts(dataset, name))) for name in PHASE_KEYWORDS if values(dataset, name))
+    frames = tuple(_read_frame(n, (groups, shared), common) for n, groups in enumerate(per_frame, start=1))
+    is_placed = all(frame.position_mm and frame.orientation and frame.spacing_mm for frame in frames)
+    return frames if is_placed else ()
+
+
+def frame_text(dataset: Dataset, sequence: str, keyword: str) -> str:
+    """Return an attribute of the first frame's functional groups as text."""
+    per_frame = values(dataset, "PerFrameFunctionalGroupsSequence")[:1]
+    shared = values(dataset, "SharedFunctionalGroupsSequence")[:1]
+    return text(_group((*per_frame, *shared), sequence), keyword)
+
+
+def _read_frame(number: int, groups: Sequence[Dataset], common: tuple[tuple[str, str], ...]) -> FrameHeader:
+    measures = _group(groups, "PixelMeasuresSequence")
+    transformation = _group(groups, "PixelValueTransformationSequence")
+    slope = floats(transformation, "RescaleSlope", 1) or (1.0,)
+    intercept = floats(transformation, "RescaleIntercept", 1) or (0.0,)
+    if slope[0] == 0:
+        raise UnreadableFileError("RescaleSlope is 0")
+    thickness = floats(measures, "SliceThickness", 1) or (0.0,)
+    return FrameHeader(
+        number=number,
+        position_mm=floats(_group(groups, "PlanePositionSequence"), "ImagePositionPatient", 3),
+        orientation=floats(_group(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+        spacing_mm=floats(measures, "PixelSpacing", 2),
+        thickness_mm=max(thickness[0], 0.0),
+        slope=slope[0],
+        intercept=intercept[0],
+        windows=read_windows(_group(groups, "FrameVOILUTSequence")),
+        phase=(*_phase(groups), *common),
+    )
+
+
+def _phase(groups: Sequence[Dataset]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for sequence, keyword in _PHASE_GROUPS:
+        if value := "\\".join(texts(_group(groups, sequence), keyword)):
+            found.append((keyword, value))
+    # Whatever the dimensions are, those that are no position tell frames at one position apart.
+    indices = texts(_group(groups, "FrameContentSequence"), "DimensionIndexValues")
+    found += [(f"Dimension{n}", value) for n, value in enumerate(indices, start=1)]
+    return tuple(found)
+
+
+def _group(groups: Sequence[Dataset], sequence: str) -> Dataset:
+    """Return the functional group macro: the frame's own, else the shared one, else an empty one."""
+    for group in groups:
+        if items := values(group, sequence):
+            item: Dataset = items[0]
+            return item
+    return Dataset()

@@ -54,8 +54,8 @@ INNER_MARGIN = 0.01
 """Voxels. Many times what float32 loses in a ray's coordinates, so that plain sampling never reads out of bounds."""
 FACE_TOLERANCE = 1e-4
 """Voxels. A sample this little beyond a face is inside: float32 can't tell it from one on the face."""
-WHOLE_TOLERANCE = 1e-4
-"""Voxels. A sample this near a voxel's centre along an axis needs no neighbour along it."""
+WHOLE_TOLERANCE = 2.0**-14
+"""Voxels. A sample this near a voxel's centre needs no neighbour along it. One unit of int16's weights."""
 SLAB_TOLERANCE = 1e-6
 """Steps. A slab of exactly a whole number of steps keeps its outermost samples whatever the rounding."""
 FAR = 1e9

@@ -77,10 +77,12 @@ class CpuRenderer:
         self._pool.close()
 
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
-        """Bytes that `upload` will take: the voxels and their bricks, whose coarser levels add a seventh."""
+        """Bytes that `upload` will take at most; a volume of fewer than 8 slices may take 5% over its voxels.
+
+        The coarser bricks add a seventh, those that stick out of a volume up to as much again.
+        """
         bricks = volume_nbytes / dtype_bytes / BRICK**3 * (2 * dtype_bytes + 1)
-        # Bricks that stick out of the volume: a quarter more is enough for any with 32 voxels a side.
-        return volume_nbytes + int(bricks * 8 / 7 * 1.25) + 4096
+        return volume_nbytes + int(bricks * 8 / 7 * 2) + 4096
 
     def upload(self, volume: Volume) -> CpuVolume:
         """Make a volume resident: bricks, statistics. The voxels are shared. Blocks.

@@ -1,0 +1,147 @@
+"""The grid and the statistics, against brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from render.backends.cpu import CpuRenderer
+from render.backends.cpu.bricks import BrickGrid, build_bricks, measure
+from render.backends.cpu.kernels_upload import BRICK
+from render.backends.cpu.tiles import TilePool
+from render.geometry import VolumeGeometry
+from render.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[TilePool]:
+    pool = TilePool(2)
+    yield pool
+    pool.close()
+
+
+def volume_of(codes: np.ndarray, invalid_code: int | None = None, slope: float = 1.0) -> Volume:
+    return Volume("v", VolumeGeometry(codes.shape, np.eye(4)), codes, slope, 0.0, invalid_code)
+
+
+def random_volume(shape: tuple[int, int, int], dtype: type, seed: int, holes: bool) -> Volume:
+    rng = np.random.default_rng(seed)
+    codes = rng.normal(0, 400, shape).round().clip(-1500, 1500).astype(dtype)
+    if holes:
+        codes[rng.random(shape) < 0.05] = np.nan if dtype is np.float32 else -2000
+    return volume_of(codes, -2000 if holes and dtype is np.int16 else None)
+
+
+def grid_of(volume: Volume, pool: TilePool) -> BrickGrid:
+    return build_bricks(volume, volume.codes.reshape(-1), pool)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("holes", [False, True])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_one_brick_bounds_any_box_of_its_size(pool: TilePool, dtype: type, holes: bool, data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(*[st.integers(1, 37)] * 3))
+    volume = random_volume(shape, dtype, data.draw(st.integers(0, 99)), holes)
+    values = volume.values()
+    for level in grid_of(volume, pool).levels:
+        low = [data.draw(st.floats(0, n - 1)) for n in shape]
+        extent = [data.draw(st.floats(0, level.size - 1)) for _ in shape]
+        box = tuple(slice(int(a), min(int(a + size) + 2, n)) for a, size, n in zip(low, extent, shape, strict=True))
+        brick = tuple(int(a) // level.size for a in low)
+        inside = values[box]
+        assert bool(level.invalid[brick]) >= bool(np.isnan(inside).any())
+        if not np.isnan(inside).all():
+            assert level.low[brick] <= np.nanmin(inside)
+            assert level.high[brick] >= np.nanmax(inside)
+
+
+def test_a_brick_says_nothing_of_what_is_far(pool: TilePool) -> None:
+    """Bounds that were too wide would skip nothing, and no other test would see it."""
+    codes = np.zeros((64, 64, 64), np.int16)
+    codes[40, 40, 40] = 900
+    finest = grid_of(volume_of(codes), pool).levels[0]
+    assert finest.size == BRICK
+    assert np.argwhere(finest.high == 900).min() == 40 // BRICK - 1
+    assert (finest.high == 900).sum() == 8
+
+
+def test_levels_end_in_one_brick(pool: TilePool) -> None:
+    levels = grid_of(volume_of(np.zeros((3, 70, 9), np.int16)), pool).levels
+    assert [level.size for level in levels] == [8, 16, 32, 64, 128]
+    assert levels[0].low.shape == (1, 9, 2)
+    assert levels[-1].low.shape == (1, 1, 1)
+
+
+def test_a_segment_fits_its_level(pool: TilePool) -> None:
+    grid = grid_of(volume_of(np.zeros((64, 64, 64), np.int16)), pool)
+    for pixel, step in ((0.3, 0.4), (1.5, 0.4), (9.0, 0.5), (0.1, 20.0)):
+        across, along = np.full(3, pixel), np.array([step, step / 2, 0.0])
+        level, samples = grid.level_for(across, along, 0.0)
+        fits = (across + along * (samples - 1)).max() <= level.size - 1
+        assert fits or level is grid.levels[-1]
+    assert grid.level_for(np.full(3, 0.3), np.full(3, 0.4), 0.0)[0].size == BRICK
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("slope", [1.0, -0.5])
+def test_statistics_are_those_of_valid_voxels_that_are_not_background(
+    pool: TilePool, dtype: type, slope: float
+) -> None:
+    rng = np.random.default_rng(3)
+    codes = rng.normal(100, 50, (20, 30, 40)).round().astype(dtype)
+    codes[:5] = -1000  # background
+    codes[5, :, :10] = np.nan if dtype is np.float32 else -2000
+    volume = volume_of(codes, None if dtype is np.float32 else -2000, slope)
+    values = volume.values()
+    values = values[~np.isnan(values)]
+    tissue = values[values != -1000 * slope]
+    got = measure(volume, codes.reshape(-1), grid_of(volume, pool), pool)
+    assert got.minimum == values.min()
+    assert got.maximum == values.max()
+    assert got.low == pytest.approx(np.percentile(tissue, 1), abs=1)
+    assert got.high == pytest.approx(np.percentile(tissue, 99), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("volume", "expected"),
+    [
+        (volume_of(np.full((4, 5, 6), -2000, np.int16), -2000), (0, 0, 0, 0)),
+        (volume_of(np.full((4, 5, 6), np.nan, np.float32)), (0, 0, 0, 0)),
+        (volume_of(np.full((4, 5, 6), 70, np.int16)), (70, 70, 70, 70)),
+        (volume_of(np.full((4, 5, 6), -32768, np.int16)), (-32768,) * 4),
+        (volume_of(np.full((1, 1, 1), 0.5, np.float32)), (0.5,) * 4),
+    ],
+)
+def test_statistics_of_volumes_with_nothing_to_tell(
+    pool: TilePool, volume: Volume, expected: tuple[float, ...]
+) -> None:
+    got = measure(volume, volume.codes.reshape(-1), grid_of(volume, pool), pool)
+    assert (got.minimum, got.maximum, got.low, got.high) == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (32, 33, 32), (9, 200, 200), (100, 100, 100)])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_the_estimate_covers_what_is_taken(shape: tuple[int, int, int], dtype: type) -> None:
+    renderer = CpuRenderer(1)
+    volume = volume_of(np.zeros(shape, dtype))
+    resident = renderer.upload(volume)
+    estimate = renderer.estimate_bytes(volume.nbytes, volume.codes.itemsize)
+    assert volume.nbytes < resident.nbytes <= estimate
+    assert estimate - volume.nbytes < 0.05 * volume.nbytes + 5000
+    renderer.close()
+
+
+def test_voxels_are_shared_even_if_they_may_not_be_written() -> None:
+    renderer = CpuRenderer(1)
+    codes = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
+    codes.setflags(write=False)
+    resident = renderer.upload(volume_of(codes))
+    with resident.in_use() as (flat, _):
+        assert np.shares_memory(flat, codes)
+    assert resident.statistics.maximum == 999
+    renderer.close()

@@ -1,0 +1,136 @@
+"""Where compiled kernels are kept, and that the same text gives the same pictures at every width and on every CPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from render.backends.cpu import CpuRenderer, compiling
+from tests.backends.cpu.scenes import body, view_of
+
+ROOT = Path(__file__).resolve().parents[3]
+
+DRAW = """
+import sys
+import numpy as np
+from render.backends.cpu import CpuRenderer, lanes
+from tests.backends.cpu.scenes import WORKS, body, view_of
+renderer = CpuRenderer(2)
+volume = body(holes=True)
+resident = {volume.id: renderer.upload(volume)}
+pictures = {}
+for work in sys.argv[2].split(","):
+    for perspective in (False, True):
+        frame = renderer.render(view_of(volume, work, perspective=perspective), resident)
+        pictures[f"{work} {perspective}"] = frame.values if frame.color is None else frame.color
+np.savez(sys.argv[1], width=lanes.WIDTH, **pictures)
+renderer.close()
+"""
+
+
+def draw_elsewhere(target: Path, works: str, **environment: str) -> dict[str, np.ndarray]:
+    """Draw in a process of its own, since the width and the CPU are fixed when the kernels' module is imported."""
+    run = subprocess.run(
+        [sys.executable, "-c", DRAW, str(target), works],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    with np.load(target) as pictures:
+        return dict(pictures)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"VOXELCAST_LANES": "1"}, {"NUMBA_CPU_NAME": "generic"}, {"NUMBA_CPU_NAME": "sandybridge"}],
+    ids=lambda e: "-".join(e.values()),
+)
+def test_other_widths_and_cpus_draw_the_same(tmp_path: Path, environment: dict[str, str]) -> None:
+    got = draw_elsewhere(tmp_path / "pictures.npz", "thin,max,color_shaded", **environment)
+    assert got.pop("width") == int(environment.get("VOXELCAST_LANES", 8))
+    renderer = CpuRenderer(2)
+    volume = body(holes=True)
+    resident = {volume.id: renderer.upload(volume)}
+    assert len(got) == 6
+    for name, picture in got.items():
+        work, perspective = name.split()
+        frame = renderer.render(view_of(volume, work, perspective=perspective == "True"), resident)
+        if frame.color is not None:
+            assert np.abs(frame.color.astype(int) - picture).max() <= 1
+        else:
+            # A lane adds its offset to the packet's corner, and without fused multiply-add a product is rounded: a
+            # coordinate up to 64 may be a few roundings away, which across an edge of 1500 is this.
+            np.testing.assert_allclose(picture, frame.values, atol=1500 * 64 * 2.0**-20, rtol=0)
+    renderer.close()
+
+
+def test_no_place_for_a_cache_is_no_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    places = dict.fromkeys(("XDG_CACHE_HOME", "HOME", "TMPDIR", "TEMP", "TMP"), str(blocked / "below"))
+    got = draw_elsewhere(tmp_path / "pictures.npz", "thin", **places)
+    assert np.isfinite(got["thin False"]).any()
+
+
+def test_kernels_are_kept_and_found_again(tmp_path: Path) -> None:
+    def files() -> dict[str, int]:
+        return {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("*.nb[ci]")}
+
+    draw_elsewhere(tmp_path / "a.npz", "thin", XDG_CACHE_HOME=str(tmp_path))
+    first = files()
+    assert any("thin" in name for name in first)
+    assert all(name.startswith(str(tmp_path / "voxelcast" / "kernels-")) for name in first)
+    draw_elsewhere(tmp_path / "b.npz", "thin", XDG_CACHE_HOME=str(tmp_path))
+    assert files() == first
+
+
+def test_a_directory_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    assert compiling.usable_directory(tmp_path, "key") == tmp_path / "kernels-key"
+    tmp_path.chmod(0o777)
+    assert compiling.usable_directory(tmp_path, "key") is None
+
+
+def test_a_missing_directory_is_made(tmp_path: Path) -> None:
+    made = compiling.usable_directory(tmp_path / "a" / "b", "key")
+    assert made is not None
+    assert made.is_dir()
+
+
+def test_the_first_place_that_works_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    candidates = [tmp_path / "file", tmp_path / "second", tmp_path / "third"]
+    monkeypatch.setattr(compiling, "cache_candidates", lambda: candidates)
+    monkeypatch.setattr(compiling, "_directory", [])
+    found = compiling.cache_directory()
+    assert found is not None
+    assert found.parent == tmp_path / "second"
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_key_follows_cpu_and_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = compiling.cache_key()
+    assert here == compiling.cache_key()
+    monkeypatch.setattr(compiling.lanes, "WIDTH", 99)
+    other_width = compiling.cache_key()
+    monkeypatch.setattr(compiling.lanes.settings, "CPU_NAME", "another")
+    assert len({here, other_width, compiling.cache_key()}) == 3
+
+
+def test_progress_names_every_kernel_in_the_order_of_need() -> None:
+    told: list[tuple[str, int, int]] = []
+    compiling.compile_kernels(lambda *args: told.append(args))
+    names = [name for name, _, _ in told]
+    assert names == [*compiling.KERNELS, ""]
+    assert names.index("thin_int16") < names.index("composite_shaded_int16") < names.index("thin_float32")
+    assert [done for _, done, _ in told] == list(range(len(told)))
+    assert all(kernel.is_ready for kernel in compiling.KERNELS.values())

@@ -1,0 +1,254 @@
+"""What is particular to the CPU renderer: skipping, quality, sharing, limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from render.backends.cpu import CpuRenderer
+from render.backends.cpu.bricks import MAX_SEGMENT, BrickGrid, Level
+from render.backends.cpu.rays import WHOLE_TOLERANCE
+from render.errors import RenderCancelledError, UnsupportedError, VolumeNotFoundError
+from render.frame import Frame, Quality
+from render.geometry import VolumeGeometry
+from render.view import Camera, Layer, RenderingMethod, View, Viewport
+from render.volume import Volume
+from tests.backends.cpu.scenes import WORKS, body, view_of
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[CpuRenderer]:
+    renderer = CpuRenderer(2)
+    yield renderer
+    renderer.close()
+
+
+def draw(renderer: CpuRenderer, volume: Volume, view: View, **options: object) -> Frame:
+    return renderer.render(view, {volume.id: renderer.upload(volume)}, **options)  # type: ignore[arg-type]
+
+
+def pixels(frame: Frame) -> np.ndarray:
+    return frame.values if frame.color is None else frame.color
+
+
+def skip_nothing(grid: BrickGrid, across: object, along: object, reach: float) -> tuple[Level, int]:
+    """One brick whose bounds never rule anything out, for `BrickGrid.level_for`."""
+    dtype = grid.levels[0].low.dtype
+    low, high = (-32768, 32767) if dtype == np.int16 else (-1e30, 1e30)
+    one = (1, 1, 1)
+    invalid = np.full(one, grid.has_invalid, np.uint8)
+    return Level(1 << 20, np.full(one, low, dtype), np.full(one, high, dtype), invalid), MAX_SEGMENT
+
+
+@pytest.mark.parametrize("perspective", [False, True])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("work", WORKS)
+def test_skipping_never_changes_a_value(
+    renderer: CpuRenderer,
+    monkeypatch: pytest.MonkeyPatch,
+    work: str,
+    holes: bool,
+    dtype: type,
+    perspective: bool,
+) -> None:
+    volume = body(dtype, holes=holes)
+    view = view_of(volume, work, perspective=perspective)
+    fast = pixels(draw(renderer, volume, view))
+    monkeypatch.setattr(BrickGrid, "level_for", skip_nothing)
+    slow = pixels(draw(renderer, volume, view))
+    if WORKS[work][0] is RenderingMethod.VOLUME_RENDERED:
+        # A packet ends when all its rays are nearly opaque, and a gradient's sample has weights of its own.
+        assert np.abs(fast.astype(int) - slow).max() <= 1
+        assert 20 < fast[..., 3].max() < 256
+    elif work == "mean":
+        # Sums of up to 300 float32 of up to 1000, in another order.
+        np.testing.assert_allclose(fast, slow, atol=300 * 1000 * 2.0**-24, rtol=0)
+    elif dtype is np.int16 and not holes:
+        np.testing.assert_array_equal(fast, slow)
+    else:
+        # Careful sampling, which checks for invalid voxels, takes a sample this near a centre to be there.
+        np.testing.assert_allclose(fast, slow, atol=1500 * WHOLE_TOLERANCE, rtol=0)
+
+
+def test_skipping_does_skip(renderer: CpuRenderer) -> None:
+    """The grid's bounds decide: with false ones the picture is false, so they are looked at."""
+    volume = body()
+    view = view_of(volume, "max")
+    resident = renderer.upload(volume)
+    with resident.in_use() as (_, grid):
+        for level in grid.levels:
+            level.high[...] = -1000
+    lied_to = renderer.render(view, {volume.id: resident}).values
+    assert np.nanmax(lied_to) < np.nanmax(draw(renderer, volume, view).values)
+
+
+@pytest.mark.parametrize("work", ["thin", "max", "color"])
+def test_a_volume_over_2_gib_is_read_where_it_says(renderer: CpuRenderer, work: str) -> None:
+    """Byte offsets beyond 2**31; the zeros cost no memory, since nobody writes to them."""
+    shape = (1100, 1024, 1024)
+    codes = np.zeros(shape, np.int16)
+    assert codes.nbytes > 2**31
+    codes[-5:, -40:, -40:] = 500
+    volume = Volume("large", VolumeGeometry(shape, np.eye(4)), codes)
+    target = (1023.0 - 20, 1023.0 - 20, 1097.0)
+    camera = Camera((target[0], target[1], 1200.0), target, (0, -1, 0), parallel_scale_mm=32.0)
+    method, _, function = WORKS[work]
+    slab_mm = 0.0 if work == "thin" else 4.0
+    view = View(camera, Viewport(64, 64), (Layer("large", transfer_function=function),), method, slab_mm)
+    frame = draw(renderer, volume, view)
+    middle = pixels(frame)[20:44, 20:44]
+    if work == "color":
+        assert (middle[..., 3] > 30).all()
+    else:
+        assert (middle == 500).all()
+        assert np.nanmin(frame.values) == 0
+        assert np.isnan(frame.values).any()
+
+
+def test_more_voxels_than_an_index_reaches_are_refused(renderer: CpuRenderer) -> None:
+    shape = (2, 32768, 32768)
+    codes = np.broadcast_to(np.zeros(1, np.int16), shape)
+
+    class Claimed:
+        pass
+
+    volume = Claimed()
+    volume.codes = codes  # type: ignore[attr-defined] # a real one would take 4 GiB
+    with pytest.raises(UnsupportedError, match="2147483648 voxels"):
+        renderer.upload(volume)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("work", ["thin", "max", "color_shaded"])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_fewer_rays_give_nearly_the_picture(renderer: CpuRenderer, work: str, stride: int) -> None:
+    volume = body()
+    view = view_of(volume, work, (121, 83), flip_horizontal=True)
+    full = draw(renderer, volume, view)
+    quick = draw(renderer, volume, view, quality=Quality(ray_stride=stride))
+    assert pixels(quick).shape == pixels(full).shape
+    assert not quick.is_final
+    a, b = pixels(full).astype(float), pixels(quick).astype(float)
+    if work == "color_shaded":
+        assert np.abs(a - b).mean() < 4
+        assert np.abs(a - np.roll(b, 6, axis=1)).mean() > 2 * np.abs(a - b).mean()
+        return
+    assert (np.isnan(a) != np.isnan(b)).mean() < 0.05
+    both = ~np.isnan(a) & ~np.isnan(b)
+    error = np.abs(a - b)[both].mean()
+    assert error < 60
+    moved = np.roll(b, 6, axis=1)
+    both &= ~np.isnan(moved)
+    assert np.abs(a - moved)[both].mean() > 1.5 * error
+
+
+@pytest.mark.parametrize("stride", [2, 3, 5])
+def test_a_linear_volume_is_enlarged_exactly(renderer: CpuRenderer, stride: int) -> None:
+    """Bilinear in between, so a ramp stays a ramp: rays through the wrong pixel would shift it."""
+    k, j, i = np.indices((20, 90, 90))
+    volume = Volume("v", VolumeGeometry((20, 90, 90), np.eye(4)), (10 * i + 3 * j + k).astype(np.int16))
+    camera = Camera((45, 45, -50), (45, 45, 10), (0, -1, 0), parallel_scale_mm=16.5)
+    view = View(camera, Viewport(33, 33), (Layer("v"),), RenderingMethod.MAXIMUM_IP, 0.0)
+    full = draw(renderer, volume, view).values
+    quick = draw(renderer, volume, view, quality=Quality(ray_stride=stride)).values
+    inner = slice(stride, -stride)
+    np.testing.assert_allclose(quick[inner, inner], full[inner, inner], atol=0.02)
+
+
+def test_longer_steps_are_said(renderer: CpuRenderer) -> None:
+    volume = body()
+    view = view_of(volume, "mean")
+    final, quick = (draw(renderer, volume, view, quality=Quality(step_factor=n)) for n in (1, 3))
+    assert final.step_mm == pytest.approx(0.4)
+    assert quick.step_mm == pytest.approx(1.2)
+    assert np.nanmean(np.abs(final.values - quick.values)) < 10
+    assert not np.array_equal(final.values, quick.values, equal_nan=True)
+
+
+def test_a_negative_slope_swaps_the_extremes(renderer: CpuRenderer) -> None:
+    plain = body()
+    turned = dataclasses.replace(plain, codes=-plain.codes, slope=-1.0)
+    for work in ("max", "min", "slab_max"):
+        np.testing.assert_array_equal(
+            draw(renderer, plain, view_of(plain, work)).values, draw(renderer, turned, view_of(turned, work)).values
+        )
+
+
+def test_cancelling_in_the_middle_of_a_frame(renderer: CpuRenderer) -> None:
+    volume = body()
+    asked: list[int] = []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    view = view_of(volume, "color_shaded", (512, 512))
+    with pytest.raises(RenderCancelledError):
+        draw(renderer, volume, view, cancelled=cancelled)
+    assert len(asked) < 10
+    assert renderer._pool.queued_tiles == 0
+    assert draw(renderer, volume, view_of(volume, "thin")).values is not None
+
+
+def test_frames_drawn_at_the_same_time_are_those_drawn_alone(renderer: CpuRenderer) -> None:
+    volume = body()
+    resident = {volume.id: renderer.upload(volume)}
+    views = [view_of(volume, work, perspective=p) for work in WORKS for p in (False, True)]
+    alone = [pixels(renderer.render(view, resident)) for view in views]
+    with ThreadPoolExecutor(6) as callers:
+        together = list(callers.map(lambda view: pixels(renderer.render(view, resident)), views * 2))
+    for expected, got in zip(alone * 2, together, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_volume_that_is_not_there(renderer: CpuRenderer) -> None:
+    volume = body()
+    with pytest.raises(VolumeNotFoundError, match="body"):
+        renderer.render(view_of(volume, "thin"), {})
+
+
+def test_releasing_waits_for_frames_and_refuses_later_ones() -> None:
+    renderer = CpuRenderer(1)
+    volume = body()
+    resident = renderer.upload(volume)
+    released = threading.Event()
+
+    def release() -> None:
+        renderer.release(resident)
+        released.set()
+
+    drawing = threading.Event()
+    letting_go: list[threading.Thread] = []
+
+    def cancelled() -> bool:  # asked while the frame is being drawn
+        if not drawing.is_set():
+            letting_go.append(threading.Thread(target=release))
+            letting_go[0].start()
+            drawing.set()
+        assert not released.is_set()
+        return False
+
+    renderer.render(view_of(volume, "max"), {volume.id: resident}, cancelled=cancelled)
+    letting_go[0].join(20)
+    assert released.is_set()
+    with pytest.raises(VolumeNotFoundError, match="released"):
+        renderer.render(view_of(volume, "max"), {volume.id: resident})
+    renderer.close()
+
+
+def test_a_transfer_function_is_remembered(renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import render.backends.cpu.renderer as module
+
+    made: list[int] = []
+    make = module.transfer_tables
+    monkeypatch.setattr(module, "transfer_tables", lambda *args: made.append(1) or make(*args))
+    volume = body()
+    resident = {volume.id: renderer.upload(volume)}
+    for work in ("color", "color", "color_shaded", "color", "color_shaded"):
+        renderer.render(view_of(volume, work), resident)
+    assert len(made) == 2

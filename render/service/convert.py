@@ -15,6 +15,7 @@ from render.descriptions import EngineStatus, Residency, VolumeDescription, Volu
 from render.encoding import EncodedFrame, Encoding
 from render.errors import InvalidArgumentError, InvalidViewError
 from render.geometry import VolumeGeometry
+from render.service.status import wire_text
 from render.transfer import Shading, TransferFunction, Window, WindowFunction, load_preset, preset_names
 from render.v1 import frame_pb2, render_service_pb2, view_pb2, volume_pb2
 from render.view import Camera, Clip, ImagePlane, Layer, RenderingMethod, Vector, View, Viewport
@@ -65,7 +66,7 @@ def window_to_proto(window: Window) -> view_pb2.Window:
         center=window.center,
         width=window.width,
         function=_FUNCTIONS[window.function],
-        explanation=window.explanation,
+        explanation=wire_text(window.explanation),
     )
 
 
@@ -265,13 +266,13 @@ def summary_to_proto(summary: VolumeSummary) -> volume_pb2.VolumeSummary:
     slices, rows, columns = summary.shape
     return volume_pb2.VolumeSummary(
         volume_id=summary.volume_id,
-        modality=summary.modality,
-        description=summary.description,
-        study_uid=summary.study_uid,
-        series_uid=summary.series_uid,
+        modality=wire_text(summary.modality),
+        description=wire_text(summary.description),
+        study_uid=wire_text(summary.study_uid),
+        series_uid=wire_text(summary.series_uid),
         series_number=summary.series_number,
         volume_index=summary.volume_index,
-        path=summary.path,
+        path=wire_text(summary.path),
         columns=columns,
         rows=rows,
         slices=slices,
@@ -290,7 +291,7 @@ def description_to_proto(description: VolumeDescription) -> volume_pb2.VolumeDes
         voxel_type=_VOXEL_TYPES[description.voxel_type],
         slope=description.slope,
         intercept=description.intercept,
-        units=description.units,
+        units=wire_text(description.units),
         minimum_value=description.minimum_value,
         maximum_value=description.maximum_value,
         windows=[window_to_proto(window) for window in description.windows],
@@ -298,7 +299,7 @@ def description_to_proto(description: VolumeDescription) -> volume_pb2.VolumeDes
         default_preset=description.default_preset,
         inverted=description.inverted,
         lossy_source=description.lossy_source,
-        warnings=description.warnings,
+        warnings=[wire_text(warning) for warning in description.warnings],
         revision=description.revision,
         initial_views=[
             volume_pb2.NamedView(name=named.name, view=view_to_proto(named.view)) for named in description.initial_views
@@ -365,7 +366,7 @@ def frame_header(
         chunk_count=chunk_count,
         value_slope=encoded.value_slope,
         value_intercept=encoded.value_intercept,
-        units=frame.units,
+        units=wire_text(frame.units),
         window=window_to_proto(frame.window),
         inverted=frame.inverted,
         lossless=encoded.lossless,

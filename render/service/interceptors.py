@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from render.errors import UnauthenticatedError, VoxelcastError
-from render.service.status import client_message, grpc_code, reason
+from render.service.status import client_message, grpc_code, reason, wire_text
 from render.v1 import render_service_pb2
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def error_detail(error: BaseException) -> render_service_pb2.ErrorDetail:
     for name, value in error.details.items() if isinstance(error, VoxelcastError) else ():
         text = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         limit = room if isinstance(value, list | tuple) else min(room, MAX_FIGURE_BYTES)
-        text = _cut(text, limit)
+        text = _cut(wire_text(text), limit)
         if text:
             detail.figures[name] = text
             room -= len(text.encode()) + len(name)

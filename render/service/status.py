@@ -66,7 +66,12 @@ def http_status(error: BaseException) -> HTTPStatus:
 
 def client_message(error: BaseException) -> str:
     """Return the line that a client may read: our own messages, a generic one for the rest."""
-    return error.message if isinstance(error, VoxelcastError) else INTERNAL_MESSAGE
+    return " ".join(wire_text(error.message).split()) if isinstance(error, VoxelcastError) else INTERNAL_MESSAGE
+
+
+def wire_text(text: str) -> str:
+    """Return text that UTF-8 can carry: file names and DICOM strings may hold stray bytes (as surrogates)."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def reason(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from render.descriptions import Residency, VolumeSummary
 from render.encoding import Encoding, encode
 from render.errors import InvalidArgumentError, InvalidViewError, UnsupportedError, VoxelcastError
 from render.frame import Frame, Quality
@@ -295,3 +296,25 @@ def test_final_is_the_best_there_is(
     frame = make_frame(quality, missing)
     header = convert.frame_header(frame, encode(frame, encoding), view_id=view_id)
     assert (header.quality == frame_pb2.FRAME_QUALITY_FINAL) is is_final
+
+
+def test_stray_bytes_in_names_do_not_break_the_list() -> None:
+    summary = VolumeSummary(
+        "id",
+        "CT",
+        "caf\udce9",
+        "1.2",
+        "1.3",
+        None,
+        0,
+        "scans/caf\udce9",
+        (2, 3, 4),
+        (1, 1, 2),
+        48,
+        Residency.SOURCE,
+        False,
+    )
+    message = convert.summary_to_proto(summary)
+    assert (message.description, message.path) == ("caf?", "scans/caf?")
+    assert not message.HasField("series_number")
+    assert message.SerializeToString()

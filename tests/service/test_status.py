@@ -69,6 +69,12 @@ def test_detail_has_the_figures_as_text() -> None:
     assert dict(detail.figures) == {"needed_bytes": "12", "budget_bytes": "7", "names": "a\nb"}
 
 
+def test_stray_bytes_and_line_breaks_do_not_reach_the_wire() -> None:
+    error = errors.UnreadableFileError("b\udce4d name\nhere", path="b\udce4d")
+    assert client_message(error) == "b?d name here"
+    assert error_detail(error).figures["path"] == "b?d"
+
+
 def test_detail_fits_into_trailing_metadata() -> None:
     error = errors.AmbiguousSeriesError("x", candidates=["ä" * 200] * 1000, path="ü" * 5000, field="é")
     detail = error_detail(error)

@@ -104,7 +104,8 @@ class UploadReceiver:
         with await self._engine.reserve("the upload", expected_bytes, dtype.itemsize) as reservation:
             codes = np.empty(geometry.shape, dtype)
             volume = Volume("", geometry, codes, slope, intercept, invalid_code, info)
-            digest = hashlib.sha256(repr((geometry.shape, kind.name, slope, intercept, invalid_code, info)).encode())
+            meaning = (geometry.shape, kind.name, slope, intercept, invalid_code, info.modality, info.units)
+            digest = hashlib.sha256(repr((*meaning, info.description)).encode("utf-8", "replace"))
             digest.update(geometry.patient_from_voxel.astype("<f8").tobytes())
             target = codes.data.cast("B")
             await accepted()

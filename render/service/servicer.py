@@ -34,6 +34,10 @@ CHUNK_BYTES = 1 << 20
 """Of a message's payload: a frame may be larger than the 4 MiB that clients accept by default."""
 DEFAULT_JPEG_QUALITY = 90
 MAX_PROGRESS_EVENTS = 64
+UPLOAD_ACCEPTED = ("render-upload", "accepted")
+"""Initial metadata of UploadVolume once its header is accepted. To a client that is writing when a call ends, gRPC's
+asyncio stack may report a failed write instead of the status: one that waits for this before its first chunk, and
+writes none where it is missing, surely learns why its header was refused."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -115,9 +119,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         """Take a volume from the client and lease it."""
 
         async def accepted() -> None:
-            # A client that waits for these before its first chunk surely learns why its header was refused: gRPC may
-            # report a failed write instead of the status to one that is writing when the call ends.
-            await context.send_initial_metadata(())
+            await context.send_initial_metadata((UPLOAD_ACCEPTED,))
 
         lease = await self._uploads.receive(request_iterator, holder=self._leases.next_holder(), accepted=accepted)
         return pb.UploadVolumeResponse(opened=self._opened(lease))

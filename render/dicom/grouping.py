@@ -39,13 +39,32 @@ Slices: TypeAlias = list[SliceSource]
 def group_series(root: Path, instances: Iterable[Instance]) -> tuple[Series, ...]:
     """Group instances by Series Instance UID; a file without one is a series of its own.
 
-    The result depends neither on the order of the instances nor on the files' names.
+    One UID in two studies, or for two patients, is a fault of whoever wrote it: such files are kept apart, since
+    mixing them would show one patient within another. The result depends neither on the order of the instances nor
+    on the files' names, but that volumes of equal identity are told apart by their order.
     """
     groups: dict[Hashable, list[Instance]] = defaultdict(list)
     for instance in instances:
-        groups[instance.series_uid or ("", instance.path)].append(instance)
+        owner = (instance.study_uid, instance.patient_key)
+        groups[(instance.series_uid, *owner) if instance.series_uid else instance.path].append(instance)
     series = [build_series(root, members) for members in groups.values()]
-    return tuple(sorted(series, key=lambda s: (s.series_number is None, s.series_number or 0, s.uid, s.paths)))
+    series.sort(key=lambda member: (member.series_number is None, member.series_number or 0, member.uid, member.paths))
+    return _with_distinct_ids(series)
+
+
+def _with_distinct_ids(series: Iterable[Series]) -> tuple[Series, ...]:
+    """Rename volumes whose id another one has: the same SOP Instance UIDs, in another series."""
+    taken: set[str] = set()
+    result = []
+    for member in series:
+        plans = []
+        for plan in member.volumes:
+            while plan.id in taken:
+                plan = replace(plan, id=volume_id(plan.slices, plan.id))
+            taken.add(plan.id)
+            plans.append(plan)
+        result.append(replace(member, volumes=tuple(plans)))
+    return tuple(result)
 
 
 def build_series(root: Path, members: Sequence[Instance]) -> Series:

@@ -98,7 +98,7 @@ def _named(scan: Scan, series: str) -> Series:
     if len(found) > 1 and len(shown := [member for member in found if member.volumes]) == 1:
         return shown[0]
     if len(found) > 1:
-        raise _ambiguous(f"{len(found)} series have the number {series}: name one by its UID", found)
+        raise _ambiguous(f"{len(found)} series have the UID or number {series!r}: name one by a UID of its own", found)
     if not found:
         known = len(scan.series)
         raise NoVolumeError(f"no series has the UID, number or position {series!r} among {known} series")

@@ -44,6 +44,18 @@ def test_two_patients_are_ambiguous_even_where_one_has_only_an_image(tmp_path: P
     assert select(scan(tmp_path), series="1.2.1").shape == (4, 6, 5)
 
 
+def test_one_series_uid_for_two_patients_is_two_series(tmp_path: Path) -> None:
+    write_series(tmp_path / "a")
+    write_series(tmp_path / "b", ramp((3, 6, 5)), PatientID="another")
+    write_series(tmp_path / "c", PatientID="a third", PatientName="A^Third")
+    found = scan(tmp_path)
+    assert sorted(plan.shape for plan in found.volumes) == [(3, 6, 5), (4, 6, 5), (4, 6, 5)]
+    assert len({plan.id for plan in found.volumes}) == 3
+    for series in (None, "1.2.3.4"):
+        with pytest.raises(AmbiguousSeriesError):
+            select(found, series=series)
+
+
 @pytest.mark.parametrize(("series", "uid"), [("1.2.2", "1.2.2"), ("8", "1.2.2"), ("2", "1.2.2"), ("7", "1.2.1")])
 def test_a_series_is_named_by_uid_number_or_place(tmp_path: Path, series: str, uid: str) -> None:
     write_series(tmp_path / "a", uid="1.2.1", SeriesNumber=7)
@@ -54,7 +66,7 @@ def test_a_series_is_named_by_uid_number_or_place(tmp_path: Path, series: str, u
 def test_a_number_that_two_series_have(tmp_path: Path) -> None:
     write_series(tmp_path / "a", uid="1.2.1")
     write_series(tmp_path / "b", uid="1.2.2")
-    with pytest.raises(AmbiguousSeriesError, match="2 series have the number 7"):
+    with pytest.raises(AmbiguousSeriesError, match="2 series have the UID or number '7'"):
         select(scan(tmp_path), series="7")
 
 

@@ -1,4 +1,4 @@
-"""The demonstration volume: a torso in CT, made by rule, the same on every machine.
+"""The demonstration volume: a torso in CT, made by rule, the same every time.
 
 Nothing in it comes from a patient. Its parts are in `render.demo_anatomy`, `render.demo_skeleton` and
 `render.demo_vessels`; here they are put on a grid, slice block by slice block.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from render.demo_anatomy import FIELDS
+from render.demo_anatomy import FIELDS, Points
 from render.demo_shapes import Axes, CoarseField, FloatArray, Layers, Structure, Taps, blend
 from render.demo_skeleton import skeleton
 from render.demo_vessels import NODULE_CENTER_MM, NODULE_RADIUS_MM, soft_structures
@@ -113,9 +113,9 @@ def _coarse_fields(nodes: Axes) -> dict[str, CoarseField]:
     def evaluate(start: int) -> None:
         # A few planes at a time: the temporaries stay in the processor's cache.
         planes = slice(start, start + _NODE_PLANES_AT_ONCE)
-        x, y, z = nodes.open_grid((planes, slice(None), slice(None)))
+        points = Points(*nodes.open_grid((planes, slice(None), slice(None))))
         for name, field, _ in FIELDS:
-            distances[name][planes] = field(x, y, z)
+            distances[name][planes] = field(points)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, "demo") as pool:
         list(pool.map(evaluate, range(0, len(nodes.z), _NODE_PLANES_AT_ONCE)))

@@ -6,7 +6,9 @@ slim adult in a thoracic scan with raised arms; nothing here comes from a patien
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +16,33 @@ import numpy.typing as npt
 
 from render.demo_shapes import Capsule, Ellipsoid, FloatArray, Layers, Point, profile, smooth_max, smooth_min
 
-Field: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+
+@dataclass(frozen=True)
+class Points:
+    """Where fields are evaluated: LPS mm, shaped to broadcast to (K, J, I); and what is known there already."""
+
+    x: FloatArray
+    y: FloatArray
+    z: FloatArray
+    known: dict[str, FloatArray] = field(default_factory=dict)
+
+
+Field: TypeAlias = Callable[[Points], FloatArray]
+"""Signed distance at points, mm, shape (K, J, I)."""
+
+
+def shared(function: Field) -> Field:
+    """Evaluate a field once at the same points: organs are cut from one another many times over."""
+
+    @functools.wraps(function)
+    def evaluated(p: Points) -> FloatArray:
+        name = function.__name__
+        if name not in p.known:
+            p.known[name] = function(p)
+        return p.known[name]
+
+    return evaluated
+
 
 # Half-widths and half-depths of the outer trunk and of the rib cage's inner surface, and their middles, by z.
 BODY_WIDTH = profile([(-190, 150), (-120, 152), (-50, 160), (20, 163), (80, 158), (115, 138), (150, 82), (185, 58)])
@@ -58,8 +86,10 @@ def _ellipse(
     return np.asarray((norm - 1) / np.maximum(slope, np.float32(2e-3)), np.float32)
 
 
-def body(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def body(p: Points) -> FloatArray:
     """Skin: trunk, neck and the roots of the raised arms."""
+    x, y, z = p.x, p.y, p.z
     trunk = _ellipse(x, y - BODY_MIDDLE(z), BODY_WIDTH(z), BODY_DEPTH(z), 2.5)
     # A furrow along the spine, and the chest's breadth to either side of the breastbone.
     back = np.exp(-((x / 16) ** 2)) * np.clip(y / 60, 0, 1) * np.float32(5)
@@ -76,14 +106,18 @@ def body(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
     return smooth_min(smooth_min(trunk, blade, 30), arm, 34)
 
 
-def muscle(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def muscle(p: Points) -> FloatArray:
     """Everything beneath the fat: thicker fat in front and at the flanks of the belly."""
+    y, z = p.y, p.z
     thickness = FAT_MM(z) * (1 + np.float32(0.35) * np.clip(-y / 90, -1, 1)) + np.float32(2)
-    return np.asarray(body(x, y, z) + thickness, np.float32)
+    return np.asarray(body(p) + thickness, np.float32)
 
 
-def cage(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def cage(p: Points) -> FloatArray:
     """Inner surface of ribs and abdominal wall."""
+    x, y, z = p.x, p.y, p.z
     inner = _ellipse(x, y - CAGE_MIDDLE(z), CAGE_WIDTH(z), CAGE_DEPTH(z), 2.2)
     top = (z - np.float32(146)) * np.float32(0.8)
     column = np.sqrt((x / np.float32(1.25)) ** 2 + (y - SPINE_Y(z) - 6) ** 2) - np.float32(22)
@@ -97,94 +131,120 @@ def diaphragm(x: FloatArray, y: FloatArray) -> FloatArray:
     return smooth_max(np.asarray(right, np.float32), np.asarray(left, np.float32), 14)
 
 
-def heart(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def heart(p: Points) -> FloatArray:
     """Outer surface with the roots of the atria."""
+    x, y, z = p.x, p.y, p.z
     ventricles = Ellipsoid((27, -40, -32), (60, 40, 43), HEART_FRAME).distance(x, y, z)
     right_atrium = Ellipsoid((-27, -26, -20), (25, 27, 35)).distance(x, y, z)
     left_atrium = Ellipsoid((7, 4, 2), (37, 22, 24)).distance(x, y, z)
     return smooth_min(smooth_min(ventricles, right_atrium, 16), left_atrium, 14)
 
 
-def left_ventricle(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def left_ventricle(p: Points) -> FloatArray:
     """Its cavity."""
+    x, y, z = p.x, p.y, p.z
     return Ellipsoid((36, -28, -30), (40, 20, 21), HEART_FRAME).distance(x, y, z)
 
 
-def right_ventricle(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def right_ventricle(p: Points) -> FloatArray:
     """Its cavity: a crescent in front of the left one's wall, up to the pulmonary outflow."""
+    x, y, z = p.x, p.y, p.z
     outer = Ellipsoid((18, -54, -36), (44, 25, 31), HEART_FRAME).distance(x, y, z)
     outflow = Capsule((6, -62, -20), (15, -54, 14), 15, 12).distance(x, y, z)
-    wall = left_ventricle(x, y, z) - np.float32(11)
-    return smooth_max(smooth_max(smooth_min(outer, outflow, 12), -wall, 5), heart(x, y, z) + 4, 5)
+    wall = left_ventricle(p) - np.float32(11)
+    return smooth_max(smooth_max(smooth_min(outer, outflow, 12), -wall, 5), heart(p) + 4, 5)
 
 
-def right_atrium(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def right_atrium(p: Points) -> FloatArray:
     """Its cavity, with the appendage."""
+    x, y, z = p.x, p.y, p.z
     chamber = Ellipsoid((-26, -26, -20), (21, 22, 30)).distance(x, y, z)
     appendage = Capsule((-22, -40, 2), (-6, -56, 12), 12, 6).distance(x, y, z)
     return smooth_min(chamber, appendage, 10)
 
 
-def left_atrium(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def left_atrium(p: Points) -> FloatArray:
     """Its cavity, with the appendage."""
+    x, y, z = p.x, p.y, p.z
     chamber = Ellipsoid((7, 4, 2), (32, 18, 20)).distance(x, y, z)
     appendage = Capsule((32, -10, 8), (48, -32, 10), 9, 6).distance(x, y, z)
     return smooth_min(chamber, appendage, 8)
 
 
-def mediastinum(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def mediastinum(p: Points) -> FloatArray:
     """Heart, great vessels and all else between the lungs."""
-    sac = heart(x, y, z) - np.float32(4)
+    x, y, z = p.x, p.y, p.z
+    sac = heart(p) - np.float32(4)
     core = _ellipse(x - 2, y - 6, MEDIASTINUM_WIDTH(z), 62.0, 2.0)
     aorta = np.asarray(np.sqrt((x - 20) ** 2 + (y - 36) ** 2) - 17, np.float32)
     front = _ellipse(x + 2, y + 62, 9.0, 40.0, 2.0)
     return smooth_min(smooth_min(smooth_min(sac, core, 14), aorta, 8), front, 14)
 
 
-def lungs(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def lungs(p: Points) -> FloatArray:
     """Both, with the fissures left out."""
-    room = cage(x, y, z) + np.float32(3)
+    x, y, z = p.x, p.y, p.z
+    room = cage(p) + np.float32(3)
     above = (diaphragm(x, y) + 3 - z) * np.float32(0.75)
-    return smooth_max(smooth_max(room, above, 6), -mediastinum(x, y, z), 8)
+    return smooth_max(smooth_max(room, above, 6), -mediastinum(p), 8)
 
 
-def abdomen(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def abdomen(p: Points) -> FloatArray:
     """Room beneath the diaphragm, within the abdominal wall."""
+    x, y, z = p.x, p.y, p.z
     below = (z - diaphragm(x, y)) * np.float32(0.75) + 3
-    return smooth_max(cage(x, y, z) + np.float32(4), below, 8)
+    return smooth_max(cage(p) + np.float32(4), below, 8)
 
 
-def liver(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def liver(p: Points) -> FloatArray:
     """Right lobe under the dome, left lobe across the midline."""
+    x, y, z = p.x, p.y, p.z
     right = Ellipsoid((-66, -8, -108), (74, 88, 66)).distance(x, y, z)
     left = Ellipsoid((8, -52, -98), (66, 34, 30)).distance(x, y, z)
     kidney = Ellipsoid((-58, 52, -158), (38, 36, 60)).distance(x, y, z)
-    whole = smooth_max(smooth_min(right, left, 26), abdomen(x, y, z) + 2, 10)
+    whole = smooth_max(smooth_min(right, left, 26), abdomen(p) + 2, 10)
     return smooth_max(whole, -kidney, 10)
 
 
-def spleen(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def spleen(p: Points) -> FloatArray:
     """Against the left dome, at the back."""
+    x, y, z = p.x, p.y, p.z
     bean = Ellipsoid((92, 34, -106), (30, 50, 48)).distance(x, y, z)
     hilum = Ellipsoid((58, 14, -112), (30, 36, 38)).distance(x, y, z)
-    return smooth_max(smooth_max(bean, -hilum, 10), abdomen(x, y, z) + 2, 8)
+    return smooth_max(smooth_max(bean, -hilum, 10), abdomen(p) + 2, 8)
 
 
-def stomach(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def stomach(p: Points) -> FloatArray:
     """Fundus under the left dome, body down to the front."""
+    x, y, z = p.x, p.y, p.z
     fundus = Ellipsoid((58, -12, -104), (34, 34, 34)).distance(x, y, z)
     corpus = Capsule((58, -30, -118), (34, -56, -170), 27, 20).distance(x, y, z)
-    apart = -np.minimum(liver(x, y, z), spleen(x, y, z)) + np.float32(2)
-    return smooth_max(smooth_max(smooth_min(fundus, corpus, 24), abdomen(x, y, z) + 3, 8), apart, 4)
+    apart = -np.minimum(liver(p), spleen(p)) + np.float32(2)
+    return smooth_max(smooth_max(smooth_min(fundus, corpus, 24), abdomen(p) + 3, 8), apart, 4)
 
 
-def stomach_gas(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def stomach_gas(p: Points) -> FloatArray:
     """Gas at the front, which is the top of a patient who lies on the back."""
-    return smooth_max(stomach(x, y, z) + np.float32(4), y + np.float32(24), 1)
+    y = p.y
+    return smooth_max(stomach(p) + np.float32(4), y + np.float32(24), 1)
 
 
-def kidneys(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def kidneys(p: Points) -> FloatArray:
     """Both, the right a little lower, with the pelvis left out."""
+    x, y, z = p.x, p.y, p.z
     total: FloatArray | None = None
     for side, height in ((1, -142), (-1, -156)):
         tilt = np.array([[1, 0, -0.18 * side], [0, 1, 0.12], [0.18 * side, -0.12, 1.0]])
@@ -197,8 +257,10 @@ def kidneys(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
     return total
 
 
-def back_muscles(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+@shared
+def back_muscles(p: Points) -> FloatArray:
     """Psoas and what lies beside the lumbar spine within the abdominal outline."""
+    x, y, z = p.x, p.y, p.z
     mirrored = np.abs(x)
     psoas = Capsule((24, 38, -112), (42, 28, -200), 9, 23).distance(mirrored, y, z)
     square = Capsule((60, 62, -120), (66, 58, -200), 12, 17).distance(mirrored, y, z)

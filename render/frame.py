@@ -96,6 +96,13 @@ class Frame:
         """Whether this is as good as it gets: full quality, no slice missing."""
         return self.quality.is_final and self.missing_slices == 0
 
+    @property
+    def pixels(self) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
+        """`values` or `color`, whichever it is."""
+        pixels = self.values if self.color is None else self.color
+        assert pixels is not None
+        return pixels
+
     def gray8(self) -> npt.NDArray[np.uint8]:
         """Return the values through the window, uint8, shape ``(height_px, width_px)``."""
         assert self.values is not None

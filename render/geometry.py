@@ -84,7 +84,7 @@ class VolumeGeometry:
     @functools.cached_property
     def voxel_from_patient(self) -> Float64Array:
         """float64, shape (4, 4): LPS mm to ``(i, j, k, 1)``."""
-        inverse: Float64Array = np.linalg.inv(self.patient_from_voxel)
+        inverse = np.linalg.inv(self.patient_from_voxel).astype(np.float64, copy=False)
         inverse.setflags(write=False)
         return inverse
 

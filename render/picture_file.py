@@ -41,7 +41,7 @@ def write_frame(frame: Frame, path: Path) -> None:
     try:
         if suffix == ".npy":
             with path.open("wb") as file:
-                np.save(file, frame.values if frame.color is None else frame.color)
+                np.save(file, frame.pixels)
         elif suffix in (".tiff", ".tif"):
             import tifffile
 

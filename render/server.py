@@ -106,7 +106,8 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
         ingest = stack.enter_context(Ingest())
         cache = VolumeCache(renderer, settings.memory_budget_bytes)
         stack.push_async_callback(cache.close)
-        engine = Engine(renderer, cache, Catalog(settings.roots, ingest))
+        catalog = stack.enter_context(Catalog(settings.roots, ingest))
+        engine = Engine(renderer, cache, catalog)
         stack.push_async_callback(engine.close)
         sessions = SessionRegistry()
         app = create_app(

@@ -133,7 +133,7 @@ class TransferFunction:
     def opacity(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Opacity for 1 mm of path at each value, float64, same shape."""
         x, y = np.array(self.opacity_points, np.float64).T
-        return np.interp(np.asarray(values, np.float64), x, y)
+        return np.asarray(np.interp(np.asarray(values, np.float64), x, y), np.float64)
 
     def color(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Colour at each value, float64, shape ``(..., 3)``."""

@@ -118,7 +118,10 @@ def default_transfer_function(info: VolumeInfo, statistics: Statistics) -> Trans
     window = default_window(info, statistics)
     low, high = window.center - window.width / 2, window.center + window.width / 2
     return TransferFunction(
-        ((low, 0.0), (high, 0.5)), ((low, 0.0, 0.0, 0.0), (high, 1.0, 1.0, 1.0)), load_preset("MR-Default").shading, "auto"
+        ((low, 0.0), (high, 0.5)),
+        ((low, 0.0, 0.0, 0.0), (high, 1.0, 1.0, 1.0)),
+        load_preset("MR-Default").shading,
+        "auto",
     )
 
 

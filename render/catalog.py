@@ -22,7 +22,7 @@ from render.dicom.ingest import Ingest
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
 from render.dicom.source import Scan
-from render.errors import AmbiguousSeriesError, PathError, VolumeNotFoundError, VoxelcastError
+from render.errors import AmbiguousSeriesError, DrainingError, PathError, VolumeNotFoundError, VoxelcastError
 from render.geometry import VolumeGeometry
 from render.volume import Volume, VolumeInfo
 
@@ -252,6 +252,8 @@ class Catalog:
                 break
             try:
                 self._scan(root)
+            except DrainingError:
+                break  # the ingest was closed before us
             except VoxelcastError as error:
                 logger.warning("a root could not be scanned: %s", error.message)
             except Exception:

@@ -105,6 +105,9 @@ HEADER_KEYWORDS = (
     *PHASE_KEYWORDS,
 )
 
+LARGEST_LENGTH_MM = 1e6
+"""A kilometre: larger than any scanner, small enough that no arithmetic on it overflows."""
+
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 
 JPEG_RETIRED_EXTENDED = UID("1.2.840.10008.1.2.4.53")
@@ -180,6 +183,24 @@ def floats(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[fl
         raise UnreadableFileError(f"{keyword} is not finite")
     if count is not None and len(numbers) != count:
         raise UnreadableFileError(f"{keyword} has {len(numbers)} values, {count} needed")
+    return numbers
+
+
+def lengths(dataset: Dataset, keyword: str, count: int, *, positive: bool = False) -> tuple[float, ...] | None:
+    """Return numbers that place pixels: lengths in mm, or direction cosines.
+
+    Raises
+    ------
+    UnreadableFileError
+        As `floats`; also beyond `LARGEST_LENGTH_MM`, or where one must be over 0 and is not.
+    """
+    numbers = floats(dataset, keyword, count)
+    if numbers is None:
+        return None
+    if (largest := max(map(abs, numbers))) > LARGEST_LENGTH_MM:
+        raise UnreadableFileError(f"{keyword} is {largest:g}: beyond {LARGEST_LENGTH_MM:g}")
+    if positive and (least := min(numbers)) <= 0:
+        raise UnreadableFileError(f"{keyword} is {least:g}: not over 0")
     return numbers
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from pydicom.dataset import Dataset
 
-from render.dicom.attributes import PHASE_KEYWORDS, floats, integer, text, texts, values
+from render.dicom.attributes import PHASE_KEYWORDS, floats, integer, lengths, text, texts, values
 from render.errors import UnreadableFileError
 
 Floats: TypeAlias = tuple[float, ...]
@@ -159,17 +159,17 @@ def read_frame(dataset: Dataset) -> FrameHeader:
     UnreadableFileError
         If a number that geometry or values depend on is malformed.
     """
-    spacing = floats(dataset, "PixelSpacing", 2)
+    spacing = lengths(dataset, "PixelSpacing", 2, positive=True)
     slope = floats(dataset, "RescaleSlope", 1) or (1.0,)
     intercept = floats(dataset, "RescaleIntercept", 1) or (0.0,)
     if slope[0] == 0:
         raise UnreadableFileError("RescaleSlope is 0")
     return FrameHeader(
         number=1,
-        position_mm=floats(dataset, "ImagePositionPatient", 3),
-        orientation=floats(dataset, "ImageOrientationPatient", 6),
+        position_mm=lengths(dataset, "ImagePositionPatient", 3),
+        orientation=lengths(dataset, "ImageOrientationPatient", 6),
         spacing_mm=spacing or _planar_spacing(dataset),
-        thickness_mm=_positive(dataset, "SliceThickness"),
+        thickness_mm=read_thickness(dataset),
         slope=slope[0],
         intercept=intercept[0],
         windows=read_windows(dataset),
@@ -192,20 +192,24 @@ def read_windows(dataset: Dataset) -> tuple[WindowValues, ...]:
 
 
 def _planar_spacing(dataset: Dataset) -> Floats | None:
-    """Spacing of a projection (at the detector), else the aspect ratio with 1 mm rows."""
-    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = floats(dataset, keyword)
-        if spacing is not None and len(spacing) == 2:
-            return spacing
+    """Spacing of a projection (at the detector), else the aspect ratio of the pixels, columns being 1 mm apart."""
+    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+        try:
+            spacing = lengths(dataset, keyword, 2, positive=True)
+        except UnreadableFileError:
+            continue
+        if spacing is not None:
+            return (spacing[0] / spacing[1], 1.0) if keyword == "PixelAspectRatio" else spacing
     return None
 
 
-def _positive(dataset: Dataset, keyword: str) -> float:
+def read_thickness(dataset: Dataset) -> float:
+    """Return Slice Thickness, or 0 where it is absent or malformed: it only gives a lone slice its depth."""
     try:
-        numbers = floats(dataset, keyword)
+        numbers = lengths(dataset, "SliceThickness", 1, positive=True)
     except UnreadableFileError:
         return 0.0
-    return max(numbers[0], 0.0) if numbers else 0.0
+    return numbers[0] if numbers else 0.0
 
 
 def _as_stored(value: int, pixels: PixelFormat) -> int:

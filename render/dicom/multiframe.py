@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from render.dicom.attributes import PHASE_KEYWORDS, floats, text, texts, values
-from render.dicom.frames import FrameHeader, read_windows
+from render.dicom.attributes import PHASE_KEYWORDS, floats, lengths, text, texts, values
+from render.dicom.frames import FrameHeader, read_thickness, read_windows
 from render.errors import UnreadableFileError
 
 _PHASE_GROUPS = (
@@ -55,13 +55,12 @@ def _read_frame(number: int, groups: Sequence[Dataset], common: tuple[tuple[str,
     intercept = floats(transformation, "RescaleIntercept", 1) or (0.0,)
     if slope[0] == 0:
         raise UnreadableFileError("RescaleSlope is 0")
-    thickness = floats(measures, "SliceThickness", 1) or (0.0,)
     return FrameHeader(
         number=number,
-        position_mm=floats(_group(groups, "PlanePositionSequence"), "ImagePositionPatient", 3),
-        orientation=floats(_group(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
-        spacing_mm=floats(measures, "PixelSpacing", 2),
-        thickness_mm=max(thickness[0], 0.0),
+        position_mm=lengths(_group(groups, "PlanePositionSequence"), "ImagePositionPatient", 3),
+        orientation=lengths(_group(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
+        spacing_mm=lengths(measures, "PixelSpacing", 2, positive=True),
+        thickness_mm=read_thickness(measures),
         slope=slope[0],
         intercept=intercept[0],
         windows=read_windows(_group(groups, "FrameVOILUTSequence")),

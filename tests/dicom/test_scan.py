@@ -141,6 +141,32 @@ class TestBrokenFiles:
         (path,) = write_series(tmp_path, ramp((1, 6, 5)), BitsAllocated=12)
         assert scan(path).series[0].reason == "Bits Allocated is 12 for PixelData; (1, 8, 16, 32) are possible"
 
+    @pytest.mark.parametrize(
+        ("attributes", "reason"),
+        [
+            ({"PixelSpacing": [0, 1]}, "PixelSpacing is 0: not over 0"),
+            ({"PixelSpacing": [1, -1]}, "PixelSpacing is -1: not over 0"),
+            ({"PixelSpacing": [1]}, "PixelSpacing has 1 values, 2 needed"),
+            ({"ImagePositionPatient": ["1e300", "0", "0"]}, "ImagePositionPatient is 1e+300: beyond 1e+06"),
+            ({"ImageOrientationPatient": ["1e200", 0, 0, 0, 1, 0]}, "ImageOrientationPatient is 1e+200"),
+            ({"ImageOrientationPatient": [0] * 6}, "direction cosines have lengths 0.0000 and 0.0000"),
+        ],
+    )
+    def test_impossible_places_are_refused(self, tmp_path: Path, attributes: dict[str, object], reason: str) -> None:
+        write_series(tmp_path, per_slice=[attributes] * 4)
+        (series,) = scan(tmp_path).series
+        assert (series.kind, series.volumes) == ("other", ())
+        assert series.reason.startswith(reason)
+
+    def test_deep_sequences_end_in_a_reason(self, tmp_path: Path) -> None:
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)))
+        whole = path.read_bytes()
+        pixels = whole.index(b"\xe0\x7f\x10\x00OW")
+        item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        opening = b"\x55\x00\x00\x10SQ\0\0\xff\xff\xff\xff" + item
+        path.write_bytes(whole[:pixels] + opening * 20_000 + whole[pixels:])
+        assert [f.reason for f in scan(path).skipped] == ["header can't be parsed: RecursionError"]
+
     def test_a_deflated_bomb_is_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("render.dicom.header.MAXIMUM_INFLATED_BYTES", 100_000)
         (path,) = write_series(tmp_path, ramp((1, 6, 5)), transfer_syntax=DeflatedExplicitVRLittleEndian)
@@ -240,6 +266,11 @@ class TestGrouping:
         (series,) = scan(tmp_path).series
         assert (series.kind, series.volumes) == (kind, ())
         assert reason in series.reason
+
+    def test_the_aspect_ratio_serves_where_there_is_no_spacing(self, tmp_path: Path) -> None:
+        bare = {"ImagePositionPatient": None, "PixelSpacing": None, "PixelAspectRatio": [2, 1]}
+        write_series(tmp_path, ramp((1, 6, 5)), per_slice=[bare])
+        assert scan(tmp_path).volumes[0].geometry.spacing_mm[:2] == (1.0, 2.0)
 
 
 class TestIdentity:

@@ -1,12 +1,14 @@
-"""A pool of threads that draws frames tile by tile, fairly: each frame in turn gets one tile.
+"""A pool of threads that draws frames tile by tile, fairly: next is the frame that has had the least time.
 
-Tiles are the unit of fairness and of cancellation. A small frame that comes while a huge one is being drawn has to wait
-for a tile or two of it, never for all. Nothing of a frame that was given up stays queued.
+Tiles are the unit of fairness and of cancellation. A small frame that comes while a huge one is being drawn waits for
+the tiles in hand and little more; since it begins where the others stand, a stream of small frames does not
+starve the huge one either. Nothing of a frame that was given up stays queued.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
@@ -36,6 +38,7 @@ class _Job:
         self.waiting = deque(tiles)
         self.cancelled = cancelled
         self.drawing = 0
+        self.used_s = 0.0
         self.failure: BaseException | None = None
         self.finished = threading.Event()
 
@@ -52,11 +55,14 @@ class TilePool:
     ----------
     threads
         How many; at least 1.
+    clock
+        Seconds, for the time that a frame has had.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self.threads = threads
-        self._jobs: deque[_Job] = deque()
+        self._clock = clock
+        self._jobs: list[_Job] = []  # those with tiles that wait, the longest unserved first
         self._changed = threading.Condition()
         self._closed = False
         self._workers = [
@@ -102,6 +108,7 @@ class TilePool:
         with self._changed:
             if self._closed:
                 raise DrainingError("the renderer is closed")
+            job.used_s = min((other.used_s for other in self._jobs), default=0.0)
             self._jobs.append(job)
             self._changed.notify(len(job.waiting))
         job.finished.wait()
@@ -120,11 +127,12 @@ class TilePool:
         while (taken := self._take()) is not None:
             job, tile = taken
             failure: BaseException | None = None
+            began = self._clock()
             try:
                 job.step(tile)
             except BaseException as error:  # raised again in the thread that called run
                 failure = error
-            self._done(job, failure)
+            self._done(job, self._clock() - began, failure)
 
     def _take(self) -> tuple[_Job, Tile] | None:
         with self._changed:
@@ -132,16 +140,18 @@ class TilePool:
                 if self._closed:
                     return None
                 self._changed.wait()
-            job = self._jobs.popleft()
+            job = min(self._jobs, key=lambda each: each.used_s)
+            self._jobs.remove(job)
             tile = job.waiting.popleft()
             job.drawing += 1
             if job.waiting:
                 self._jobs.append(job)
             return job, tile
 
-    def _done(self, job: _Job, failure: BaseException | None) -> None:
+    def _done(self, job: _Job, took_s: float, failure: BaseException | None) -> None:
         with self._changed:
             job.drawing -= 1
+            job.used_s += took_s
             if failure is not None:
                 job.failure = job.failure or failure
                 if job.waiting:

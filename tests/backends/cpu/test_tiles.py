@@ -60,6 +60,36 @@ def test_a_small_frame_passes_a_huge_one(pool: TilePool) -> None:
     assert max(n for n, who in enumerate(order) if who == "small") <= 2 * 5 + 1
 
 
+def test_frames_share_the_time_whatever_their_tiles_cost() -> None:
+    """A tile of the slow frame costs as much as four of the quick one, which gets four for each of them."""
+    now = [0.0]
+    pool = TilePool(1, clock=lambda: now[0])
+    order: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(tile: Tile) -> None:
+        begun.set()
+        assert go_on.wait(WAIT_S)
+        now[0] += 4
+        order.append("slow")
+
+    def quick(tile: Tile) -> None:
+        now[0] += 1
+        order.append("quick")
+
+    threads = [threading.Thread(target=pool.run, args=(draw, numbered(n))) for draw, n in ((slow, 6), (quick, 16))]
+    threads[0].start()
+    assert begun.wait(WAIT_S)
+    threads[1].start()
+    while pool.queued_tiles < 5 + 16:
+        threading.Event().wait(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+    pool.close()
+    assert order == ["slow", *["quick"] * 4, *["slow", *["quick"] * 4] * 3, "slow", "slow"]
+
+
 def test_cancelling_drops_what_waits(pool: TilePool) -> None:
     drawn: list[Tile] = []
     with pytest.raises(RenderCancelledError, match="7 tiles left"):

@@ -12,7 +12,10 @@ import { StreamClient } from "./stream.js";
 import { Workspace } from "./workspace.js";
 
 const TOKEN_KEY = "voxelcast-token";
-const NARROW = matchMedia("(max-width: 700px)");
+/** One pane at a time: as in style.css. */
+const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
+/** How often the list is asked for while nothing is open: roots are scanned in the background. */
+const LIST_MS = 2000;
 const NOTICE_MS = 8000;
 const DAMAGED_RETRY_MS = 1000;
 
@@ -92,6 +95,9 @@ class App {
     }
     document.addEventListener("visibilitychange", () => this.stream.setVisible(document.visibilityState === "visible"));
     addEventListener("online", () => this.stream.setVisible(this.stream.visible));
+    setInterval(() => {
+      if (!this.volumeId && this.stream.status === "live" && this.stream.visible) this.stream.listVolumes();
+    }, LIST_MS);
     addEventListener("keydown", (event) => this.press(event));
     NARROW.addEventListener("change", () => this.workspace.maximise(NARROW.matches ? this.workspace.active.name : null));
   }
@@ -118,24 +124,29 @@ class App {
     const locked = /** @type {HTMLDialogElement} */ (byId("locked"));
     if (locked.open) locked.close();
     this.listed(welcome.volumes);
-    if (this.volumeId) {
-      if (!this.isOpen) this.stream.openVolume(this.volumeId);
-      return;
-    }
-    const wanted = new URLSearchParams(location.hash.slice(1)).get("volume");
-    const only = this.volumes.length === 1 ? this.volumes[0] : undefined;
-    const first =
-      this.volumes.find((summary) => summary.volume_id === wanted) ??
-      this.volumes.find((summary) => summary.opens_first) ??
-      only;
-    if (first) this.open(first.volume_id);
-    else this.picker.open();
+    if (this.volumeId && !this.isOpen) this.stream.openVolume(this.volumeId);
+    else if (!this.volumeId) this.picker.open();
   }
 
   /** @param {any[]} volumes VolumeSummary. */
   listed(volumes) {
+    const isFirst = this.volumes.length === 0;
     this.volumes = volumes;
     this.picker.show(volumes, this.volumeId);
+    const first = isFirst && !this.volumeId ? this.plainlyMeant() : undefined;
+    if (!first) return;
+    this.picker.dialog.close();
+    this.open(first.volume_id);
+  }
+
+  /** The volume that the address names, else the one the server opens first, else the only one there is. */
+  plainlyMeant() {
+    const wanted = new URLSearchParams(location.hash.slice(1)).get("volume");
+    return (
+      this.volumes.find((summary) => summary.volume_id === wanted) ??
+      this.volumes.find((summary) => summary.opens_first) ??
+      (this.volumes.length === 1 ? this.volumes[0] : undefined)
+    );
   }
 
   /** @param {string} volumeId */

@@ -5,7 +5,7 @@
  */
 
 import { element } from "./overlay.js";
-import { formatWindowNumber, sameWindow, windowChoices } from "./presets.js";
+import { formatWindowNumber, projectionWindow, sameWindow, windowChoices } from "./presets.js";
 import { lookFrom } from "./view-state.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
@@ -58,14 +58,21 @@ export class PaneHead {
     this.slabText = element("output", {});
     this.slabBox = element("label", { class: "slab", hidden: "" }, [this.slab, this.slabText]);
     this.preset = element("select", { class: "preset", "aria-label": "Volume rendering preset", hidden: "" });
+    this.shift = element("input", { type: "range", min: "-1", max: "1", step: "0.01", "aria-label": "Shift of the preset" });
+    this.shiftBox = element("label", { class: "slab", title: "Moves the preset along the values", hidden: "" }, [this.shift]);
     this.grow = element("button", { class: "icon maximise", type: "button", "aria-label": `Maximise ${title}` });
     this.grow.append(icon(MAXIMISE));
     fill(this.mode, pane.isPlane ? [[THIN, "Thin"], ...PROJECTIONS] : [["VOLUME_RENDERED", "VR"], ...PROJECTIONS]);
-    this.head = element("div", { class: "pane-head" }, [this.name, this.mode, pane.isPlane ? this.slabBox : this.preset]);
+    this.head = element("div", { class: "pane-head" }, [this.name, this.mode]);
+    this.head.append(...(pane.isPlane ? [this.slabBox] : [this.preset, this.shiftBox]));
     pane.element.append(this.head, this.grow);
     if (!pane.isPlane) pane.element.append(this.sides());
     this.mode.onchange = () => this.changeMode(this.mode.value);
     this.slab.oninput = () => this.changeSlab(Number(this.slab.value));
+    this.shift.oninput = () => {
+      const transfer = workspace.transferOf(pane);
+      if (transfer) workspace.setTransfer(pane, { ...transfer, shift: Number(this.shift.value) * this.shiftReach });
+    };
     this.preset.onchange = () => workspace.setTransfer(pane, this.preset.value ? { preset: this.preset.value, shift: 0 } : null);
     this.grow.onclick = () => workspace.maximise(workspace.maximised === null ? pane.name : null);
   }
@@ -80,12 +87,20 @@ export class PaneHead {
     return element("div", { class: "sides", role: "group", "aria-label": "Look from" }, buttons);
   }
 
+  /** How far a preset can be moved either way, modality units. */
+  get shiftReach() {
+    const { minimum_value: low, maximum_value: high } = this.workspace.description;
+    return (high - low) / 4 || 1;
+  }
+
   /** @param {string} mode */
   changeMode(mode) {
     const { pane, workspace } = this;
     if (!pane.state) return;
-    if (!pane.isPlane) workspace.change(pane, { ...pane.state, method: mode });
-    else if (mode === THIN) workspace.change(pane, { ...pane.state, method: "AVERAGE_IP", slab: 0 });
+    if (!pane.isPlane) {
+      const window = projectionWindow(workspace.description, mode, pane.state.window);
+      workspace.change(pane, { ...pane.state, method: mode, window });
+    } else if (mode === THIN) workspace.change(pane, { ...pane.state, method: "AVERAGE_IP", slab: 0 });
     else workspace.change(pane, { ...pane.state, method: mode, slab: pane.state.slab || FIRST_SLAB_MM });
   }
 
@@ -113,10 +128,10 @@ export class PaneHead {
     this.slabText.textContent = `${state.slab} mm`;
     const rendered = state.method === "VOLUME_RENDERED";
     this.preset.hidden = !rendered;
-    if (!rendered) return;
-    const transfer = this.workspace.transferOf(this.pane);
+    const transfer = rendered ? this.workspace.transferOf(this.pane) : null;
+    this.shiftBox.hidden = !transfer;
     this.preset.value = transfer?.preset ?? "";
-    this.pane.overlay.windowText.textContent = transfer?.shift ? `Shift ${transfer.shift.toFixed(0)}` : "";
+    this.shift.value = String((transfer?.shift ?? 0) / this.shiftReach);
   }
 }
 
@@ -162,7 +177,7 @@ export class Toolbar {
       this.windows,
       this.choices.map(({ label, window, key }, index) => {
         const figures = window === "auto" ? "" : `  ${formatWindowNumber(window.width)}/${formatWindowNumber(window.center)}`;
-        return [String(index), `${key ? `${key}  ` : ""}${label}${figures}`];
+        return [String(index), `${label}${figures}${key ? `  (${key})` : ""}`];
       }),
     );
     fill(this.windows, [["", "Window"], ...[...this.windows.options].map((option) => [option.value, option.text])]);
@@ -197,7 +212,7 @@ export class Toolbar {
       ({ window }) => window !== "auto" && active.state && sameWindow(window, active.state.window),
     );
     this.windows.value = color || index < 0 ? "" : String(index);
-    this.windows.options[0]?.replaceChildren(color ? "Window" : "Window: own");
+    this.windows.options[0]?.replaceChildren(color ? "Window" : "Custom window");
     for (const tab of this.tabs.children) {
       tab.setAttribute("aria-selected", String(/** @type {HTMLElement} */ (tab).dataset.tab === (maximised ?? "")));
     }

@@ -79,7 +79,12 @@ export class Pane {
     this.tableKey = "";
     /** @type {ImageData | null} */
     this.image = null;
-    new ResizeObserver((entries) => this.measure(entries[0])).observe(this.stage);
+    const observer = new ResizeObserver((entries) => this.measure(entries[0]));
+    try {
+      observer.observe(this.stage, { box: "device-pixel-content-box" });
+    } catch {
+      observer.observe(this.stage);
+    }
   }
 
   get isPlane() {
@@ -119,6 +124,7 @@ export class Pane {
     this.arrived?.decoded.bitmap?.close();
     this.arrived = null;
     this.latency = null;
+    this.overlay.latency.textContent = "";
     this.stage.classList.add("empty");
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
@@ -136,7 +142,8 @@ export class Pane {
       this.requestPaint();
       return;
     }
-    this.send(performance.now());
+    // The first picture of a volume waits for more than a picture.
+    this.send(before ? performance.now() : null);
   }
 
   /** @param {number | null} time Of the input that led to it. */
@@ -172,7 +179,7 @@ export class Pane {
       height: Math.max(1, Math.round(height * shrink)),
     };
     if (this.viewport && sameViewport(this.viewport, viewport)) {
-      if (this.stale) this.send(performance.now());
+      if (this.stale) this.send(null);
       this.requestPaint();
       return;
     }

@@ -20,8 +20,9 @@ export function volumeTitle(summary) {
 
 /** Size, spacing, memory. @param {any} summary VolumeSummary. */
 export function volumeFacts(summary) {
-  const size = `${summary.columns} × ${summary.rows} × ${summary.slices}`;
-  const spacing = summary.spacing_mm.map((/** @type {number} */ mm) => Number(mm.toFixed(2))).join(" × ");
+  const axes = summary.slices > 1 ? 3 : 2;
+  const size = [summary.columns, summary.rows, summary.slices].slice(0, axes).join(" × ");
+  const spacing = summary.spacing_mm.slice(0, axes).map((/** @type {number} */ mm) => Number(mm.toFixed(2))).join(" × ");
   return `${size} · ${spacing} mm · ${formatBytes(Number(summary.bytes))}`;
 }
 
@@ -31,6 +32,7 @@ export class Picker {
   constructor(choose) {
     this.choose = choose;
     this.dialog = /** @type {HTMLDialogElement} */ (document.getElementById("picker"));
+    this.shown = "";
     this.list = /** @type {HTMLElement} */ (document.getElementById("volumes"));
     this.progress = /** @type {HTMLElement} */ (document.getElementById("progress"));
     this.bar = /** @type {HTMLProgressElement} */ (this.progress.querySelector("progress"));
@@ -39,8 +41,12 @@ export class Picker {
 
   /** @param {any[]} volumes VolumeSummary. @param {string} current Its id; empty if none. */
   show(volumes, current) {
+    // The list is asked for again and again: an unchanged one keeps its focus.
+    const key = JSON.stringify([volumes, current]);
+    if (key === this.shown) return;
+    this.shown = key;
     this.list.replaceChildren(...volumes.map((summary) => this.row(summary, summary.volume_id === current)));
-    if (volumes.length === 0) this.list.append(element("p", { class: "none" }, ["The server has no volumes."]));
+    if (volumes.length === 0) this.list.append(element("p", { class: "none" }, ["No series here yet."]));
   }
 
   /** @param {any} summary @param {boolean} current */

@@ -19,6 +19,11 @@ const CT_WINDOWS = [
   ["Angio", 600, 300],
 ];
 const KEYS = 8;
+/** Windows in which a projection of a whole CT shows more than white or black. @type {Record<string, Window>} */
+const CT_PROJECTION_WINDOWS = {
+  MAXIMUM_IP: { center: 400, width: 1200, function: "WINDOW_FUNCTION_LINEAR_EXACT" },
+  MINIMUM_IP: { center: -800, width: 600, function: "WINDOW_FUNCTION_LINEAR_EXACT" },
+};
 
 /**
  * @param {number} center
@@ -55,6 +60,21 @@ export function windowChoices(description) {
     const number = index - firstKey + 1;
     return { ...choice, key: number >= 1 && number <= KEYS ? String(number) : "" };
   });
+}
+
+/**
+ * The window for a projection of the whole volume, unless the reader has chosen one.
+ *
+ * @param {any} description VolumeDescription.
+ * @param {string} method RenderingMethod without its prefix.
+ * @param {Window} present
+ * @returns {Window}
+ */
+export function projectionWindow(description, method, present) {
+  const { default_window: first, summary } = description;
+  if (summary.modality !== "CT") return present;
+  const untouched = [first, ...Object.values(CT_PROJECTION_WINDOWS)].some((window) => sameWindow(window, present));
+  return untouched ? (CT_PROJECTION_WINDOWS[method] ?? first) : present;
 }
 
 /**

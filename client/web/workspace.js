@@ -80,7 +80,7 @@ export class Workspace {
   }
 
   /**
-   * Show a volume in its initial views. Its own oblique plane takes the place of the axial one.
+   * Show a volume in its initial views. Its own oblique plane takes the place of the nearest one.
    *
    * @param {any} description VolumeDescription.
    * @param {import("./geometry.js").VolumeGeometry} geometry
@@ -92,13 +92,28 @@ export class Workspace {
     this.initial.clear();
     const named = new Map(description.initial_views.map((/** @type {any} */ item) => [item.name, item.view]));
     for (const pane of this.panes) {
-      const own = pane.name === "axial" ? named.get("acquisition") : undefined;
-      const view = own ?? named.get(pane.name);
       pane.open(description, geometry);
-      pane.title = own ? "acquisition" : pane.name;
-      this.initial.set(pane.name, views.fromWire(view, description.default_window));
+      pane.title = pane.name;
+      this.initial.set(pane.name, views.fromWire(named.get(pane.name), description.default_window));
+    }
+    if (named.has("acquisition")) {
+      this.takeAcquisition(views.fromWire(named.get("acquisition"), description.default_window));
     }
     this.reset();
+  }
+
+  /** @param {ViewState} state Of the plane of an oblique acquisition. */
+  takeAcquisition(state) {
+    const { forward } = views.basis(state.camera);
+    /** @param {Pane} pane */
+    const nearness = (pane) =>
+      Math.abs(dot(forward, views.basis(/** @type {ViewState} */ (this.initial.get(pane.name)).camera).forward));
+    const nearest = this.planes.reduce((best, pane) => (nearness(pane) > nearness(best) ? pane : best));
+    nearest.title = "acquisition";
+    this.initial.set(nearest.name, state);
+    // It is the first thing to see where only one is seen.
+    if (this.maximised !== null) this.maximise(nearest.name);
+    else this.activate(nearest);
   }
 
   /** Everything as it was when the volume was opened. */
@@ -107,8 +122,8 @@ export class Workspace {
     if (!geometry) return;
     const states = new Map(this.initial);
     this.crosshair = geometry.center;
-    // A plane between two slices is a mean of both: begin on one. The first pane has the last word.
-    for (const { name } of [...this.planes].reverse()) {
+    // A plane between two slices is a mean of both: begin on one. An oblique one has the last word.
+    for (const { name } of [...this.planes].sort((a) => (a.title === "acquisition" ? 1 : -1))) {
       const onSlice = views.scrollBy(/** @type {ViewState} */ (states.get(name)), geometry, 0);
       states.set(name, onSlice);
       this.crosshair = this.crosshairOn(onSlice);
@@ -135,7 +150,7 @@ export class Workspace {
     if (!pane.state || !pane.viewport) return;
     if (pane.unfitted) pane.state = this.fitted(pane, pane.state);
     pane.unfitted = false;
-    pane.send(performance.now());
+    pane.send(null);
     this.decorate(pane);
   }
 
@@ -232,6 +247,8 @@ export class Workspace {
     new Gestures(pane.stage, {
       grab: (at) => {
         this.activate(pane);
+        // Keys are for the pane now, not for the menu that was used last.
+        pane.stage.focus({ preventScroll: true });
         return this.crosshairShown && pane.isPlane && this.nearCrosshair(pane, at);
       },
       drag: (kind, dx, dy, at) => {
@@ -359,7 +376,7 @@ export class Workspace {
     const { window } = pane.painted.decoded.codes ? pane.state : state;
     const color = state.method === "VOLUME_RENDERED";
     overlay.windowText.textContent = color
-      ? ""
+      ? shiftText(state.transfer)
       : `W ${formatWindowNumber(window.width)}  C ${formatWindowNumber(window.center)}${pane.inverted ? "  INV" : ""}`;
     if (pane.isPlane) {
       const { index, count } = views.slicePosition(state, this.geometry);
@@ -373,4 +390,10 @@ export class Workspace {
   showReadout(pane) {
     pane.overlay.readout.textContent = pane.valueText(this.hovered?.pane === pane ? this.hovered.at : null);
   }
+}
+
+/** How far a preset has been moved along the values. @param {any} transfer TransferFunction of the wire, or null. */
+export function shiftText(transfer) {
+  const shift = Math.round(transfer?.shift ?? 0);
+  return shift === 0 ? "" : `Shift ${shift > 0 ? "+" : "-"}${Math.abs(shift)}`;
 }

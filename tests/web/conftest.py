@@ -54,6 +54,7 @@ class PageServer:
         self._stop = asyncio.Event()
         try:
             async with running(self._settings, lambda stage, done, total: None) as (engine, addresses):
+                self._engine = engine
                 for volume in self._volumes:
                     await engine.add(volume)
                 self.port = addresses.http_port
@@ -65,6 +66,9 @@ class PageServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
+
+    def add(self, volume: Volume) -> None:
+        asyncio.run_coroutine_threadsafe(self._engine.add(volume), self._loop).result()
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -123,7 +127,8 @@ def page_server(torso: Volume) -> Iterator[PageServer]:
 def two_volumes_server(torso: Volume) -> Iterator[PageServer]:
     k, j, i = np.mgrid[:24, :32, :40]
     geometry = VolumeGeometry((24, 32, 40), np.diag([2.0, 2.0, 2.0, 1.0]))
-    ramp = Volume("ramp", geometry, (20 * i - 15 * j + 30 * k).astype(np.int16), info=VolumeInfo(modality="MR"))
+    info = VolumeInfo(modality="MR", lossy_source=True)
+    ramp = Volume("ramp", geometry, (20 * i - 15 * j + 30 * k).astype(np.int16), info=info)
     server = PageServer(torso, ramp)
     yield server
     server.stop()

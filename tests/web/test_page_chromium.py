@@ -298,7 +298,11 @@ def test_slab_and_projections(viewer: ViewerPage, oracle: Oracle) -> None:
     viewer.page.get_by_label("3D: projection").select_option("VR")
     viewer.page.get_by_label("Volume rendering preset").select_option("CT Lung")
     viewer.settle()
-    assert viewer.view("3d")["layers"][0]["transfer_function"]["preset"] == "CT-Lung"
+    viewer.page.get_by_label("Shift of the preset").fill("0.1")
+    viewer.settle()
+    transfer = viewer.view("3d")["layers"][0]["transfer_function"]
+    assert transfer["preset"] == "CT-Lung"
+    assert viewer.text("3d", "window-text") == f"Shift +{transfer['shift']:.0f}"
     assert_exact(viewer, oracle, "3d")
 
 
@@ -348,11 +352,24 @@ def test_a_choice_of_volumes(chromium: Any, two_volumes_server: PageServer) -> N
         viewer.page.locator(".volume:not([aria-current])").click()
         viewer.wait(lambda state: state["panes"]["axial"]["view"]["layers"][0]["volume_id"] == "ramp")
         viewer.settle()
+        assert viewer.text("axial", "badges").split("\n") == ["LOSSY SOURCE", "LOSSLESS"]
         # The address remembers it.
         viewer.page.reload()
         viewer.settle()
         assert viewer.view("axial")["layers"][0]["volume_id"] == "ramp"
         assert viewer.problems == []
+
+
+def test_a_volume_that_comes_later_opens_by_itself(chromium: Any, torso: Any) -> None:
+    server = PageServer()
+    try:
+        with opened(chromium, server.url) as viewer:
+            viewer.page.get_by_text("No series here yet.").wait_for()
+            server.add(torso)
+            viewer.settle()
+            assert not viewer.page.locator("#picker").is_visible()
+    finally:
+        server.stop()
 
 
 def test_a_token_is_asked_for(chromium: Any, torso: Any, tmp_path: Path) -> None:

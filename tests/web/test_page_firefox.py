@@ -45,7 +45,7 @@ def driver(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(request: pytest.FixtureRequest, driver: Path, page_server: PageServer) -> dict[str, Any]:
-    """What the page showed at first, after wheel and rotation, and after a window drag."""
+    """Return what the page showed at first, after wheel and rotation, and after a window drag."""
     firefox = shutil.which("firefox-esr") or shutil.which("firefox")
     if firefox is None:
         missing(request, "no Firefox: apt-get install firefox-esr")

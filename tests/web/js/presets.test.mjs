@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { formatLength, niceLength } from "../../../client/web/overlay.js";
-import { dragWindow, exactWindow, formatWindowNumber, windowChoices } from "../../../client/web/presets.js";
+import { dragWindow, exactWindow, formatWindowNumber, projectionWindow, windowChoices } from "../../../client/web/presets.js";
 
 const description = (modality, windows = []) => ({
   summary: { modality }, windows, default_window: exactWindow(5, 10), minimum_value: -1000, maximum_value: 3000,
@@ -39,4 +39,15 @@ test("figures are short", () => {
 test("scale bars have round lengths", () => {
   assert.deepEqual([99, 100, 49.9, 19, 0.7].map(niceLength), [50, 100, 20, 10, 0.5]);
   assert.deepEqual([100, 20, 5, 0.5].map(formatLength), ["10 cm", "2 cm", "5 mm", "500 µm"]);
+});
+
+test("a projection of a whole CT gets its own window, until the reader has chosen one", () => {
+  const ct = description("CT");
+  const maximum = projectionWindow(ct, "MAXIMUM_IP", ct.default_window);
+  assert.deepEqual([maximum.width, maximum.center], [1200, 400]);
+  assert.equal(projectionWindow(ct, "VOLUME_RENDERED", maximum), ct.default_window);
+  const chosen = exactWindow(1, 2);
+  assert.equal(projectionWindow(ct, "MAXIMUM_IP", chosen), chosen);
+  const pet = description("PT");
+  assert.equal(projectionWindow(pet, "MAXIMUM_IP", pet.default_window), pet.default_window);
 });

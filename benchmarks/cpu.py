@@ -18,6 +18,7 @@ from typing import Any
 import llvmlite.binding
 import numpy as np
 
+import render
 from benchmarks.subjects import WORKS, Subject, Work, data_folder, subjects, view_names, view_of
 from benchmarks.vtk_peer import VtkPeer
 from render.backends.base import ResidentVolume
@@ -124,7 +125,8 @@ def main(arguments: list[str] | None = None) -> int:
         "machine": machine(renderer),
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("voxelcast", "numpy", "numba", "llvmlite", "vtk")},
+            "voxelcast": render.__version__,
+            **{name: importlib.metadata.version(name) for name in ("numpy", "numba", "llvmlite", "vtk")},
         },
         "rays": [512, 512],
         "rows": [],

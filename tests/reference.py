@@ -131,9 +131,7 @@ def render_reference(
             function = view.layers[0].transfer_function
             assert function is not None, "the reference needs an explicit transfer function"
             shaded = shaded_color(volume, function, points, directions[part], sampled, possible)
-            parts.append(
-                _composite(function, sampled, shaded, certain, possible, step, view.layers[0].opacity)
-            )
+            parts.append(_composite(function, sampled, shaded, certain, possible, step, view.layers[0].opacity))
         else:
             parts.append(_reduce(view.rendering_method, sampled, certain, possible))
     answer, low, high = (np.concatenate([part[i] for part in parts]) for i in range(3))
@@ -295,9 +293,7 @@ def gradient(volume: Volume, points_mm: Float64Array, values: Float64Array) -> F
 _Answer = tuple[Float64Array, Float64Array, Float64Array, BoolArray, BoolArray]
 
 
-def _reduce(
-    method: RenderingMethod, values: Float64Array, certain: BoolArray, possible: BoolArray
-) -> _Answer:
+def _reduce(method: RenderingMethod, values: Float64Array, certain: BoolArray, possible: BoolArray) -> _Answer:
     some, any_at_all = certain.any(axis=1), possible.any(axis=1)
     if method is RenderingMethod.AVERAGE_IP:
         low, high = _mean_range(values, certain, possible)
@@ -315,9 +311,7 @@ def _reduce(
     return answer, low, high, ~some, ~any_at_all
 
 
-def _mean_range(
-    values: Float64Array, certain: BoolArray, possible: BoolArray
-) -> tuple[Float64Array, Float64Array]:
+def _mean_range(values: Float64Array, certain: BoolArray, possible: BoolArray) -> tuple[Float64Array, Float64Array]:
     """Lowest and highest mean over the certain samples and any choice of the possible ones."""
     bounds = []
     total = np.where(certain, values, 0).sum(axis=1, keepdims=True)

@@ -29,9 +29,7 @@ def look(
     return View(camera, viewport, (layer or Layer(volume.id),), method, slab_mm)
 
 
-def oblique(
-    volume: Volume, slab_mm: float | None, method: RenderingMethod, *, fov_deg: float | None = None
-) -> View:
+def oblique(volume: Volume, slab_mm: float | None, method: RenderingMethod, *, fov_deg: float | None = None) -> View:
     center = volume.geometry.center_mm
     camera = Camera(
         tuple(np.add(center, (120.0, -90.0, 70.0))),
@@ -109,9 +107,7 @@ def test_ell_looks_the_same_on_every_grid_orientation() -> None:
             expected = np.where(inside, phantoms.ell_field(bases), np.nan).reshape(got.shape)
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
             pictures[orientation] = got
-    assert not np.array_equal(
-        np.nan_to_num(pictures[Orientation.FEET]), np.nan_to_num(pictures[Orientation.HEAD])
-    )
+    assert not np.array_equal(np.nan_to_num(pictures[Orientation.FEET]), np.nan_to_num(pictures[Orientation.HEAD]))
 
 
 def test_radiological_axial_view_has_the_patients_left_on_the_right() -> None:
@@ -217,9 +213,7 @@ def test_gradient_of_a_linear_field_is_its_slope_on_any_grid() -> None:
     for geometry in GRIDS.values():
         values = phantoms.voxel_centers(geometry) @ wanted
         volume = phantoms.store("slope", geometry, values, FLOAT32)
-        points = geometry.to_patient(
-            np.array(geometry.shape[::-1]) / 2 + np.array([[0.2, 0.1, -0.3], [0, 0, 0]])
-        )
+        points = geometry.to_patient(np.array(geometry.shape[::-1]) / 2 + np.array([[0.2, 0.1, -0.3], [0, 0, 0]]))
         got = gradient(volume, points, points @ wanted)
         np.testing.assert_allclose(got, np.broadcast_to(wanted, got.shape), rtol=1e-3)
 
@@ -232,9 +226,7 @@ def test_shading_of_a_ramp_is_phong_by_hand() -> None:
     # Opaque from -400 on: the first sample seen decides, its normal is (0.6, 0.8, 0), the view along +y.
     function = TransferFunction(((-5000, 1.0), (5000, 1.0)), ((0, 0.4, 0.6, 0.8),), light)
     layer = Layer(volume.id, transfer_function=function)
-    got = render_reference(look(volume, RenderingMethod.VOLUME_RENDERED, 4.0, layer=layer), volume).color[
-        15, 16
-    ]
+    got = render_reference(look(volume, RenderingMethod.VOLUME_RENDERED, 4.0, layer=layer), volume).color[15, 16]
     facing = 0.8 * 50 / np.hypot(50, function.gradient_floor)
     expected = np.array([0.4, 0.6, 0.8]) * (0.2 + 0.5 * facing) + 0.3 * (2 * facing**2 - 1) ** 4
     np.testing.assert_allclose(got[:3], expected, atol=1e-6)

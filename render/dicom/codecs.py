@@ -1,12 +1,17 @@
 """Decoders for compressed pixel data: imagecodecs behind pydicom's decoder plugins.
 
-imagecodecs releases the GIL while it decodes, so a thread pool scales; RLE, native and deflated data are pydicom's
+imagecodecs releases the GIL while it decodes, so a thread pool scales. Native and deflated data and RLE are pydicom's
 own. The two retired JPEG syntaxes, which pydicom has no decoder for, go to libjpeg directly.
+
+Where imagecodecs has several decoders, the one that survives malformed input is used: libjpeg-turbo for lossless JPEG,
+since ``ljpeg`` and ``jpegsof3`` crash on some corrupt streams, and pydicom's RLE, since ``dicomrle`` does too. The size
+that a codestream announces is compared with the header's before a decoder may allocate it.
 """
 
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
@@ -39,8 +44,8 @@ from render.errors import CodecError
 _CODECS: Mapping[str, Callable[[bytes], npt.NDArray[Any]]] = {
     JPEGBaseline8Bit: imagecodecs.jpeg8_decode,
     JPEGExtended12Bit: imagecodecs.jpeg8_decode,
-    JPEGLossless: imagecodecs.ljpeg_decode,
-    JPEGLosslessSV1: imagecodecs.ljpeg_decode,
+    JPEGLossless: imagecodecs.jpeg8_decode,
+    JPEGLosslessSV1: imagecodecs.jpeg8_decode,
     JPEGLSLossless: imagecodecs.jpegls_decode,
     JPEGLSNearLossless: imagecodecs.jpegls_decode,
     JPEG2000Lossless: imagecodecs.jpeg2k_decode,
@@ -49,6 +54,9 @@ _CODECS: Mapping[str, Callable[[bytes], npt.NDArray[Any]]] = {
     HTJ2KLosslessRPCL: imagecodecs.jpeg2k_decode,
     HTJ2K: imagecodecs.jpeg2k_decode,
 }
+
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+"""SOF0 to SOF15, and JPEG-LS's SOF55; the three left out are tables."""
 
 DECODER_DEPENDENCIES = {uid: ("imagecodecs",) for uid in _CODECS}
 """Part of pydicom's plugin contract, as are `is_available` and `decode_frame`."""
@@ -61,13 +69,41 @@ def is_available(uid: str) -> bool:
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
     """Decode one frame for pydicom."""
-    pixels = _CODECS[runner.transfer_syntax](source)
-    if pixels.shape[:2] != (runner.rows, runner.columns):
-        raise ValueError(f"codestream of {pixels.shape[0]} x {pixels.shape[1]} pixels")
+    pixels = _decode_checked(_CODECS[runner.transfer_syntax], source, runner.rows, runner.columns)
     runner.set_option("bits_allocated", pixels.itemsize * 8)
     if pixels.ndim == 3:
         runner.set_option("planar_configuration", 0)
     return bytearray(np.ascontiguousarray(pixels).data.cast("B"))
+
+
+def codestream_size(source: bytes) -> tuple[int, int] | None:
+    """Return the rows and columns that a JPEG, JPEG-LS or JPEG 2000 codestream announces; None if it does not."""
+    if source[:4] == b"\xff\x4f\xff\x51":  # SOC, SIZ: length, capabilities, then the extent and offset of the grid
+        if len(source) < 24:
+            return None
+        right, bottom, left, top = struct.unpack_from(">4L", source, 8)
+        return bottom - top, right - left
+    at = source.find(b"\xff\xd8") + 2
+    while at >= 2 and at + 9 <= len(source) and source[at] == 0xFF:
+        marker = source[at + 1]
+        if marker in _START_OF_FRAME:
+            rows, columns = struct.unpack_from(">2H", source, at + 5)
+            return rows, columns
+        # A fill byte is one byte long; all other markers ahead of the frame header have a length.
+        at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", source, at + 2)[0]
+    return None
+
+
+def _decode_checked(
+    codec: Callable[[bytes], npt.NDArray[Any]], source: bytes, rows: int, columns: int
+) -> npt.NDArray[Any]:
+    announced = codestream_size(source)
+    if announced is not None and announced != (rows, columns):
+        raise ValueError(f"codestream of {announced[0]} x {announced[1]} pixels, {rows} x {columns} expected")
+    pixels = codec(source)
+    if pixels.shape[:2] != (rows, columns):
+        raise ValueError(f"codestream of {pixels.shape[0]} x {pixels.shape[1]} pixels, {rows} x {columns} expected")
+    return np.asarray(pixels)
 
 
 @functools.cache
@@ -109,10 +145,8 @@ def decode(
     file.seek(extent.offset)
     try:
         if transfer_syntax in (JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE):
-            result = imagecodecs.jpeg8_decode(get_frame(file, index, number_of_frames=frames))
-            if result.shape[:2] != (pixels.rows, pixels.columns):
-                raise ValueError(f"codestream of {result.shape[0]} x {result.shape[1]} pixels")
-            return np.asarray(result)
+            source = get_frame(file, index, number_of_frames=frames)
+            return _decode_checked(imagecodecs.jpeg8_decode, source, pixels.rows, pixels.columns)
         decoder = decoder_of(transfer_syntax)
         is_encapsulated = transfer_syntax not in NATIVE_SYNTAXES
         # Bits above High Bit are not the sample's (PS3.5 8.1.1). pydicom clears them where the sample starts at bit 0.

@@ -123,7 +123,6 @@ class Session:
         finally:
             saved = self.protocol.saved()
             self.protocol.disconnected()
-            self._sessions.leave(self._token, saved)
             if self._timer is not None:
                 self._timer.cancel()
             tasks = {reader, sender, *self._opening.values(), *self._rendering}
@@ -133,6 +132,7 @@ class Session:
             for lease in self._leases.values():
                 lease.release()
             self._leases.clear()
+            self._sessions.leave(self._token, saved)
             self._ended.set()
         for task in (reader, sender):
             if not task.cancelled() and (error := task.exception()) is not None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from render.backends.cpu.renderer import CpuRenderer
+from render.catalog import Catalog
+from render.dicom.ingest import Ingest
 from render.engine import Engine
 from render.errors import RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
@@ -52,49 +54,20 @@ def view_message(
     return message
 
 
-@dataclass
-class _Entry:
-    volume: Volume
-    path: str = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return {
-            "volume_id": self.volume.id,
-            "nbytes": self.volume.nbytes,
-            "dtype_bytes": self.volume.codes.itemsize,
-            "info": self.volume.info,
-            "geometry": self.volume.geometry,
-        }[name]
-
-
-class MemoryCatalog:
-    """What an engine asks of its catalog, of volumes in memory."""
-
-    def __init__(self, *volumes: Volume) -> None:
-        self._volumes = volumes
-
-    def entries(self) -> list[_Entry]:
-        return [_Entry(volume) for volume in self._volumes]
-
-    def loader(self, entry: _Entry) -> Callable[..., Volume]:
-        def load(progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Volume:
-            progress(entry.volume.geometry.shape[0], entry.volume.geometry.shape[0])
-            return entry.volume
-
-        return load
-
-
 @contextlib.asynccontextmanager
 async def real_engine(*volumes: Volume, budget_bytes: int = 64 << 20) -> AsyncIterator[Engine]:
-    renderer = CpuRenderer(2)
-    cache = VolumeCache(renderer, budget_bytes)
-    engine = Engine(renderer, cache, MemoryCatalog(*(volumes or (gradient_volume(),))))  # type: ignore[arg-type]
-    try:
-        yield engine
-    finally:
-        await engine.close()
-        await cache.close()
-        renderer.close()
+    with contextlib.ExitStack() as stack:
+        renderer = stack.enter_context(contextlib.closing(CpuRenderer(2)))
+        catalog = stack.enter_context(Catalog((), stack.enter_context(Ingest())))
+        for volume in volumes or (gradient_volume(),):
+            catalog.add(volume)
+        cache = VolumeCache(renderer, budget_bytes)
+        engine = Engine(renderer, cache, catalog)
+        try:
+            yield engine
+        finally:
+            await engine.close()
+            await cache.close()
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import struct
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,7 @@ class Client:
         """Return the final frame of a revision; those before it are acknowledged and dropped."""
         while True:
             header, payload = await self.frame()
+            assert not any("error" in text for text in self.texts), self.texts
             await self.acknowledge(header)
             wanted = header["view_id"] == view_id and header["view_revision"] == revision
             if wanted and header["quality"] == "FRAME_QUALITY_FINAL":
@@ -106,9 +108,15 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     @contextlib.asynccontextmanager
-    async def client(self, **options: Any) -> AsyncIterator[Client]:
-        async with connect(f"ws://127.0.0.1:{self.port}/stream", max_size=None, **options) as socket:
+    async def client(self, *, name: str = "127.0.0.1", path: str = "/stream", **options: Any) -> AsyncIterator[Client]:
+        url = f"ws://{name}:{self.port}{path}"
+        async with connect(url, host="127.0.0.1", port=self.port, max_size=None, proxy=None, **options) as socket:
             yield Client(socket)
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Let the server go on until something is so; the test's own time limit ends it otherwise."""
+        while not reached():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager

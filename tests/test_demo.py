@@ -7,7 +7,6 @@ from render.demo import EXTENT_MM, NODULE_CENTER_MM, NODULE_RADIUS_MM, torso_vol
 from render.errors import InvalidArgumentError
 from render.volume import Volume
 
-
 SHAPE = (100, 96, 96)
 
 

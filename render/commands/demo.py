@@ -30,8 +30,9 @@ def command(path: Path | None, **options: Any) -> None:
 async def _make_torso(engine: Engine, progress: Progress) -> None:
     from render.demo import torso_volume
 
-    progress("making the torso")
-    volume = await asyncio.to_thread(torso_volume)
+    volume = await asyncio.to_thread(
+        torso_volume, progress=lambda share: progress("making the torso", round(100 * share), 100)
+    )
     volume_id = await engine.add(volume)
     await _open_first(engine, volume_id, progress)
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from render.demo_shapes import Capsule, Ellipsoid, FloatArray, Layers, Point, profile, smooth_max, smooth_min
+from render.demo.shapes import Capsule, Ellipsoid, FloatArray, Layers, Point, profile, smooth_max, smooth_min
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from render.demo_shapes import Capsule, Point, Shape, Structure, tube
+from render.demo.shapes import Capsule, Point, Shape, Structure, tube
 
 Distance = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float32]]
 """Signed distances of points (N, 3) to the lungs' surface, mm, negative inside."""

@@ -1,7 +1,7 @@
 """The demonstration volume: a torso in CT, made by rule, the same every time.
 
-Nothing in it comes from a patient. Its parts are in `render.demo_anatomy`, `render.demo_skeleton` and
-`render.demo_vessels`; here they are put on a grid, slice block by slice block.
+Nothing in it comes from a patient. Its parts are in `render.demo.anatomy`, `render.demo.skeleton` and
+`render.demo.vessels`; here they are put on a grid, slice block by slice block.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from render.demo_anatomy import FIELDS, Points
-from render.demo_shapes import Axes, CoarseField, FloatArray, Layers, Structure, Taps, blend
-from render.demo_skeleton import skeleton
-from render.demo_vessels import NODULE_CENTER_MM, NODULE_RADIUS_MM, soft_structures
+from render.demo.anatomy import FIELDS, Points
+from render.demo.shapes import Axes, CoarseField, FloatArray, Layers, Structure, Taps, blend
+from render.demo.skeleton import skeleton
+from render.demo.vessels import soft_structures
 from render.errors import InvalidArgumentError
 from render.geometry import VolumeGeometry
 from render.transfer import Window
 from render.volume import Volume, VolumeInfo
-
-__all__ = ["EXTENT_MM", "NODULE_CENTER_MM", "NODULE_RADIUS_MM", "torso_volume"]
 
 EXTENT_MM = (384.0, 384.0, 375.0)
 """Width, depth and height of the volume, voxel faces included, whatever its shape."""
@@ -49,7 +47,7 @@ def torso_volume(
     shape
         ``(K, J, I)``. The same torso fills any grid, so that a small one is a coarse one.
     progress
-        Called with the finished share, 0 to 1, from worker threads.
+        Called with the finished share, 0 to 1, from the calling thread.
 
     Returns
     -------

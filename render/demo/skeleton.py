@@ -7,8 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from render.demo_anatomy import ARM, CAGE_DEPTH, CAGE_MIDDLE, CAGE_WIDTH, SPINE_Y
-from render.demo_shapes import Capsule, Drum, Ellipsoid, Plate, Point, Shape, Structure, tube
+from render.demo.anatomy import ARM, CAGE_DEPTH, CAGE_MIDDLE, CAGE_WIDTH, SPINE_Y
+from render.demo.shapes import Capsule, Drum, Ellipsoid, Plate, Point, Shape, Structure, tube
 
 BONE = ((0.0, 560.0), (1.4, 760.0), (2.8, 290.0))
 """Cortex over marrow."""

@@ -64,6 +64,7 @@ class App {
     this.toolbar = new Toolbar(this.workspace);
     this.listen();
     if (NARROW.matches) this.workspace.maximise("axial");
+    this.stream.visible = document.visibilityState === "visible";
     this.stream.token = sessionStorage.getItem(TOKEN_KEY) ?? "";
     this.stream.connect();
   }
@@ -89,6 +90,8 @@ class App {
       this.stream.unlock(field.value);
       field.value = "";
     };
+    // Without a token there is nothing behind it.
+    byId("locked").oncancel = (event) => event.preventDefault();
     for (const dialog of document.querySelectorAll("dialog")) {
       // A click beside a dialog lands on the dialog itself.
       if (dialog.id !== "locked") dialog.onclick = (event) => event.target === dialog && dialog.close();

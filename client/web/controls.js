@@ -59,7 +59,10 @@ export class PaneHead {
     this.slabBox = element("label", { class: "slab", hidden: "" }, [this.slab, this.slabText]);
     this.preset = element("select", { class: "preset", "aria-label": "Volume rendering preset", hidden: "" });
     this.shift = element("input", { type: "range", min: "-1", max: "1", step: "0.01", "aria-label": "Shift of the preset" });
-    this.shiftBox = element("label", { class: "slab", title: "Moves the preset along the values", hidden: "" }, [this.shift]);
+    this.shiftBox = element("label", { class: "slab", title: "Moves the preset along the values", hidden: "" }, [
+      "Shift",
+      this.shift,
+    ]);
     this.grow = element("button", { class: "icon maximise", type: "button", "aria-label": `Maximise ${title}` });
     this.grow.append(icon(MAXIMISE));
     fill(this.mode, pane.isPlane ? [[THIN, "Thin"], ...PROJECTIONS] : [["VOLUME_RENDERED", "VR"], ...PROJECTIONS]);
@@ -213,8 +216,10 @@ export class Toolbar {
     );
     this.windows.value = color || index < 0 ? "" : String(index);
     this.windows.options[0]?.replaceChildren(color ? "Window" : "Custom window");
-    for (const tab of this.tabs.children) {
-      tab.setAttribute("aria-selected", String(/** @type {HTMLElement} */ (tab).dataset.tab === (maximised ?? "")));
+    for (const tab of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.tabs.children)) {
+      const pane = this.workspace.panes.find(({ name }) => name === tab.dataset.tab);
+      if (pane) tab.textContent = TITLES[pane.title];
+      tab.setAttribute("aria-selected", String(tab.dataset.tab === (maximised ?? "")));
     }
   }
 }

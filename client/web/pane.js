@@ -42,7 +42,7 @@ export class Pane {
     this.name = name;
     this.host = host;
     this.canvas = element("canvas", { class: "picture", width: "1", height: "1" });
-    this.stage = element("div", { class: "stage", tabindex: "0", role: "img", "aria-label": name });
+    this.stage = element("div", { class: "stage empty", tabindex: "0", role: "img", "aria-label": name });
     this.stage.append(this.canvas);
     this.overlay = new Overlay(this.stage);
     this.element = element("section", { class: "pane", "data-pane": name }, [this.stage]);

@@ -34,6 +34,8 @@ CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A name that is not loopback, as on a LAN: over HTTP it is no secure context.
+    "--host-resolver-rules=MAP viewer.test 127.0.0.1",
 ]
 TORSO_SHAPE = (60, 96, 96)
 
@@ -43,7 +45,9 @@ class PageServer:
 
     def __init__(self, *volumes: Volume, port: int = 0, token_file: Path | None = None) -> None:
         self._volumes = volumes
-        self._settings = Settings(http_port=port, grpc_port=0, token_file=token_file, threads=2)
+        self._settings = Settings(
+            http_port=port, grpc_port=0, token_file=token_file, threads=2, allow_host=("viewer.test",)
+        )
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="page-server")
         self._thread.start()
@@ -140,9 +144,9 @@ def oracle(torso: Volume) -> Iterator[Oracle]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright, whose event loop must have ended when asynchronous tests begin."""
     executable = shutil.which("chromium")
     if executable is None:
         missing(request, "no Chromium: apt-get install chromium")

@@ -342,6 +342,14 @@ def test_every_control_has_a_name(viewer: ViewerPage) -> None:
     assert nameless == []
 
 
+def test_plain_http_beyond_loopback(chromium: Any, page_server: PageServer, oracle: Oracle) -> None:
+    with opened(chromium, f"http://viewer.test:{page_server.port}/") as viewer:
+        viewer.settle()
+        assert viewer.page.evaluate("isSecureContext") is False
+        for pane in PANES:
+            assert_exact(viewer, oracle, pane)
+
+
 def test_a_choice_of_volumes(chromium: Any, two_volumes_server: PageServer) -> None:
     with opened(chromium, two_volumes_server.url) as viewer:
         viewer.wait(lambda state: state["status"] == "live")

@@ -78,8 +78,8 @@ class Kernel:
                 compiled.compile(self._signature)
                 compiled.disable_compile()
                 return compiled
-            except (OSError, RuntimeError) as error:  # numba says RuntimeError where it finds no place for a cache
-                logger.warning("kernel %s is not cached: %s", self.name, type(error).__name__)
+            except Exception as error:  # a full disk, a damaged file, ...; a fault of the text is raised again below
+                logger.warning("kernel %s is compiled without the cache: %s", self.name, type(error).__name__)
         compiled = numba.njit(nogil=True, error_model="numpy")(self._function)
         compiled.compile(self._signature)
         compiled.disable_compile()

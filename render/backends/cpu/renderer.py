@@ -20,9 +20,9 @@ from render.backends.cpu.gathers import MAX_VOXELS, weight_unit
 from render.backends.cpu.gradients import READ_AHEAD, READ_AROUND
 from render.backends.cpu.kernels_color import INVALID, VISIBLE
 from render.backends.cpu.kernels_upload import BRICK
-from render.backends.cpu.lanes import PACKET_HEIGHT, PACKET_WIDTH
-from render.backends.cpu.resident import CpuVolume
-from render.backends.cpu.tables import LIGHT_ENTRIES, TransferTables, transfer_tables
+from render.backends.cpu.lanes import PACKET_HEIGHT, PACKET_WIDTH, WIDTH
+from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
+from render.backends.cpu.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, transfer_tables
 from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.errors import UnsupportedError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
@@ -72,6 +72,11 @@ class CpuRenderer:
         """Worker threads."""
         return self._pool.threads
 
+    @property
+    def simd_lanes(self) -> int:
+        """Rays that advance together in one vector; 1 for scalar kernels."""
+        return WIDTH
+
     def close(self) -> None:
         """End the worker threads once the frames in hand are drawn."""
         self._pool.close()
@@ -81,8 +86,9 @@ class CpuRenderer:
 
         The coarser bricks add a seventh, those that stick out of a volume up to as much again.
         """
-        bricks = volume_nbytes / dtype_bytes / BRICK**3 * (2 * dtype_bytes + 1)
-        return volume_nbytes + int(bricks * 8 / 7 * 2) + 4096
+        bricks = volume_nbytes / dtype_bytes / BRICK**3
+        grid = bricks * 8 / 7 * (2 * dtype_bytes + 1)
+        return volume_nbytes + int(2 * (grid + KEPT_TABLES * bricks)) + KEPT_TABLES * TABLE_BYTES + 4096
 
     def upload(self, volume: Volume) -> CpuVolume:
         """Make a volume resident: bricks, statistics. The voxels are shared. Blocks.

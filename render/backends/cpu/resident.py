@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from render.backends.base import Statistics
 from render.backends.cpu.bricks import BrickGrid
+from render.backends.cpu.tables import TABLE_BYTES
 from render.errors import VolumeNotFoundError
 from render.volume import Volume
 
@@ -37,7 +38,7 @@ class CpuVolume:
     def __init__(self, volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, statistics: Statistics) -> None:
         self._volume = volume
         self._statistics = statistics
-        self._nbytes = volume.nbytes + grid.nbytes
+        self._nbytes = volume.nbytes + grid.nbytes + KEPT_TABLES * (TABLE_BYTES + grid.levels[0].invalid.size)
         self._held: tuple[npt.NDArray[Any], BrickGrid] | None = (codes, grid)
         self._users = 0
         self._changed = threading.Condition()
@@ -55,7 +56,7 @@ class CpuVolume:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the voxels and of the grid."""
+        """Bytes of the voxels, the grid, and all the tables that may be remembered."""
         return self._nbytes
 
     @contextmanager

@@ -12,6 +12,8 @@ from render.transfer import TransferFunction, corrected_opacity
 ENTRIES = 8192
 """Of the opacity and colour tables: half a HU apart over the codes of a CT, and small enough to stay in the cache."""
 LIGHT_ENTRIES = 2048
+TABLE_BYTES = ENTRIES * (4 + 4 + 8) + LIGHT_ENTRIES * 4 + 8
+"""Of one transfer function's tables."""
 
 
 @dataclass(frozen=True, eq=False)

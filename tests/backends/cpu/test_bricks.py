@@ -132,7 +132,7 @@ def test_the_estimate_covers_what_is_taken(shape: tuple[int, int, int], dtype: t
     resident = renderer.upload(volume)
     estimate = renderer.estimate_bytes(volume.nbytes, volume.codes.itemsize)
     assert volume.nbytes < resident.nbytes <= estimate
-    assert estimate - volume.nbytes < 0.05 * volume.nbytes + 5000
+    assert estimate - volume.nbytes < 0.05 * volume.nbytes + 1.2e6
     renderer.close()
 
 

@@ -91,6 +91,10 @@ def test_kernels_are_kept_and_found_again(tmp_path: Path) -> None:
     assert all(name.startswith(str(tmp_path / "voxelcast" / "kernels-")) for name in first)
     draw_elsewhere(tmp_path / "b.npz", "thin", XDG_CACHE_HOME=str(tmp_path))
     assert files() == first
+    for name in first:
+        Path(name).write_bytes(b"damaged")
+    got = draw_elsewhere(tmp_path / "c.npz", "thin", XDG_CACHE_HOME=str(tmp_path))
+    assert np.isfinite(got["thin False"]).any()
 
 
 def test_a_directory_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:

@@ -34,13 +34,11 @@ from render.stream.contract import (
     Action,
     Close,
     CloseCode,
-    DescribeVolume,
     Limits,
-    OpenVolume,
-    ReleaseVolume,
     SavedSession,
     SavedView,
 )
+from render.stream.holds import Allowance, VolumeHolds
 from render.stream.outbox import Outbox, Outgoing
 from render.stream.pacing import Link
 from render.stream.view_state import RenderedFrame, RenderJob, Transfer, ViewState
@@ -112,16 +110,14 @@ class StreamProtocol:
         self._state = _State.AWAITING_HELLO
         self._hello_by = clock() + self.limits.hello_seconds
         self._views: OrderedDict[str, ViewState] = OrderedDict()
-        self._volumes: dict[str, int] = {}  # revision; 0 until it is resident
-        self._opened_volume = ""
+        self._holds = VolumeHolds(lambda action: self._actions.append(action))
         self._running: set[RenderJob] = set()
         self._visible = True
         self._draining = False
         self._sequence_floor = 0
         self._outbox = Outbox(self.link)
         self._actions: list[Action] = []
-        self._allowance = 2 * self.limits.messages_per_s
-        self._allowance_at = clock()
+        self._allowance = Allowance(self.limits.messages_per_s, clock())
 
     # What the driver reads.
 
@@ -171,8 +167,11 @@ class StreamProtocol:
 
     def receive(self, message: stream_pb2.ClientMessage) -> None:
         """Take a client's message. Never raises: what is wrong with it is answered."""
-        self._spend_allowance()
         if self._state is _State.CLOSED:
+            return
+        if not self._allowance.spend(self._clock()):
+            rate = f"{self.limits.messages_per_s:g}"
+            self.fail(ProtocolError(f"more than {rate} messages a second"), CloseCode.POLICY)
             return
         kind = message.WhichOneof("message")
         try:
@@ -236,30 +235,23 @@ class StreamProtocol:
 
     def volume_opened(self, volume_id: str, revision: int) -> None:
         """Note that a volume is resident, or has more slices than before."""
-        if volume_id not in self._volumes:
-            return
-        first = self._volumes[volume_id] == 0
-        self._volumes[volume_id] = revision
         self._outbox.drop_progress(volume_id)
-        if first and volume_id == self._opened_volume:
-            self._actions.append(DescribeVolume(volume_id))
+        self._holds.opened(volume_id, revision)
 
     def volume_failed(self, volume_id: str, reason: str, message: str) -> None:
         """Note that a volume can't be opened: its views wait for their next SetView, which tries again."""
-        if self._volumes.pop(volume_id, None) is None:
-            return
         self._outbox.drop_progress(volume_id)
-        waiting = [view for view in self._views.values() if view.volume_id == volume_id]
-        for view in waiting:
-            view.failed = True
-            self._error(reason, message, view.view_id, volume_id, view.revision)
-        if volume_id == self._opened_volume:
-            self._opened_volume = ""
+        held, asked = self._holds.failed(volume_id)
+        for view in self._views.values():
+            if held and view.volume_id == volume_id:
+                view.failed = True
+                self._error(reason, message, view.view_id, volume_id, view.revision)
+        if asked:
             self._error(reason, message, "", volume_id)
 
     def load_progress(self, volume_id: str, stage: str, done: int, total: int) -> None:
         """Note how far a volume is that the client waits for; only the latest word of each is sent."""
-        if self._volumes.get(volume_id) == 0:
+        if self._holds.is_opening(volume_id):
             self._outbox.put_progress(volume_pb2.LoadProgress(volume_id=volume_id, stage=stage, done=done, total=total))
 
     def describe(self, description: volume_pb2.VolumeDescription) -> None:
@@ -405,7 +397,7 @@ class StreamProtocol:
             self._outbox.drop_final(state)
             if changed:
                 state.picture = None
-        self._use_volumes()
+        self._holds.hold(self._volumes_of_views())
 
     def _close_view(self, view_id: str) -> None:
         state = self._views.pop(view_id, None)
@@ -418,7 +410,7 @@ class StreamProtocol:
         self._outbox.drop_final(state)
         for shipment, _ in state.in_flight.values():
             self.link.forget(shipment)
-        self._use_volumes()
+        self._holds.hold(self._volumes_of_views())
 
     def _acknowledge(self, message: stream_pb2.Acknowledge) -> None:
         view = self._views.get(message.view_id)
@@ -451,28 +443,15 @@ class StreamProtocol:
             )
             self._error(error.reason, error.message)
             return
-        self._opened_volume = volume_id
-        if self._volumes.get(volume_id):
-            self._actions.append(DescribeVolume(volume_id))
-        self._use_volumes()
+        self._holds.open(volume_id, self._volumes_of_views())
 
     # Inside.
 
-    def _use_volumes(self) -> None:
-        """Hold the volumes of the views and the one opened last; let go of the others."""
-        wanted = {view.volume_id for view in self._views.values() if not view.failed}
-        if self._opened_volume:
-            wanted.add(self._opened_volume)
-        for volume_id in sorted(self._volumes.keys() - wanted):
-            del self._volumes[volume_id]
-            self._outbox.drop_progress(volume_id)
-            self._actions.append(ReleaseVolume(volume_id))
-        for volume_id in sorted(wanted - self._volumes.keys()):
-            self._volumes[volume_id] = 0
-            self._actions.append(OpenVolume(volume_id))
+    def _volumes_of_views(self) -> set[str]:
+        return {view.volume_id for view in self._views.values() if not view.failed}
 
     def _volume_revision(self, view: ViewState) -> int:
-        return self._volumes.get(view.volume_id, 0)
+        return self._holds.revision(view.volume_id)
 
     def _can_draw(self, view: ViewState) -> bool:
         if view.job is not None or view.failed or not self._volume_revision(view):
@@ -493,15 +472,6 @@ class StreamProtocol:
             return None
         slow = view.lossless_bytes / self.link.bytes_per_s > PREVIEW_ABOVE_S
         return view.final_job(with_preview=slow and view.credit_used + 2 <= self.link.window)
-
-    def _spend_allowance(self) -> None:
-        now = self._clock()
-        rate = self.limits.messages_per_s
-        self._allowance = min(2 * rate, self._allowance + (now - self._allowance_at) * rate)
-        self._allowance_at = now
-        if self._allowance < 1:
-            self.fail(ProtocolError(f"more than {rate:g} messages a second"), CloseCode.POLICY)
-        self._allowance -= 1
 
     def _send(self, **message: object) -> None:
         self._outbox.put(stream_pb2.ServerMessage(**message))  # type: ignore[arg-type]

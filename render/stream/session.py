@@ -244,6 +244,10 @@ class Session:
         self._pump()
 
     async def _render(self, job: RenderJob) -> None:
+        if job.cancelled:  # before its first step: the lease may have ended as well
+            self.protocol.job_done(job)
+            self._pump()
+            return
         try:
             frame = await self._engine.render(
                 job.view,

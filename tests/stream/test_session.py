@@ -205,6 +205,26 @@ async def test_a_view_that_is_closed_while_its_volume_loads_stops_the_load() -> 
     assert engine.leases == []
 
 
+async def test_a_view_that_changes_its_volume_before_its_frame_begins_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = FakeEngine()
+    engine.volumes["other"] = engine.volumes["vol"]
+    async with playing(engine) as client:
+        await client.hello()
+        client.set_view("a", 1)
+        (await client.render()).finish()
+        for revision in range(2, 8):
+            client.set_view("a", revision, "other" if revision % 2 else "vol")
+        while True:
+            render = await client.render()
+            if render.view_revision == 7:
+                break
+            if not render.cancelled():
+                render.finish()
+        assert not caplog.records
+
+
 async def test_an_error_of_one_view_leaves_the_others_alone_and_tells_no_secret(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

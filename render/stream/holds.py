@@ -1,0 +1,90 @@
+"""Which volumes a session holds, and how often a client may speak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from render.stream.contract import Action, DescribeVolume, OpenVolume, ReleaseVolume
+
+
+class VolumeHolds:
+    """The volumes of the session's views, and the one that the client opened last.
+
+    Parameters
+    ----------
+    act
+        Told what is to be done.
+    """
+
+    def __init__(self, act: Callable[[Action], None]) -> None:
+        self._act = act
+        self._revisions: dict[str, int] = {}  # 0 until it is resident
+        self._opened = ""
+
+    def revision(self, volume_id: str) -> int:
+        """Return the revision of a volume that is resident; 0 of one that is not."""
+        return self._revisions.get(volume_id, 0)
+
+    def is_opening(self, volume_id: str) -> bool:
+        """Whether it is held, but not resident yet."""
+        return self._revisions.get(volume_id) == 0
+
+    def hold(self, of_views: set[str]) -> None:
+        """Open what is wanted, let go of the rest."""
+        wanted = of_views | ({self._opened} if self._opened else set())
+        for volume_id in sorted(self._revisions.keys() - wanted):
+            del self._revisions[volume_id]
+            self._act(ReleaseVolume(volume_id))
+        for volume_id in sorted(wanted - self._revisions.keys()):
+            self._revisions[volume_id] = 0
+            self._act(OpenVolume(volume_id))
+
+    def open(self, volume_id: str, of_views: set[str]) -> None:
+        """Hold a volume for the client itself, in place of the one before, and have it described."""
+        self._opened = volume_id
+        if self.revision(volume_id):
+            self._act(DescribeVolume(volume_id))
+        self.hold(of_views)
+
+    def opened(self, volume_id: str, revision: int) -> None:
+        """Note that a volume is resident, or has more slices than before."""
+        if volume_id not in self._revisions:
+            return
+        first = self.is_opening(volume_id)
+        self._revisions[volume_id] = revision
+        if first and volume_id == self._opened:
+            self._act(DescribeVolume(volume_id))
+
+    def failed(self, volume_id: str) -> tuple[bool, bool]:
+        """Note that a volume can't be opened; return whether it was held, and asked for by the client itself."""
+        held = self._revisions.pop(volume_id, None) is not None
+        asked = held and volume_id == self._opened
+        if asked:
+            self._opened = ""
+        return held, asked
+
+
+class Allowance:
+    """So many messages a second, twice as many at once.
+
+    Parameters
+    ----------
+    per_s
+        Sustained.
+    now
+        Seconds.
+    """
+
+    def __init__(self, per_s: float, now: float) -> None:
+        self._per_s = per_s
+        self._left = 2 * per_s
+        self._at = now
+
+    def spend(self, now: float) -> bool:
+        """Take one; return whether there was one left."""
+        self._left = min(2 * self._per_s, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

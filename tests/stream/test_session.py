@@ -214,6 +214,7 @@ async def test_a_view_that_changes_its_volume_before_its_frame_begins_is_no_erro
         await client.hello()
         client.set_view("a", 1)
         (await client.render()).finish()
+        await client.frame()
         for revision in range(2, 8):
             client.set_view("a", revision, "other" if revision % 2 else "vol")
         while True:

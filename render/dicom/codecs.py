@@ -41,13 +41,27 @@ from render.dicom.extent import PixelExtent
 from render.dicom.frames import PixelFormat
 from render.errors import CodecError
 
+
+def _decode_jpeg_ls(source: bytes) -> npt.NDArray[Any]:
+    """Decode a JPEG-LS codestream that has its end.
+
+    CharLS never returns from some that do not, nor from a corrupt SPIFF header: application segments are left out.
+    """
+    if not source.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ValueError("truncated codestream: no end of image")
+    at = source.find(b"\xff\xd8") + 2
+    while source[at : at + 1] == b"\xff" and at + 4 <= len(source) and 0xE0 <= source[at + 1] <= 0xEF:
+        at += 2 + struct.unpack_from(">H", source, at + 2)[0]
+    return np.asarray(imagecodecs.jpegls_decode(b"\xff\xd8" + source[at:]))
+
+
 _CODECS: Mapping[str, Callable[[bytes], npt.NDArray[Any]]] = {
     JPEGBaseline8Bit: imagecodecs.jpeg8_decode,
     JPEGExtended12Bit: imagecodecs.jpeg8_decode,
     JPEGLossless: imagecodecs.jpeg8_decode,
     JPEGLosslessSV1: imagecodecs.jpeg8_decode,
-    JPEGLSLossless: imagecodecs.jpegls_decode,
-    JPEGLSNearLossless: imagecodecs.jpegls_decode,
+    JPEGLSLossless: _decode_jpeg_ls,
+    JPEGLSNearLossless: _decode_jpeg_ls,
     JPEG2000Lossless: imagecodecs.jpeg2k_decode,
     JPEG2000: imagecodecs.jpeg2k_decode,
     HTJ2KLossless: imagecodecs.jpeg2k_decode,
@@ -98,6 +112,8 @@ def _decode_checked(
     codec: Callable[[bytes], npt.NDArray[Any]], source: bytes, rows: int, columns: int
 ) -> npt.NDArray[Any]:
     announced = codestream_size(source)
+    if announced is None and codec is not imagecodecs.jpeg2k_decode:  # that may be wrapped in JP2 boxes
+        raise ValueError("codestream without a frame header")
     if announced is not None and announced != (rows, columns):
         raise ValueError(f"codestream of {announced[0]} x {announced[1]} pixels, {rows} x {columns} expected")
     pixels = codec(source)

@@ -201,7 +201,14 @@ class App {
 
   /** @param {import("./stream.js").Status} status */
   showStatus(status) {
-    const words = { connecting: "Connecting", live: "Live", waiting: "Reconnecting", draining: "Server stops", locked: "Locked" };
+    const words = {
+      connecting: "Connecting",
+      live: "Live",
+      waiting: "Reconnecting",
+      draining: "Server stops",
+      locked: "Locked",
+      ended: "Ended: reload",
+    };
     const box = byId("status");
     box.textContent = words[status];
     box.dataset.status = status;

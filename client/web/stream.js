@@ -17,10 +17,12 @@ const SEND_INTERVAL_MS = 8;
 const BUSY_POLL_MS = 10;
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 8000;
+/** Closed for what this client did, or because another one took the session over: trying again would not help. */
+const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009]);
 
 /**
- * @typedef {"connecting" | "live" | "waiting" | "draining" | "locked"} Status
- *   waiting: for the next try; locked: until a token is given.
+ * @typedef {"connecting" | "live" | "waiting" | "draining" | "locked" | "ended"} Status
+ *   waiting: for the next try; locked: until a token is given; ended: by the server, for good.
  */
 /**
  * @typedef {object} Handlers
@@ -94,8 +96,8 @@ export class StreamClient {
       if (typeof event.data === "string") this.receive(JSON.parse(event.data));
       else this.receiveFrame(event.data);
     };
-    socket.onclose = () => {
-      if (socket === this.socket) this.closed();
+    socket.onclose = (/** @type {CloseEvent} */ event) => {
+      if (socket === this.socket) this.closed(event);
     };
   }
 
@@ -253,8 +255,13 @@ export class StreamClient {
     this.setStatus("locked");
   }
 
-  closed() {
+  /** @param {CloseEvent} event */
+  closed(event) {
     this.socket = null;
+    if (FINAL_CODES.has(event.code)) {
+      this.setStatus("ended");
+      return;
+    }
     const wait = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.failures) * (0.75 + 0.5 * this.platform.random());
     this.failures += 1;
     this.setStatus("waiting");

@@ -172,6 +172,23 @@ def test_a_drag_turns_the_3d_view(viewer: ViewerPage, oracle: Oracle) -> None:
     assert_exact(viewer, oracle, "3d")
 
 
+def test_while_it_moves_the_badge_says_lossy(viewer: ViewerPage) -> None:
+    x, y = viewer.center("3d")
+    viewer.page.mouse.move(x, y)
+    viewer.page.mouse.down()
+    steps = iter(range(1, 10000))
+
+    def lossy(state: dict[str, Any]) -> bool:
+        step = next(steps)
+        viewer.page.mouse.move(x + step % 100, y + step // 100)
+        return bool(state["panes"]["3d"]["badge"].startswith("LOSSY q"))
+
+    state = viewer.wait(lossy)
+    assert not state["panes"]["3d"]["settled"]
+    viewer.page.mouse.up()
+    assert viewer.settle()["panes"]["3d"]["badge"] == "LOSSLESS"
+
+
 def test_middle_drag_pans_and_right_drag_zooms(viewer: ViewerPage) -> None:
     first = viewer.view("axial")["camera"]
     viewer.drag("axial", 50, 0, button="middle")

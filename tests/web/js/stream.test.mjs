@@ -31,9 +31,9 @@ class FakeSocket {
     this.onmessage({ data: typeof message === "object" && !(message instanceof ArrayBuffer) ? JSON.stringify(message) : message });
   }
 
-  dies() {
+  dies(code = 1006) {
     this.readyState = 3;
-    this.onclose();
+    this.onclose({ code });
   }
 }
 
@@ -223,6 +223,16 @@ test("without a token there is no second try, until one is given", () => {
   world.client.unlock("secret");
   world.socket.open();
   assert.equal(world.socket.sent[0].hello.token, "secret");
+});
+
+test("a session that the server ended for good is not tried again", () => {
+  for (const [code, status] of [[1008, "ended"], [1002, "ended"], [1001, "waiting"], [1012, "waiting"], [1013, "waiting"]]) {
+    const world = new World();
+    world.connect();
+    world.socket.dies(code);
+    world.pass(10000);
+    assert.equal(world.sockets.length, status === "ended" ? 1 : 2, String(code));
+  }
 });
 
 test("chunks of several views may alternate", () => {

@@ -171,6 +171,8 @@ class CpuRenderer:
         if view.is_color:
             set_shading(p, resident.volume, view, lattice.step_mm)
         across, along = rays.packet_extent(p, geometry, view.camera, (PACKET_HEIGHT, PACKET_WIDTH))
+        if not lattice.step_mm:
+            along = np.zeros(3)  # one sample: the packet's own size decides
         level, segment = grid.level_for(across, along, p[rays.REACH])
         p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
         p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment

@@ -206,6 +206,24 @@ def test_frames_drawn_at_the_same_time_are_those_drawn_alone(renderer: CpuRender
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_slice_is_shown_beside_one_that_is_not_loaded(renderer: CpuRenderer, dtype: type) -> None:
+    """A plane through its centres needs nothing of the next slice; half a slice further it does."""
+    codes = np.random.default_rng(5).integers(0, 1000, (12, 40, 40)).astype(dtype)
+    codes[6:] = np.nan if dtype is np.float32 else -2000
+    volume = Volume(
+        "v", VolumeGeometry(codes.shape, np.eye(4)), codes, invalid_code=-2000 if dtype is np.int16 else None
+    )
+    pictures = []
+    for z in (5.0, 5.5, 4.5):
+        camera = Camera((19.5, 19.5, -50), (19.5, 19.5, z), (0, -1, 0), parallel_scale_mm=20.0)
+        view = View(camera, Viewport(40, 40), (Layer("v"),), RenderingMethod.MAXIMUM_IP, 0.0)
+        pictures.append(draw(renderer, volume, view).values)
+    np.testing.assert_allclose(pictures[0], codes[5], atol=0.01)
+    assert np.isnan(pictures[1]).all()
+    np.testing.assert_allclose(pictures[2], codes[4:6].astype(float).mean(axis=0), atol=0.01)
+
+
 def test_a_volume_that_is_not_there(renderer: CpuRenderer) -> None:
     volume = body()
     with pytest.raises(VolumeNotFoundError, match="body"):

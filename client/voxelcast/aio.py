@@ -140,7 +140,7 @@ class AsyncClient:
 
     async def _upload(self, requests: Iterable[messages.UploadVolumeRequest], timeout_s: float) -> AsyncVolume:
         async with self._call(timeout_s) as options:
-            answer = await self._stub.UploadVolume(_in_thread(iter(requests)), **options)
+            answer = await _send_upload(self._stub.UploadVolume(**options), iter(requests))
         return AsyncVolume(self, answer.opened)
 
     async def status(self, *, timeout_s: float | None = None) -> ServerStatus:
@@ -232,10 +232,23 @@ class AsyncClient:
             raise from_rpc(error, self._endpoint.address) from None
 
 
-async def _in_thread(requests: Iterator[messages.UploadVolumeRequest]) -> AsyncIterator[messages.UploadVolumeRequest]:
-    """Make messages in a thread: they read files."""
-    while (request := await asyncio.to_thread(next, requests, None)) is not None:
-        yield request
+async def _send_upload(call: Any, requests: Iterator[messages.UploadVolumeRequest]) -> messages.UploadVolumeResponse:
+    """Send the header, and the rest once the server has accepted it.
+
+    gRPC's asyncio stack may lose the status of a call that is refused while it is still being written to, so nothing
+    is sent to a server that has refused already.
+    """
+    try:
+        await call.write(next(requests))
+        accepted = uploads.UPLOAD_ACCEPTED in tuple(await call.initial_metadata())
+        while accepted and (request := await asyncio.to_thread(next, requests, None)) is not None:  # they read files
+            await call.write(request)
+        if accepted:
+            await call.done_writing()
+        answer: messages.UploadVolumeResponse = await call
+    finally:
+        call.cancel()
+    return answer
 
 
 async def _drain(call: Any, receive: Callable[[Any], None]) -> None:

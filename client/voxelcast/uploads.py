@@ -17,6 +17,8 @@ from voxelcast.convert import geometry_to_proto
 from voxelcast.errors import InvalidArgumentError
 from voxelcast.geometry import Vector, VolumeGeometry
 
+UPLOAD_ACCEPTED = ("render-upload", "accepted")
+"""Initial metadata of an upload whose header the server has accepted."""
 CHUNK_BYTES = 1 << 20
 """The most that a message may carry."""
 _EXACT_IN_FLOAT32 = 1 << 24

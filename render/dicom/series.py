@@ -114,15 +114,19 @@ def _plain(scan: Scan) -> Series:
     images = [member for member in scan.series if member.volumes]
     patients = {member.patient_key for member in (*stacks, *images)}
     if len(patients) > 1:
-        raise _ambiguous(f"series of {len(patients)} patients: name one with --series", stacks or images)
+        raise _ambiguous(
+            f"series of {len(patients)} patients: name one by its Series Instance UID or number", stacks or images
+        )
     if len(stacks) == 1:
         return stacks[0]
     if len(stacks) > 1:
-        raise _ambiguous(f"{len(stacks)} series could be meant: name one with --series", stacks)
+        raise _ambiguous(f"{len(stacks)} series could be meant: name one by its Series Instance UID or number", stacks)
     if len(images) == 1:
         return images[0]
     if len(images) > 1:
-        raise _ambiguous(f"no volume, but {len(images)} series of images: name one with --series", images)
+        raise _ambiguous(
+            f"no volume, but {len(images)} series of images: name one by its Series Instance UID or number", images
+        )
     refused = [member for member in scan.series if member.reason]
     if len(refused) == 1:
         return refused[0]

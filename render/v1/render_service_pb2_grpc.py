@@ -121,6 +121,8 @@ class RenderServiceServicer(object):
 
     def UploadVolume(self, request_iterator, context):
         """Takes a volume from the client: voxels with geometry, or DICOM instances, in chunks of at most 1 MiB.
+        The initial metadata `render-upload: accepted` answers a header that is accepted; a client that waits for it before
+        the first chunk is told of a refusal surely, and sends nothing in vain.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,9 @@ def test_a_localizer_of_several_slices_is_no_competitor(tmp_path: Path) -> None:
 def test_two_volumes_are_ambiguous_and_listed(tmp_path: Path) -> None:
     write_series(tmp_path / "a", uid="1.2.1", SeriesNumber=2, SeriesDescription="one")
     write_series(tmp_path / "b", uid="1.2.2", SeriesNumber=3)
-    with pytest.raises(AmbiguousSeriesError, match="2 series could be meant: name one with --series") as caught:
+    with pytest.raises(
+        AmbiguousSeriesError, match="2 series could be meant: name one by its Series Instance UID or number"
+    ) as caught:
         select(scan(tmp_path))
     candidates = caught.value.details["candidates"]
     assert isinstance(candidates, list)

@@ -72,9 +72,10 @@ def subjects(data: Path | None) -> Iterator[Subject]:
 
 
 def data_folder() -> Path | None:
-    """Return $VOXELCAST_TEST_DATA, if it is set."""
-    folder = os.environ.get("VOXELCAST_TEST_DATA")
-    return Path(folder) if folder else None
+    """Return $VOXELCAST_TEST_DATA, else ../shared/data beside the checkout; None where it is not there."""
+    given = os.environ.get("VOXELCAST_TEST_DATA")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
 
 
 def _load(folder: Path) -> Volume:

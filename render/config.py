@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from render.errors import StartupError
-from render.residency import default_budget_bytes, parse_bytes
+from render.memory import default_budget_bytes, parse_bytes
 
 DEFAULT_HTTP_PORT = 8080
 DEFAULT_GRPC_PORT = 50051

@@ -22,7 +22,8 @@ from render.dicom.series import select
 from render.errors import RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.initial_views import initial_views
-from render.residency import Lease, Progress, Reservation, VolumeCache
+from render.lease import Lease, Progress, Reservation
+from render.residency import VolumeCache
 from render.transfer import preset_names
 from render.view import View
 from render.volume import Volume

@@ -8,172 +8,25 @@ newcomer fits beside what is pinned.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TypeAlias
 
 from render.backends.base import Renderer, ResidentVolume
 from render.blocking import run_blocking
 from render.descriptions import CacheStatus, EntryStatus, Residency
 from render.errors import BudgetExceededError, DrainingError, RenderCancelledError
-from render.memory import default_budget_bytes, format_bytes, parse_bytes
+from render.lease import Entry, Flight, Lease, Progress, Reservation
+from render.memory import format_bytes
 from render.volume import Volume
-
-__all__ = [
-    "CacheStatus",
-    "EntryStatus",
-    "Lease",
-    "Loader",
-    "Progress",
-    "Reservation",
-    "Residency",
-    "VolumeCache",
-    "default_budget_bytes",
-    "parse_bytes",
-]
 
 Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]
 """``load(progress, cancelled)``: blocks, reports (done, total), gives up once `cancelled` says True."""
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""``progress(stage, done, total)``; called on the event loop."""
-
 LOAD_THREADS = 4
 """Loads at a time; more would compete for the same disk and cores and all be late."""
-
-
-@dataclass(eq=False)
-class _Flight:
-    """A load on its way, and who waits for it.
-
-    Attributes
-    ----------
-    landed
-        Done once the entry has its volume, or is gone and the flight has the error.
-    """
-
-    landed: asyncio.Future[None]
-    give_up: threading.Event = field(default_factory=threading.Event)
-    listeners: list[Progress] = field(default_factory=list)
-    last: tuple[str, int, int] | None = None
-    error: BaseException | None = None
-    task: asyncio.Task[None] | None = None
-
-    def report(self, stage: str, done: int, total: int) -> None:
-        self.last = (stage, done, total)
-        for listener in tuple(self.listeners):
-            listener(stage, done, total)
-
-
-@dataclass(eq=False)
-class _Entry:
-    volume_id: str
-    bytes: int
-    used_at: float
-    resident: ResidentVolume | None = None
-    flight: _Flight | None = None
-    waiters: list[str] = field(default_factory=list)
-    leases: list[Lease] = field(default_factory=list)
-    discarded: bool = False
-
-    @property
-    def is_pinned(self) -> bool:
-        # Waiters pin as well: between the end of a load and their turn on the loop nothing else would.
-        return bool(self.leases or self.waiters or self.flight)
-
-    @property
-    def is_abandoned(self) -> bool:
-        return self.flight is not None and self.flight.give_up.is_set()
-
-
-class Lease:
-    """A pin on a resident volume. Use it on the cache's event loop; releasing twice is fine.
-
-    Attributes
-    ----------
-    volume_id
-        Which volume.
-    holder
-        Who holds it, for the status: ``lease 3``, ``session 7``. No token, no name of a person.
-    """
-
-    def __init__(self, cache: VolumeCache, entry: _Entry, holder: str) -> None:
-        self.volume_id = entry.volume_id
-        self.holder = holder
-        self._cache = cache
-        self._entry = entry
-        self._is_released = False
-
-    @property
-    def is_released(self) -> bool:
-        """Whether it pins no longer."""
-        return self._is_released
-
-    @property
-    def resident(self) -> ResidentVolume:
-        """The volume beside its processor.
-
-        Raises
-        ------
-        RuntimeError
-            If the lease has been released: the volume may be gone.
-        """
-        if self._is_released or self._entry.resident is None:
-            raise RuntimeError(f"a released lease of volume {self.volume_id}")
-        return self._entry.resident
-
-    def share(self, holder: str) -> Lease:
-        """Return another lease of the same volume, released on its own."""
-        assert self.resident is not None
-        return self._cache._pin(self._entry, holder)
-
-    def release(self) -> None:
-        """End the pin."""
-        if not self._is_released:
-            self._is_released = True
-            self._cache._unpin(self._entry, self)
-
-    def __enter__(self) -> Lease:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-    async def __aenter__(self) -> Lease:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-class Reservation:
-    """Bytes of the budget kept free for something that is on its way (an upload). Releasing twice is fine."""
-
-    def __init__(self, cache: VolumeCache, count: int) -> None:
-        self.bytes = count
-        self._cache = cache
-        cache._reservations.add(self)
-
-    def release(self) -> None:
-        """Give the bytes back."""
-        self._cache._reservations.discard(self)
-
-    def __enter__(self) -> Reservation:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 class VolumeCache:
@@ -199,7 +52,7 @@ class VolumeCache:
         self.budget_bytes = budget_bytes
         self.on_evicted: Callable[[str], None] | None = None
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+        self._entries: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
         self._reservations: set[Reservation] = set()
         self._pool = ThreadPoolExecutor(LOAD_THREADS, "voxelcast-load")
         self._is_closed = False
@@ -248,13 +101,13 @@ class VolumeCache:
                 await asyncio.wait([entry.flight.landed])
                 continue
             if entry.flight is None:
-                return self._pin(entry, holder)
+                return self.pin(entry, holder)
             return await self._join(entry, entry.flight, holder, progress)
 
     def lease_resident(self, volume_id: str, *, holder: str) -> Lease | None:
         """Pin a volume that is resident already; None where it is not."""
         entry = self._entries.get(volume_id)
-        return None if entry is None or entry.flight is not None else self._pin(entry, holder)
+        return None if entry is None or entry.flight is not None else self.pin(entry, holder)
 
     async def reserve(self, what: str, count: int) -> Reservation:
         """Keep `count` bytes of the budget for `what`, which is on its way.
@@ -269,7 +122,7 @@ class VolumeCache:
         while leaving := self._make_room(what, count):
             await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
         self._check_open()
-        return Reservation(self, count)
+        return Reservation(self._reservations, count)
 
     def state(self, volume_id: str) -> Residency:
         """Return where a volume is."""
@@ -350,22 +203,22 @@ class VolumeCache:
                 self._evict(entry)
         return set()
 
-    async def _resize(self, entry: _Entry, count: int) -> None:
+    async def _resize(self, entry: Entry, count: int) -> None:
         if count > entry.bytes:
             while leaving := self._make_room(f"volume {entry.volume_id}", count - entry.bytes):
                 await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
         entry.bytes = count
 
-    def _start(self, volume_id: str, load: Loader, needed_bytes: int) -> _Entry:
+    def _start(self, volume_id: str, load: Loader, needed_bytes: int) -> Entry:
         loop = asyncio.get_running_loop()
-        flight = _Flight(loop.create_future())
-        entry = _Entry(volume_id, needed_bytes, self._clock(), flight=flight)
+        flight = Flight(loop.create_future())
+        entry = Entry(volume_id, needed_bytes, self._clock(), flight=flight)
         self._entries[volume_id] = entry
         flight.task = loop.create_task(self._fly(entry, flight, load))
         flight.task.add_done_callback(lambda _: self._land(entry, flight))
         return entry
 
-    async def _fly(self, entry: _Entry, flight: _Flight, load: Loader) -> None:
+    async def _fly(self, entry: Entry, flight: Flight, load: Loader) -> None:
         """Load and upload; never raises but when cancelled: the waiters find the error in the flight."""
         loop = asyncio.get_running_loop()
         renderer = self.renderer
@@ -393,7 +246,7 @@ class VolumeCache:
             entry.resident = uploaded[0]
             entry.used_at = self._clock()
 
-    def _land(self, entry: _Entry, flight: _Flight) -> None:
+    def _land(self, entry: Entry, flight: Flight) -> None:
         # A callback, since a task that is cancelled before its first step runs none of its own code.
         entry.flight = None
         if entry.resident is None:
@@ -402,7 +255,7 @@ class VolumeCache:
                 flight.error = RenderCancelledError(f"the load of volume {entry.volume_id} was given up")
         flight.landed.set_result(None)
 
-    async def _join(self, entry: _Entry, flight: _Flight, holder: str, progress: Progress | None) -> Lease:
+    async def _join(self, entry: Entry, flight: Flight, holder: str, progress: Progress | None) -> Lease:
         entry.waiters.append(holder)
         if progress is not None:
             flight.listeners.append(progress)
@@ -412,7 +265,7 @@ class VolumeCache:
             await asyncio.wait([flight.landed])
             if flight.error is not None:
                 raise flight.error
-            return self._pin(entry, holder)
+            return self.pin(entry, holder)
         finally:
             entry.waiters.remove(holder)
             if progress is not None:
@@ -421,32 +274,34 @@ class VolumeCache:
                 self._abandon(entry)
                 self._evict_if_discarded(entry)
 
-    def _abandon(self, entry: _Entry) -> None:
+    def _abandon(self, entry: Entry) -> None:
         if entry.flight is not None and entry.flight.task is not None:
             entry.flight.give_up.set()
             entry.flight.task.cancel()
 
-    def _pin(self, entry: _Entry, holder: str) -> Lease:
+    def pin(self, entry: Entry, holder: str) -> Lease:
+        """Make a lease of the entry's volume; for `Lease` itself, others call `lease`."""
         lease = Lease(self, entry, holder)
         entry.leases.append(lease)
         self._touch(entry)
         return lease
 
-    def _unpin(self, entry: _Entry, lease: Lease) -> None:
+    def unpin(self, entry: Entry, lease: Lease) -> None:
+        """Take note that a lease is released; for `Lease` itself."""
         entry.leases.remove(lease)
         if self._entries.get(entry.volume_id) is entry:
             self._touch(entry)
             self._evict_if_discarded(entry)
 
-    def _touch(self, entry: _Entry) -> None:
+    def _touch(self, entry: Entry) -> None:
         entry.used_at = self._clock()
         self._entries.move_to_end(entry.volume_id)
 
-    def _evict_if_discarded(self, entry: _Entry) -> None:
+    def _evict_if_discarded(self, entry: Entry) -> None:
         if entry.discarded and not entry.is_pinned and entry.resident is not None:
             self._evict(entry)
 
-    def _evict(self, entry: _Entry) -> None:
+    def _evict(self, entry: Entry) -> None:
         assert entry.resident is not None
         assert not entry.is_pinned
         del self._entries[entry.volume_id]

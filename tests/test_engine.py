@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
+from render.descriptions import Residency
 from render.engine import Engine
 from render.errors import BudgetExceededError, CodecError, PathError, RenderCancelledError, VolumeNotFoundError
 from render.frame import Quality
 from render.geometry import VolumeGeometry
 from render.initial_views import acquisition_camera, initial_views, is_oblique
-from render.residency import Residency, VolumeCache
+from render.residency import VolumeCache
 from render.view import RenderingMethod, Viewport
 from render.volume import Volume, VolumeInfo
 from tests.fakes import PATIENCE_S, FakeCatalog, FakeClock, FakeRenderer, make_view, make_volume

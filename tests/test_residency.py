@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from render import memory
+from render.descriptions import Residency
 from render.errors import BudgetExceededError, CodecError, DrainingError, StartupError
-from render.residency import Lease, Residency, VolumeCache, default_budget_bytes, parse_bytes
+from render.lease import Lease
+from render.memory import default_budget_bytes, parse_bytes
+from render.residency import VolumeCache
 from render.volume import Volume
 from tests.fakes import PATIENCE_S, FakeClock, FakeRenderer, make_volume
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from render.errors import BudgetExceededError, LeaseNotFoundError
-from render.residency import Lease
+from render.lease import Lease
 
 LEASE_SECONDS = 600
 """A client that died pins its volumes for this long; one that is alive renders more often than every ten minutes."""

@@ -19,7 +19,7 @@ import render
 from render.encoding import EncodedFrame, Encoding, encode
 from render.engine import Engine
 from render.errors import InvalidArgumentError
-from render.residency import Lease
+from render.lease import Lease
 from render.service import convert
 from render.service.leases import LeaseTable
 from render.service.stream_frames import GrpcTransport

@@ -18,8 +18,8 @@ import numpy as np
 from render.blocking import run_to_end
 from render.engine import Engine
 from render.errors import BudgetExceededError, InvalidArgumentError
+from render.lease import Lease
 from render.memory import format_bytes
-from render.residency import Lease
 from render.service.convert import geometry_from_proto, voxel_type_from_proto
 from render.v1 import render_service_pb2
 from render.volume import Volume, VolumeInfo, VoxelType

@@ -11,7 +11,7 @@ from render.encoding import EncodedFrame, Encoding, encode
 from render.engine import Engine
 from render.errors import ProtocolError, RenderCancelledError, VoxelcastError
 from render.frame import Frame
-from render.residency import Lease
+from render.lease import Lease
 from render.service.convert import description_to_proto, frame_header, summary_to_proto, view_from_proto
 from render.service.status import INTERNAL_MESSAGE, client_message, reason
 from render.stream.contract import (

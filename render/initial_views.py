@@ -18,7 +18,7 @@ from render.view import (
     Viewport,
     oriented_camera,
 )
-from render.volume import Volume
+from render.volume import Volume, VolumeInfo
 
 FIRST_VIEWPORT = Viewport(512, 512)
 OBLIQUE_DEG = 1.0
@@ -62,11 +62,15 @@ def initial_views(volume: Volume, viewport: Viewport = FIRST_VIEWPORT) -> tuple[
     if is_oblique(geometry):
         views.insert(0, NamedView("acquisition", plane(acquisition_camera(geometry, viewport))))
     front = oriented_camera(Orientation.ANTERIOR, geometry, viewport)
-    if volume.info.modality == "PT":
-        whole = View(front, viewport, (Layer(volume.id, invert=True),), RenderingMethod.MAXIMUM_IP, None)
-    else:
-        whole = View(front, viewport, (layer,), RenderingMethod.VOLUME_RENDERED, None)
-    return (*views, NamedView("3d", whole))
+    method, invert = whole_volume_method(volume.info)
+    return (*views, NamedView("3d", View(front, viewport, (Layer(volume.id, invert=invert),), method, None)))
+
+
+def whole_volume_method(info: VolumeInfo) -> tuple[RenderingMethod, bool]:
+    """Return how a whole volume is first shown, and whether inverted: PET as readers know it, the rest in colour."""
+    if info.modality == "PT":
+        return RenderingMethod.MAXIMUM_IP, True
+    return RenderingMethod.VOLUME_RENDERED, False
 
 
 def is_oblique(geometry: VolumeGeometry) -> bool:

@@ -167,3 +167,18 @@ def test_errors_carry_their_class_in_both_directions() -> None:
     assert again.message == error.message
     assert again.details == {"field": "camera.up"}
     assert not isinstance(again, InvalidArgumentError)
+
+
+@pytest.mark.data
+def test_a_whole_pet_is_an_inverted_projection_unless_told_otherwise(run: Run, real_data: Path, tmp_path: Path) -> None:
+    metadata = tmp_path / "view.json"
+    options = ["--3d", "--viewport", "32,32", "-o", tmp_path / "pet.png", "--metadata", metadata]
+    for words, method, inverted in (
+        ([], "maximum_ip", True),
+        (["--renderingmethod", "maximum_ip"], "maximum_ip", False),
+        (["--preset", "MR-Default"], "volume_rendered", False),
+    ):
+        status, _, err = run("render", real_data / "petct_acrin_fusion" / "pet_ac", *options, *words)
+        assert status == 0, err
+        said = json.loads(metadata.read_text())
+        assert (said["rendering_method"], said["inverted"]) == (method, inverted)

@@ -12,6 +12,7 @@ import click
 
 from render.commands.progress import Progress
 from render.errors import InvalidArgumentError
+from render.initial_views import whole_volume_method
 from render.transfer import Window, WindowFunction, load_preset
 from render.view import (
     Camera,
@@ -27,6 +28,7 @@ from render.view import (
 
 if TYPE_CHECKING:
     from render.geometry import VolumeGeometry
+    from render.volume import VolumeInfo
 
 DEFAULT_VIEWPORT = Viewport(512, 512)
 
@@ -74,7 +76,11 @@ _ORIENTATIONS = click.Choice([orientation.value for orientation in Orientation])
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--mpr", "kind", flag_value="mpr", help="A plane through the volume.")
 @click.option("--3d", "kind", flag_value="3d", help="The whole volume from outside.")
-@click.option("--renderingmethod", type=_METHODS, help="Default: average_ip for --mpr, volume_rendered for --3d.")
+@click.option(
+    "--renderingmethod",
+    type=_METHODS,
+    help="Default: average_ip for --mpr; for --3d volume_rendered, of PET an inverted maximum_ip.",
+)
 @click.option("--orientation", type=_ORIENTATIONS, help="The side viewed. Default: f for --mpr, a for --3d.")
 @click.option("--viewpointposition", callback=_numbers(3), metavar="X,Y,Z", help="LPS mm.")
 @click.option("--viewpointlookat", callback=_numbers(3), metavar="X,Y,Z", help="LPS mm; an MPR contains it.")
@@ -102,7 +108,8 @@ def command(path: Path, output: Path, metadata: Path | None, threads: int | None
     progress = Progress()
     found = scan(path, progress=lambda done, total: progress("reading headers", done, total))
     plan = select(found, series=options["series"], volume=options["volume"])
-    view = build_view(plan.id, plan.geometry, options)  # before the load: a bad camera should not cost a minute
+    # Before the load: a bad camera should not cost a minute.
+    view = build_view(plan.id, plan.geometry, plan.info, options)
     volume = load_volume(plan, progress=lambda done, total: progress("decoding slices", done, total), threads=threads)
     progress("rendering")
     from render.backends.cpu.renderer import CpuRenderer
@@ -115,7 +122,7 @@ def command(path: Path, output: Path, metadata: Path | None, threads: int | None
         write_metadata(frame, volume, metadata)
 
 
-def build_view(volume_id: str, geometry: VolumeGeometry, options: dict[str, Any]) -> View:
+def build_view(volume_id: str, geometry: VolumeGeometry, info: VolumeInfo, options: dict[str, Any]) -> View:
     """Return the View that the options ask for.
 
     Raises
@@ -126,17 +133,20 @@ def build_view(volume_id: str, geometry: VolumeGeometry, options: dict[str, Any]
         For a camera or viewport that can't be drawn.
     """
     is_mpr = options["kind"] == "mpr"
-    default_method = RenderingMethod.AVERAGE_IP if is_mpr else RenderingMethod.VOLUME_RENDERED
-    method = RenderingMethod(options["renderingmethod"] or default_method)
+    method, invert = (RenderingMethod.AVERAGE_IP, False) if is_mpr else whole_volume_method(info)
+    preset = options["preset"]
+    if options["renderingmethod"]:
+        method, invert = RenderingMethod(options["renderingmethod"]), False
+    elif preset is not None and not is_mpr:
+        method, invert = RenderingMethod.VOLUME_RENDERED, False
     slab_mm = options["mprslab"]
     if slab_mm is not None and not is_mpr:
         raise InvalidArgumentError("--mprslab is for --mpr", field="mprslab")
     if slab_mm is not None and not (math.isfinite(slab_mm) and slab_mm > 0):
         raise InvalidArgumentError(f"--mprslab {slab_mm:g}: over 0 needed", field="mprslab")
-    preset = options["preset"]
     if preset is not None and method is not RenderingMethod.VOLUME_RENDERED:
         raise InvalidArgumentError("--preset is for --renderingmethod volume_rendered", field="preset")
-    layer = Layer(volume_id, options["window"], None if preset is None else load_preset(preset))
+    layer = Layer(volume_id, options["window"], None if preset is None else load_preset(preset), invert=invert)
     camera = _camera(geometry, options, Orientation.FEET if is_mpr else Orientation.ANTERIOR)
     slab = (slab_mm or 0.0) if is_mpr else None
     return View(camera, options["viewport"], (layer,), method, slab)

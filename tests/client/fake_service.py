@@ -128,6 +128,7 @@ class FakeService(RenderServiceServicer):
 
     def UploadVolume(self, requests: Any, context: Any) -> render_service_pb2.UploadVolumeResponse:  # noqa: N802
         self._begin(context)
+        context.send_initial_metadata((("render-upload", "accepted"),))
         self.upload = list(requests)
         opened = self._opened()
         if (header := self.upload[0].header).HasField("voxels"):

@@ -236,15 +236,15 @@ def test_an_upload_comes_back(client: Client) -> None:
 
 
 def test_what_does_not_fit_is_refused_with_figures_and_the_rest_goes_on(renderer: CpuRenderer) -> None:
-    for served in _serving(renderer, budget_bytes=600_000):
+    for served in _serving(renderer, budget_bytes=2_000_000):
         with Client(served.address) as client, client.open("series/a1b2c3d4") as volume:
             with volume.stream(volume.axial(size_px=SIZE_PX)) as stream:
                 before = stream.settle()
                 with pytest.raises(BudgetExceededError) as caught:
                     client.upload(np.zeros((60, 128, 128), np.int16), spacing_mm=(1, 1, 1))
                 assert caught.value.reason == "BUDGET_EXCEEDED"
-                assert int(caught.value.figures["needed_bytes"]) > 600_000
-                assert caught.value.figures["budget_bytes"] == "600000"
+                assert int(caught.value.figures["needed_bytes"]) > 2_000_000
+                assert caught.value.figures["budget_bytes"] == "2000000"
                 after = stream.settle(volume.axial(size_px=SIZE_PX))
                 np.testing.assert_array_equal(before.array, after.array)
 

@@ -22,7 +22,14 @@ from render.dicom.ingest import Ingest
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
 from render.dicom.source import Scan
-from render.errors import AmbiguousSeriesError, DrainingError, PathError, VolumeNotFoundError, VoxelcastError
+from render.errors import (
+    AmbiguousSeriesError,
+    DrainingError,
+    PathError,
+    RenderCancelledError,
+    VolumeNotFoundError,
+    VoxelcastError,
+)
 from render.geometry import VolumeGeometry
 from render.volume import Volume, VolumeInfo
 
@@ -117,10 +124,19 @@ class Catalog:
         Raises
         ------
         VolumeNotFoundError
-            If there is none, or its root has not been scanned yet.
+            If there is none, or its root has not been scanned yet: ``details["scanning"]`` is there while any root
+            is being scanned.
         """
+        is_scanning = self.is_scanning  # before the look: a scan that ends between the two has left its volumes
         with self._lock:
             found = self._entries.get(volume_id)
+        if found is None and is_scanning:
+            done, total = self.progress
+            raise VolumeNotFoundError(
+                f"no volume {volume_id[:80]!r} yet: the roots are still being scanned ({done} of {total} files)",
+                volume_id=volume_id[:80],
+                scanning="true",
+            )
         if found is None:
             raise VolumeNotFoundError(f"no volume {volume_id[:80]!r}", volume_id=volume_id[:80])
         return found
@@ -252,8 +268,8 @@ class Catalog:
                 break
             try:
                 self._scan(root)
-            except DrainingError:
-                break  # the ingest was closed before us
+            except (DrainingError, RenderCancelledError):
+                break  # we are closing, or the ingest was closed before us
             except VoxelcastError as error:
                 logger.warning("a root could not be scanned: %s", error.message)
             except Exception:

@@ -169,7 +169,21 @@ def test_callers_that_ask_for_one_path_share_its_scan(root: Path, ingest: Ingest
         assert catalog.wait_until_scanned(60)
 
 
-def test_closing_gives_the_scan_up(root: Path, ingest: Ingest) -> None:
+def test_a_volume_asked_for_before_its_root_is_scanned(root: Path, ingest: Ingest) -> None:
+    gated = GatedIngest(ingest)
+    with Catalog([root], gated) as catalog:  # type: ignore[arg-type]
+        with pytest.raises(VolumeNotFoundError, match="'ab' yet: the roots are still being scanned") as caught:
+            catalog.entry("ab")
+        assert caught.value.details["scanning"] == "true"
+        gated.gate.set()
+        assert catalog.wait_until_scanned(60)
+        with pytest.raises(VolumeNotFoundError, match=r"^no volume 'ab'$"):
+            catalog.entry("ab")
+
+
+def test_closing_gives_the_scan_up_without_a_warning(
+    root: Path, ingest: Ingest, caplog: pytest.LogCaptureFixture
+) -> None:
     gated = GatedIngest(ingest)
     catalog = Catalog([root], gated)  # type: ignore[arg-type]
     assert gated.started.acquire(timeout=60)
@@ -177,3 +191,4 @@ def test_closing_gives_the_scan_up(root: Path, ingest: Ingest) -> None:
     gated.gate.set()
     catalog.close()
     assert catalog.entries() == ()
+    assert not caplog.records

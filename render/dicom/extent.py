@@ -68,7 +68,9 @@ def measure(stream: BinaryIO, size: int, length: int) -> PixelExtent:
         return PixelExtent(offset, None, _count_fragments(stream, size))
     if offset + length > size:
         raise UnreadableFileError(
-            f"truncated: pixel data of {length:,} bytes at byte {offset:,}, {size - offset:,} bytes left"
+            f"truncated: pixel data of {length:,} bytes, {max(size - offset, 0):,} left",
+            needed_bytes=length,
+            left_bytes=max(size - offset, 0),
         )
     return PixelExtent(offset, length)
 
@@ -91,7 +93,7 @@ def _count_fragments(stream: BinaryIO, size: int) -> int:
             raise UnreadableFileError(f"encapsulated pixel data hold no item at byte {at:,}")
         if at + 8 + length > size:
             raise UnreadableFileError(
-                f"truncated: a fragment of {length:,} bytes at byte {at:,}, {max(size - at - 8, 0):,} bytes left"
+                f"truncated: a fragment of pixel data of {length:,} bytes, {max(size - at - 8, 0):,} left"
             )
         count += 1
         stream.seek(length, os.SEEK_CUR)

@@ -35,6 +35,9 @@ from render.volume import VolumeInfo
 
 Slices: TypeAlias = list[SliceSource]
 
+MAX_REFUSALS = 5
+"""Reasons that are given for the files of one series that can't be slices: each damaged file may have its own."""
+
 
 def group_series(root: Path, instances: Iterable[Instance]) -> tuple[Series, ...]:
     """Group instances by Series Instance UID; a file without one is a series of its own.
@@ -75,8 +78,7 @@ def build_series(root: Path, members: Sequence[Instance]) -> Series:
     warnings: list[str] = []
     plans: list[VolumePlan] = []
     usable, refused = _usable(images, warnings)
-    for reason, count in _count(refusal(m) for m in refused).items():
-        reasons.append(reason if count == 1 else f"{reason} ({count} files)")
+    reasons += _refusals(refused)
     for key, slices in _split(usable):
         found, unfit = _volumes(root, key, slices)
         plans += found
@@ -301,11 +303,20 @@ def _stable_key(source: SliceSource) -> str:
     return f"{source.instance.format}|{source.instance.frame_of_reference_uid}|{cosines}|{spacing}"
 
 
-def _count(items: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for item in items:
-        counts[item] = counts.get(item, 0) + 1
-    return counts
+def _refusals(refused: Iterable[Instance]) -> list[str]:
+    """Say why files can't be slices; a damaged one is named, so that it can be replaced."""
+    by_reason: dict[str, list[Instance]] = defaultdict(list)
+    for instance in refused:
+        by_reason[refusal(instance)].append(instance)
+    lines = []
+    for reason, members in by_reason.items():
+        count = f"{len(members)} files" if len(members) > 1 else ""
+        first = min(member.path for member in members) if members[0].defect else ""
+        what = ", the first ".join(filter(None, (count, first)))
+        lines.append(f"{reason} ({what})" if what else reason)
+    if len(lines) > MAX_REFUSALS:
+        lines[MAX_REFUSALS - 1 :] = [f"{len(lines) - MAX_REFUSALS + 1} more reasons like these"]
+    return lines
 
 
 def _natural(value: str) -> tuple[float, str]:

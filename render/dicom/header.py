@@ -127,12 +127,19 @@ class SkippedFile:
 
 
 class BoundedFile(io.RawIOBase):
-    """A binary file whose `read` refuses lengths that reach past its end, instead of allocating them."""
+    """A binary file whose `read` refuses lengths that reach past its end, instead of allocating them.
+
+    Attributes
+    ----------
+    is_overrun
+        Whether the end lay within something that was read or skipped: the file has been cut short there.
+    """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         super().__init__()
         self._file = file
         self.size = size
+        self.is_overrun = False
 
     def read(self, size: int = -1, /) -> bytes:
         """Read `size` bytes.
@@ -143,14 +150,16 @@ class BoundedFile(io.RawIOBase):
             If more than `SMALL_READ_BYTES` are asked for and the file hasn't as many left.
         """
         if size > SMALL_READ_BYTES and size > (left := self.size - self._file.tell()):
-            raise UnreadableFileError(
-                f"truncated: an element of {size:,} bytes at byte {self._file.tell():,}, {max(left, 0):,} bytes left"
-            )
-        return self._file.read(size)
+            raise UnreadableFileError(f"truncated: a header element of {size:,} bytes, {max(left, 0):,} left")
+        data = self._file.read(size)
+        self.is_overrun |= 0 < len(data) < size
+        return data
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Seek as the file beneath does."""
-        return self._file.seek(offset, whence)
+        position = self._file.seek(offset, whence)
+        self.is_overrun |= position > self.size
+        return position
 
     def tell(self) -> int:
         """Position in bytes."""
@@ -211,13 +220,19 @@ def _parse(file: BinaryIO, relative: str, status: os.stat_result) -> Instance | 
     if not has_marker and (foreign := _foreign(start)):
         return SkippedFile(relative, f"not DICOM: {foreign}")
     stream, size = file, status.st_size
+    is_cut = False
     if has_marker and DeflatedExplicitVRLittleEndian.encode() in start:
         dataset, stream, size = _read_deflated(file)
     else:
         file.seek(0)
-        bounded = cast(BinaryIO, BoundedFile(file, size))
+        bounded = BoundedFile(file, size)
         try:
-            dataset = pydicom.dcmread(bounded, stop_before_pixels=True, force=True, specific_tags=list(HEADER_KEYWORDS))
+            dataset = pydicom.dcmread(
+                cast(BinaryIO, bounded), stop_before_pixels=True, force=True, specific_tags=list(HEADER_KEYWORDS)
+            )
+            is_cut = bounded.is_overrun
+            if is_cut and len(dataset):
+                del dataset[max(dataset.keys())]  # the element that was cut has a part of its value
         except UnreadableFileError:
             if has_marker:
                 raise
@@ -226,6 +241,12 @@ def _parse(file: BinaryIO, relative: str, status: os.stat_result) -> Instance | 
     sop_class = text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
     if sop_class == MEDIA_DIRECTORY:
         return SkippedFile(relative, "DICOMDIR: lists files, holds no image itself")
+    # Cut between two elements, an image lacks what each image must have.
+    is_complete = all(name in dataset for name in ("SeriesInstanceUID", "Rows", "BitsAllocated", "PixelRepresentation"))
+    is_cut |= not is_complete and _name(sop_class).endswith("Image Storage")
+    cut = f"truncated: the file ends at byte {size:,}, within its header"
+    if is_cut and has_marker and "SeriesInstanceUID" not in dataset:
+        return SkippedFile(relative, cut)
     if not sop_class and "Rows" not in dataset and "SeriesInstanceUID" not in dataset:
         return SkippedFile(relative, "not a DICOM object: no SOP Class UID, Series Instance UID or Rows")
     syntax = _transfer_syntax(dataset)
@@ -234,6 +255,8 @@ def _parse(file: BinaryIO, relative: str, status: os.stat_result) -> Instance | 
         pixels.read(dataset, syntax, stream, size)
     except UnreadableFileError as error:
         pixels.defect = error.message
+    if is_cut and pixels.extent is None:
+        pixels.defect = cut
     patient = "\0".join(text(dataset, name) for name in ("PatientID", "PatientName", "PatientBirthDate"))
     return Instance(
         path=relative,
@@ -362,6 +385,11 @@ def _inflate(data: bytes) -> bytes:
     if not engine.eof:
         raise UnreadableFileError(f"truncated: deflated data set ends after {len(data):,} bytes")
     return result
+
+
+def _name(sop_class: str) -> str:
+    # Not validated: a broken UID has no name, and nobody is warned of it.
+    return str(UID(sop_class, validation_mode=pydicom.config.IGNORE).name)
 
 
 def _transfer_syntax(dataset: FileDataset) -> UID:

@@ -6,6 +6,7 @@ memory is anonymous: it has no name that could be left behind, whoever dies, and
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
@@ -96,7 +97,8 @@ class Ingest:
             running = set(self._running)
         for worker in running:
             worker.kill()
-        self._pool.shutdown(cancel_futures=True)
+        # Not cancel_futures: it tells nobody who waits. What is queued ends at once, since no worker starts any more.
+        self._pool.shutdown()
         for worker in running:
             worker.close()
 
@@ -219,6 +221,19 @@ class Ingest:
             return worker
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Block SIGINT in this thread, and thereby in the processes that it starts, from their first instruction.
+
+    Ctrl+C reaches the whole process group, a worker that is still importing too: the server ends them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """One process and the socket to it."""
 
@@ -226,17 +241,18 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             package_parent = str(Path(render.__file__).resolve().parents[1])
-            self._process = subprocess.Popen(
-                # -P: what lies in the current folder is not imported.
-                [sys.executable, "-P", "-m", "render.dicom.worker", str(theirs.fileno()), str(memory_bytes)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")])),
-                },
-            )
+            with _without_interrupts():
+                self._process = subprocess.Popen(
+                    # -P: what lies in the current folder is not imported.
+                    [sys.executable, "-P", "-m", "render.dicom.worker", str(theirs.fileno()), str(memory_bytes)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={
+                        **os.environ,
+                        "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")])),
+                    },
+                )
             self._connection = Connection(ours.detach())
 
     def call(self, task: Task, descriptor: int | None, seconds: float) -> object:

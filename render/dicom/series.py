@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from render.errors import AmbiguousSeriesError, NotAVolumeError, NoVolumeError
 
 if TYPE_CHECKING:
     from render.dicom.source import Scan
+
+MAX_NUMBERS = 40
+"""Series Numbers that an error lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +61,25 @@ def select(scan: Scan, *, series: str | None = None, volume: int | None = None) 
     Parameters
     ----------
     series
-        A Series Instance UID; else a Series Number; else, if no series has that number, the 1-based position in
-        the scan's list.
+        A Series Instance UID, or a Series Number that one series has.
     volume
         Which volume of the series, from 0, as `Scan.to_json` numbers them; needed where there are several.
 
     Raises
     ------
     AmbiguousSeriesError
-        If there are several candidates; ``details["candidates"]`` lists them.
+        If there are several candidates, or several series of that number; ``details["candidates"]`` lists them.
     NotAVolumeError
         If the series makes no volume, or has no volume of that number: the measured reason.
     NoVolumeError
-        If nothing there can be shown, or there is no such series.
+        If nothing there can be shown, or there is no such series: the numbers that there are.
     """
     chosen = _named(scan, series) if series is not None else _plain(scan)
     if not chosen.volumes:
-        raise NotAVolumeError(f"{_title(chosen)} is no volume: {chosen.reason}", series_uid=chosen.uid)
+        # A slice that is cut before its Series Instance UID belongs to no series, but leaves a gap in one.
+        cut = next((file for file in scan.skipped if file.reason.startswith("truncated")), None)
+        cause = f"{cut.reason} ({cut.path}, skipped); " if cut is not None and chosen.refused_stack else ""
+        raise NotAVolumeError(f"{_title(chosen)} is no volume: {cause}{chosen.reason}", series_uid=chosen.uid)
     if volume is None:
         if len(chosen.volumes) > 1:
             raise AmbiguousSeriesError(
@@ -91,17 +97,20 @@ def select(scan: Scan, *, series: str | None = None, volume: int | None = None) 
 
 def _named(scan: Scan, series: str) -> Series:
     by_uid = [member for member in scan.series if member.uid == series]
-    by_number = [m for m in scan.series if series.isdecimal() and m.series_number == int(series)]
-    found = by_uid or by_number
-    if not found and series.isdecimal() and 1 <= int(series) <= len(scan.series):
-        return scan.series[int(series) - 1]
-    if len(found) > 1 and len(shown := [member for member in found if member.volumes]) == 1:
+    if len(by_uid) > 1 and len(shown := [member for member in by_uid if member.volumes]) == 1:
         return shown[0]
+    is_number = re.fullmatch(r"[+-]?[0-9]{1,12}", series) is not None
+    found = by_uid or [member for member in scan.series if is_number and member.series_number == int(series)]
     if len(found) > 1:
-        raise _ambiguous(f"{len(found)} series have the UID or number {series!r}: name one by a UID of its own", found)
+        what = "have the UID" if by_uid else "are numbered"
+        raise _ambiguous(f"{len(found)} series {what} {series}: name one by a Series Instance UID of its own", found)
     if not found:
-        known = len(scan.series)
-        raise NoVolumeError(f"no series has the UID, number or position {series!r} among {known} series")
+        numbers = sorted({member.series_number for member in scan.series if member.series_number is not None})
+        shown_numbers = ", ".join(map(str, numbers[:MAX_NUMBERS])) + (", ..." if len(numbers) > MAX_NUMBERS else "")
+        raise NoVolumeError(
+            f"none of {len(scan.series)} series has the Series Instance UID or Series Number {series[:80]!r}; "
+            + (f"numbers there are: {shown_numbers}" if numbers else "none has a number")
+        )
     return found[0]
 
 
@@ -131,7 +140,9 @@ def _plain(scan: Scan) -> Series:
     if len(refused) == 1:
         return refused[0]
     raise NoVolumeError(
-        f"no volume in {scan.files} files: {len(scan.series)} series without one, {len(scan.skipped)} files skipped",
+        f"no volume in {scan.files} files: {len(scan.series)} series without one, {len(scan.skipped)} files skipped"
+        if scan.series
+        else f"no DICOM in {scan.files} file{'' if scan.files == 1 else 's'}",
         candidates=[f"{_title(member)}: {member.reason}" for member in refused],
         skipped=[f"{file.path}: {file.reason}" for file in scan.skipped[:20]],
     )

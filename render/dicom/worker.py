@@ -10,7 +10,6 @@ import contextlib
 import mmap
 import os
 import resource
-import signal
 import sys
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
@@ -25,7 +24,7 @@ from render.errors import CodecError, VoxelcastError
 def main() -> None:
     """Answer tasks until the other end closes the socket."""
     descriptor, limit_bytes = int(sys.argv[1]), int(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group; the server ends us
+    # Whoever starts us blocks SIGINT: Ctrl+C reaches the whole process group, but the server ends its workers.
     # Private memory only: the volume that is written to is shared and has its own budget.
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

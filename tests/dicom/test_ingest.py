@@ -136,6 +136,24 @@ def test_loads_from_several_threads(ingest: Ingest, tmp_path: Path) -> None:
             np.testing.assert_array_equal(volume.codes, stored)
 
 
+def test_closing_wakes_a_load_that_has_tasks_queued(tmp_path: Path) -> None:
+    write_series(tmp_path, ramp((60, 6, 5)))
+    plan = select(scan(tmp_path))
+    ingest = Ingest(2)  # four tasks of eight slices are handed over at first: two of them wait
+    errors: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            ingest.load(plan, lambda done, total: ingest.close())
+        except BaseException as error:
+            errors.append(error)
+
+    loading = threading.Thread(target=load, daemon=True)
+    loading.start()
+    loading.join(60)
+    assert [type(error) for error in errors] == [DrainingError]
+
+
 def test_closing_ends_what_is_running_and_what_comes_after(tmp_path: Path) -> None:
     write_series(tmp_path, ramp((40, 6, 5)))
     plan = select(scan(tmp_path))

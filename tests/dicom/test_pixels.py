@@ -117,7 +117,7 @@ class TestRescale:
 
     def test_a_slope_of_0_is_refused(self, tmp_path: Path) -> None:
         write_series(tmp_path, RescaleSlope=0, RescaleIntercept=0)
-        assert scan(tmp_path).series[0].reason == "RescaleSlope is 0 (4 files)"
+        assert scan(tmp_path).series[0].reason == "RescaleSlope is 0 (4 files, the first slice000.dcm)"
 
     def test_a_modality_lut_maps_and_clamps(self, tmp_path: Path) -> None:
         item = Dataset()
@@ -275,4 +275,4 @@ class TestLoading:
         uid = ExplicitVRLittleEndian.encode() + b"\0"
         assert data.count(uid) == 1
         path.write_bytes(data.replace(uid, b"1.2.840.10008.9.9.9\0"))
-        assert scan(tmp_path).series[0].reason == "no decoder for transfer syntax 1.2.840.10008.9.9.9"
+        assert scan(tmp_path).series[0].reason == "no decoder for transfer syntax 1.2.840.10008.9.9.9 (slice000.dcm)"

@@ -228,7 +228,7 @@ class TestWholeTree:
         ("fo_dicom/GH340.dcm", "Bits Allocated is 12"),
         ("fo_dicom/GH1146.dcm", "pixel data of 0 bytes, 524,288 needed"),
         ("fo_dicom/GH1376.dcm", "pixel data of undefined length"),
-        ("dcm4che/3gb-bulk-data-truncated", "pixel data of 3,221,225,472 bytes at byte 1,920, 98,080 bytes left"),
+        ("dcm4che/3gb-bulk-data-truncated", "pixel data of 3,221,225,472 bytes, 98,080 left"),
     ],
 )
 def test_refusals_have_their_measured_reason(real_data: Path, path: str, reason: str) -> None:

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless
 
 from render.dicom.pixels import load_volume
 from render.dicom.series import select
 from render.dicom.source import Scan, scan
-from render.errors import PathError, RenderCancelledError
+from render.errors import NotAVolumeError, PathError, RenderCancelledError
 from tests.dicom.synthetic import positions_mm, ramp, save, slice_dataset, write_series
 
 
@@ -90,10 +90,42 @@ class TestBrokenFiles:
         (series,) = scan(tmp_path).series
         assert series.volumes[0].shape == (3, 6, 5)
         (warning,) = series.warnings
-        assert warning.startswith("left out: truncated: pixel data of 60 bytes at byte ")
-        assert warning.endswith(", 53 bytes left")
+        assert warning == "left out: truncated: pixel data of 60 bytes, 53 left (slice003.dcm)"
         assert len(series.paths) == 4
         assert series.volumes[0].info.warnings == series.warnings
+
+    def test_a_gap_is_told_after_the_truncated_file_that_made_it(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path)
+        paths[2].write_bytes(paths[2].read_bytes()[:-7])
+        (series,) = scan(tmp_path).series
+        assert series.reason.startswith(
+            "truncated: pixel data of 60 bytes, 53 left (slice002.dcm); spacing varies 2.5 to"
+        )
+
+    def test_a_file_cut_within_its_header_is_truncated_wherever_the_cut_is(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path)
+        whole = paths[2].read_bytes()
+        header = whole.index(struct.pack("<HH2s2xL", 0x7FE0, 0x0010, b"OW", 60))
+        for length in range(whole.index(CTImageStorage.encode()) + len(CTImageStorage) + 1, header):
+            paths[2].write_bytes(whole[:length])
+            found = scan(tmp_path)
+            reasons = [*(series.reason for series in found.series), *(file.reason for file in found.skipped)]
+            expected = (f"truncated: the file ends at byte {length}, within its header", "no pixel data (slice002.dcm)")
+            assert any(reason.startswith(expected) for reason in reasons), (length, reasons)
+        with pytest.raises(NotAVolumeError, match=r"is no volume: truncated: the file ends .*slice002\.dcm.*; spacing"):
+            select(found)
+        paths[2].write_bytes(whole[:300])
+        with pytest.raises(NotAVolumeError, match=r"truncated: the file ends at byte 300, .*slice002\.dcm.*; spacing"):
+            select(scan(tmp_path))
+
+    def test_many_damaged_files_do_not_fill_the_screen(self, tmp_path: Path) -> None:
+        paths = write_series(tmp_path, ramp((30, 6, 5)))
+        for n, path in enumerate(paths[:20], start=1):
+            path.write_bytes(path.read_bytes()[:-n])
+        (series,) = scan(tmp_path).series
+        assert series.volumes[0].shape == (10, 6, 5)
+        assert len(series.warnings) == 5
+        assert series.warnings[-1] == "left out: 16 more reasons like these"
 
     def test_truncated_fragments_are_noticed_without_decoding(self, tmp_path: Path) -> None:
         (path,) = write_series(tmp_path, ramp((1, 6, 5)), transfer_syntax=JPEGLSLossless)
@@ -118,7 +150,7 @@ class TestBrokenFiles:
         assert whole.count(tag) == 1
         path.write_bytes(whole.replace(tag, tag[:-4] + struct.pack("<L", 3 << 30)))
         (series,) = scan(tmp_path).series
-        assert series.reason.startswith("truncated: pixel data of 3,221,225,472 bytes at byte")
+        assert series.reason.startswith("truncated: pixel data of 3,221,225,472 bytes, 60 left")
 
     def test_a_lying_header_element_is_skipped_with_its_size(self, tmp_path: Path) -> None:
         (path,) = write_series(tmp_path, ramp((1, 6, 5)))
@@ -135,11 +167,12 @@ class TestBrokenFiles:
         dataset = dcmread(path)
         del dataset.PixelData
         dataset.save_as(path)
-        assert scan(path).series[0].reason == "no pixel data"
+        assert scan(path).series[0].reason == "no pixel data (slice000.dcm)"
         (path,) = write_series(tmp_path, ramp((1, 6, 5)), Rows=600)
-        assert scan(path).series[0].reason == "pixel data of 60 bytes, 6,000 needed"
+        assert scan(path).series[0].reason == "pixel data of 60 bytes, 6,000 needed (slice000.dcm)"
         (path,) = write_series(tmp_path, ramp((1, 6, 5)), BitsAllocated=12)
-        assert scan(path).series[0].reason == "Bits Allocated is 12 for PixelData; (1, 8, 16, 32) are possible"
+        reason = "Bits Allocated is 12 for PixelData; (1, 8, 16, 32) are possible (slice000.dcm)"
+        assert scan(path).series[0].reason == reason
 
     @pytest.mark.parametrize(
         ("attributes", "reason"),
@@ -360,7 +393,7 @@ class TestMultiFrame:
     def test_fewer_functional_groups_than_frames(self, tmp_path: Path) -> None:
         self.write(tmp_path / "one", 1, NumberOfFrames=2)
         (series,) = scan(tmp_path).series
-        assert series.reason == "3 per-frame functional groups for 2 frames"
+        assert series.reason.startswith("3 per-frame functional groups for 2 frames (")
 
     def test_frames_without_a_place_are_no_volume(self, tmp_path: Path) -> None:
         self.write(tmp_path / "one", 1, SharedFunctionalGroupsSequence=[], Modality="US")

@@ -58,8 +58,8 @@ def test_one_series_uid_for_two_patients_is_two_series(tmp_path: Path) -> None:
             select(found, series=series)
 
 
-@pytest.mark.parametrize(("series", "uid"), [("1.2.2", "1.2.2"), ("8", "1.2.2"), ("2", "1.2.2"), ("7", "1.2.1")])
-def test_a_series_is_named_by_uid_number_or_place(tmp_path: Path, series: str, uid: str) -> None:
+@pytest.mark.parametrize(("series", "uid"), [("1.2.2", "1.2.2"), ("8", "1.2.2"), ("7", "1.2.1"), ("007", "1.2.1")])
+def test_a_series_is_named_by_uid_or_number(tmp_path: Path, series: str, uid: str) -> None:
     write_series(tmp_path / "a", uid="1.2.1", SeriesNumber=7)
     write_series(tmp_path / "b", uid="1.2.2", SeriesNumber=8)
     assert select(scan(tmp_path), series=series).info.series_uid == uid
@@ -68,14 +68,19 @@ def test_a_series_is_named_by_uid_number_or_place(tmp_path: Path, series: str, u
 def test_a_number_that_two_series_have(tmp_path: Path) -> None:
     write_series(tmp_path / "a", uid="1.2.1")
     write_series(tmp_path / "b", uid="1.2.2")
-    with pytest.raises(AmbiguousSeriesError, match="2 series have the UID or number '7'"):
+    write_series(tmp_path / "c", ramp((1, 6, 5)), uid="1.2.3", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33")
+    with pytest.raises(AmbiguousSeriesError, match="3 series are numbered 7: name one") as caught:
         select(scan(tmp_path), series="7")
+    candidates = caught.value.details["candidates"]
+    assert isinstance(candidates, list)
+    assert [line.split(":")[0] for line in candidates] == ["--series 1.2.1", "--series 1.2.2", "--series 1.2.3"]
 
 
-@pytest.mark.parametrize("series", ["9", "0", "1.2.99", "²", ""])
-def test_a_series_that_is_not_there(tmp_path: Path, series: str) -> None:
-    write_series(tmp_path)
-    with pytest.raises(NoVolumeError, match="no series has the UID, number or position"):
+@pytest.mark.parametrize("series", ["1", "2", "0", "-7", "1.2.99", "²", "", "9" * 5000])
+def test_a_series_that_is_not_there_is_not_the_one_at_that_place(tmp_path: Path, series: str) -> None:
+    write_series(tmp_path / "a", uid="1.2.1")
+    write_series(tmp_path / "b", uid="1.2.2", SeriesNumber=30)
+    with pytest.raises(NoVolumeError, match=r"none of 2 series has .*; numbers there are: 7, 30"):
         select(scan(tmp_path), series=series)
 
 
@@ -104,7 +109,7 @@ def test_several_volumes_of_one_series_need_a_number(tmp_path: Path) -> None:
 
 def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(NoVolumeError, match="no volume in 1 files: 0 series without one, 1 files skipped"):
+    with pytest.raises(NoVolumeError, match=r"no DICOM in 1 file$"):
         select(scan(tmp_path))
 
 

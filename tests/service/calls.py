@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import zlib
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ import pytest
 
 from render.service import convert
 from render.service.interceptors import ERROR_METADATA_KEY
-from render.v1 import frame_pb2, view_pb2
+from render.v1 import frame_pb2, render_service_pb2_grpc, view_pb2
 from render.v1 import render_service_pb2 as pb
 from tests.fakes import PATIENCE_S, make_view
 
@@ -56,9 +57,27 @@ async def consume(call: Any) -> None:
         await call
 
 
+async def upload(address: str, messages: Iterable[pb.UploadVolumeRequest]) -> pb.UploadVolumeResponse:
+    """Upload on gRPC's synchronous stack: the asyncio one may lose the status of a call refused as it writes."""
+
+    def call() -> pb.UploadVolumeResponse:
+        with grpc.insecure_channel(address) as channel:
+            stub = render_service_pb2_grpc.RenderServiceStub(channel)  # type: ignore[no-untyped-call]
+            answer: pb.UploadVolumeResponse = stub.UploadVolume(iter(list(messages)), timeout=PATIENCE_S)
+            return answer
+
+    return await asyncio.to_thread(call)
+
+
+async def silence() -> AsyncIterator[Any]:
+    """Send nothing, and do not end."""
+    await asyncio.Event().wait()
+    yield
+
+
 async def failure(call: Any) -> tuple[grpc.StatusCode, str, pb.ErrorDetail]:
     """Return how a call fails: the status, the line, the details."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+    with pytest.raises(grpc.RpcError) as caught:
         await consume(call)
     details = caught.value.details() or ""
     assert "\n" not in details

@@ -28,7 +28,7 @@ from render.v1 import frame_pb2, view_pb2, volume_pb2
 from render.v1 import render_service_pb2 as pb
 from render.view import RenderingMethod
 from tests.fakes import PATIENCE_S, make_view
-from tests.service.calls import consume, failure, open_volume, render_frame, render_request, until
+from tests.service.calls import consume, failure, open_volume, render_frame, render_request, silence, until
 from tests.service.conftest import VOLUME_BYTES, Served, stub_of
 
 CODE = grpc.StatusCode
@@ -500,9 +500,9 @@ class TestToken:
         calls = [
             stub.ListVolumes(pb.ListVolumesRequest(), metadata=metadata),
             stub.Render(render_request(), metadata=metadata),
-            stub.UploadVolume(iter([pb.UploadVolumeRequest()]), metadata=metadata),
-            stub.StreamFrames(iter([pb.StreamFramesRequest()]), metadata=metadata),
-            reflection_pb2_grpc.ServerReflectionStub(guarded).ServerReflectionInfo(iter([]), metadata=metadata),
+            stub.UploadVolume(silence(), metadata=metadata),
+            stub.StreamFrames(silence(), metadata=metadata),
+            reflection_pb2_grpc.ServerReflectionStub(guarded).ServerReflectionInfo(silence(), metadata=metadata),
         ]
         for call in calls:
             code, line, detail = await failure(call)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from render.service.servicer import UPLOAD_ACCEPTED
 from render.service.uploads import UploadReceiver
 from render.v1 import render_service_pb2 as pb
 from render.v1 import volume_pb2
-from tests.service.calls import failure, open_volume, render_frame, render_request
+from tests.service.calls import failure, open_volume, render_frame, render_request, upload
 from tests.service.conftest import VOLUME_BYTES, Served
 
 CODE = grpc.StatusCode
@@ -39,15 +39,11 @@ def chunks(data: bytes, size: int = 100) -> list[pb.UploadVolumeRequest]:
     return [pb.UploadVolumeRequest(chunk=data[start : start + size]) for start in range(0, len(data), size)]
 
 
-def upload(served: Served, messages: Iterable[pb.UploadVolumeRequest]) -> Any:
-    return served.stub.UploadVolume(iter(list(messages)))
-
-
 class TestVoxels:
     @pytest.mark.parametrize("size", [1, 7, 100, 240])
     async def test_voxels_arrive_as_they_were_sent(self, served: Served, size: int) -> None:
         messages = [header(slope=2.0, intercept=-1.0, invalid_code=-60), *chunks(VOXELS.tobytes(), size)]
-        opened = (await upload(served, messages)).opened
+        opened = (await upload(served.address, messages)).opened
         assert opened.lease_id
         assert opened.volume.summary.path == ""
         assert (opened.volume.slope, opened.volume.intercept, opened.volume.units) == (2, -1, "HU")
@@ -68,7 +64,7 @@ class TestVoxels:
             header(geometry=geometry((3, 4, 5)), voxel_type=volume_pb2.VOXEL_TYPE_FLOAT32),
             *chunks(values.tobytes()),
         ]
-        await upload(served, messages)
+        await upload(served.address, messages)
         (resident,) = served.renderer.residents
         np.testing.assert_array_equal(resident.volume.codes, values)
 
@@ -84,17 +80,17 @@ class TestVoxels:
         ]
         ids = []
         for messages in variants:
-            opened = (await upload(served, messages)).opened
+            opened = (await upload(served.address, messages)).opened
             ids.append(opened.volume.summary.volume_id)
             await served.stub.ReleaseVolume(pb.ReleaseVolumeRequest(lease_id=opened.lease_id))
         assert len(set(ids)) == len(variants)
-        again = (await upload(served, [header(), *chunks(data, 13)])).opened
+        again = (await upload(served.address, [header(), *chunks(data, 13)])).opened
         assert again.volume.summary.volume_id == ids[0]
 
     async def test_the_same_upload_twice_is_one_copy(self, served: Served) -> None:
         messages = [header(), *chunks(VOXELS.tobytes())]
-        await upload(served, messages)
-        await upload(served, messages)
+        await upload(served.address, messages)
+        await upload(served.address, messages)
         assert served.renderer.uploads == 1
         assert served.engine.status().cache.entries[0].pinned_by == ("grpc lease 1", "grpc lease 2")
 
@@ -135,12 +131,12 @@ class TestVoxels:
     async def test_bad_uploads_leave_nothing_behind(
         self, served: Served, messages: list[pb.UploadVolumeRequest], code: grpc.StatusCode, match: str
     ) -> None:
-        got, line, _ = await failure(upload(served, messages))
+        got, line, _ = await failure(upload(served.address, messages))
         assert got is code
         assert match in line
         assert served.engine.status().cache.resident_bytes == 0
         assert len(served.catalog.entries()) == 3
-        await upload(served, [header(), *chunks(VOXELS.tobytes())])
+        await upload(served.address, [header(), *chunks(VOXELS.tobytes())])
 
     @pytest.mark.parametrize(("slices", "code"), [(4, CODE.OK), (4_000_000, CODE.RESOURCE_EXHAUSTED)])
     async def test_the_header_is_answered_before_the_chunks(
@@ -198,7 +194,7 @@ class TestVoxels:
         assert served.engine.status().cache.pinned_bytes == 0
 
     async def test_an_upload_is_forgotten_when_it_is_evicted(self, served: Served) -> None:
-        opened = (await upload(served, [header(), *chunks(VOXELS.tobytes())])).opened
+        opened = (await upload(served.address, [header(), *chunks(VOXELS.tobytes())])).opened
         await served.stub.ReleaseVolume(pb.ReleaseVolumeRequest(lease_id=opened.lease_id))
         volume_id = opened.volume.summary.volume_id
         assert volume_id in [v.volume_id for v in (await served.stub.ListVolumes(pb.ListVolumesRequest())).volumes]
@@ -242,7 +238,7 @@ class TestInstances:
         ingest = FolderIngest()
         served.catalog.ingest = ingest  # type: ignore[assignment]
         first, second = bytes(range(256)), b"second" * 40
-        code, line, detail = await failure(upload(served, instances(first, second)))
+        code, line, detail = await failure(upload(served.address, instances(first, second)))
         assert (code, detail.reason) == (CODE.FAILED_PRECONDITION, "NOT_A_VOLUME")
         assert line.startswith("spacing varies")
         assert ingest.files == [first, second]
@@ -269,12 +265,12 @@ class TestInstances:
         self, served: Served, tmp_path: Path
     ) -> None:
         for _ in range(2):  # what the first one took is given back
-            code, line, _ = await failure(upload(served, instances(b"x" * (2 * VOLUME_BYTES + 100))))
+            code, line, _ = await failure(upload(served.address, instances(b"x" * (2 * VOLUME_BYTES + 100))))
             assert code is CODE.RESOURCE_EXHAUSTED
             assert "more than the budget" in line
             assert os.listdir(tmp_path) == []
         served.catalog.ingest = FolderIngest()  # type: ignore[assignment]
-        code, _, _ = await failure(upload(served, instances(b"x" * 2 * VOLUME_BYTES)))
+        code, _, _ = await failure(upload(served.address, instances(b"x" * 2 * VOLUME_BYTES)))
         assert code is CODE.FAILED_PRECONDITION
 
     @pytest.mark.parametrize(
@@ -289,7 +285,7 @@ class TestInstances:
     async def test_bad_sequences_leave_no_folder(
         self, served: Served, tmp_path: Path, messages: list[pb.UploadVolumeRequest], match: str
     ) -> None:
-        code, line, _ = await failure(upload(served, messages))
+        code, line, _ = await failure(upload(served.address, messages))
         assert code is CODE.INVALID_ARGUMENT
         assert match in line
         assert os.listdir(tmp_path) == []

@@ -7,7 +7,7 @@
 import { PaneHead, Toolbar } from "./controls.js";
 import { Decoder } from "./decoder.js";
 import { VolumeGeometry } from "./geometry.js";
-import { Picker, volumeFacts, volumeTitle } from "./picker.js";
+import { Picker, progressText, volumeFacts, volumeTitle } from "./picker.js";
 import { StreamClient } from "./stream.js";
 import { Workspace } from "./workspace.js";
 
@@ -15,9 +15,33 @@ const TOKEN_KEY = "voxelcast-token";
 /** One pane at a time: as in style.css. */
 const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
 /** How often the list is asked for while nothing is open: roots are scanned in the background. */
-const LIST_MS = 2000;
+const LIST_MS = 1000;
+/** A server that was just started may not have found its series yet; after this it is said not to have it. */
+const SCAN_PATIENCE_MS = 30000;
+const READING = "the server is still reading its folders";
+const GONE = "That series is not on the server any more.";
+const UNKNOWN = "The address names a series that this server does not have. Choose one of these.";
+/** Ids are no words for a reader. */
+const ID = /['"]?\b[0-9a-f]{16,}\b['"]?/g;
 const NOTICE_MS = 8000;
 const DAMAGED_RETRY_MS = 1000;
+
+const WORDS = {
+  connecting: "Connecting",
+  live: "Live",
+  waiting: "Reconnecting",
+  draining: "Server stops",
+  locked: "Locked",
+  ended: "Ended: reload",
+};
+
+/** Why a picture is not the server's word, where the status says it. @type {Partial<Record<import("./stream.js").Status, string>>} */
+const LOST = {
+  connecting: "connecting to the server again",
+  waiting: "the connection to the server is lost",
+  locked: "the server asks for a token",
+  ended: "the server ended this session; reload the page",
+};
 
 /** @param {string} id @returns {HTMLElement} */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -31,6 +55,14 @@ class App {
     /** @type {string[]} */
     this.presets = [];
     this.volumeId = "";
+    /** What the address names. */
+    this.wanted = new URLSearchParams(location.hash.slice(1)).get("volume") ?? "";
+    this.connects = 0;
+    this.liveSince = 0;
+    /** The server does not know the volume: not yet, or not any more. */
+    this.missing = false;
+    /** How far the server is with what it has forgotten. */
+    this.loading = "";
     this.noticeTimer = 0;
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     this.stream = new StreamClient(`${scheme}//${location.host}/stream`, {
@@ -39,7 +71,10 @@ class App {
       volumeList: (list) => this.listed(list.volumes),
       volumeOpened: (opened) => this.opened(opened.volume),
       loadProgress: (progress) => {
-        if (progress.volume_id === this.volumeId && !this.isOpen) this.picker.showProgress(progress);
+        if (progress.volume_id !== this.volumeId) return;
+        if (!this.isOpen) this.picker.showProgress(progress);
+        this.loading = progressText(progress);
+        this.showStale();
       },
       error: (error) => this.failed(error),
       frame: (header, payload) => this.workspace.pane(header.view_id)?.receive(header, payload),
@@ -49,6 +84,7 @@ class App {
       {
         send: (pane, view) => this.stream.setView(pane.name, view),
         keep: (pane, view) => this.stream.keepView(pane.name, view),
+        close: (pane) => this.stream.closeView(pane.name),
         acknowledge: (header) => this.stream.acknowledge(header),
         decode: (header, payload) => this.decoder.decode(header, payload),
         failed: (pane, error) => {
@@ -57,7 +93,7 @@ class App {
           setTimeout(() => pane.settled || pane.send(null), DAMAGED_RETRY_MS);
         },
       },
-      { changed: () => this.refresh() },
+      { changed: () => this.refresh(), painted: () => this.showStale() },
     );
     this.picker = new Picker((volumeId) => this.open(volumeId));
     this.heads = this.workspace.panes.map((pane) => new PaneHead(pane, this.workspace));
@@ -67,6 +103,10 @@ class App {
     this.stream.visible = document.visibilityState === "visible";
     this.stream.token = sessionStorage.getItem(TOKEN_KEY) ?? "";
     this.stream.connect();
+  }
+
+  get help() {
+    return /** @type {HTMLDialogElement} */ (byId("help"));
   }
 
   get isOpen() {
@@ -81,7 +121,7 @@ class App {
     for (const button of document.querySelectorAll("[data-open]")) {
       button.addEventListener("click", () => {
         this.picker.dialog.close();
-        /** @type {HTMLDialogElement} */ (byId("help")).showModal();
+        this.help.showModal();
       });
     }
     byId("token-form").onsubmit = () => {
@@ -99,7 +139,9 @@ class App {
     document.addEventListener("visibilitychange", () => this.stream.setVisible(document.visibilityState === "visible"));
     addEventListener("online", () => this.stream.setVisible(this.stream.visible));
     setInterval(() => {
-      if (!this.volumeId && this.stream.status === "live" && this.stream.visible) this.stream.listVolumes();
+      const waits = !this.volumeId || this.missing;
+      if (waits && this.stream.status === "live" && this.stream.visible) this.stream.listVolumes();
+      if (this.missing) this.showStale();
     }, LIST_MS);
     addEventListener("keydown", (event) => this.press(event));
     NARROW.addEventListener("change", () => this.workspace.maximise(NARROW.matches ? this.workspace.active.name : null));
@@ -108,7 +150,10 @@ class App {
   /** @param {KeyboardEvent} event */
   press(event) {
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "?" && this.help.open) this.help.close();
+    else if (event.key === "?" && !document.querySelector("dialog[open]")) this.help.showModal();
+    if (document.querySelector("dialog[open]")) return;
     if (target.closest("select, input")) return;
     // A focused button has its own use for the space bar.
     if (event.key === " " && target.closest("button")) return;
@@ -119,16 +164,23 @@ class App {
   /** @param {any} welcome */
   welcomed(welcome) {
     this.presets = welcome.presets;
+    this.connects += 1;
+    this.liveSince = performance.now();
+    this.missing = false;
+    this.loading = "";
     const { max_viewport_px: limit } = welcome.limits ?? {};
     for (const pane of this.workspace.panes) {
       pane.begin(welcome.epoch);
+      // A session that was taken up again has nothing to send for what it knows to be on the screen.
+      if (welcome.epoch > 1 && pane.settled) pane.setLive(true);
       if (limit) pane.maxSide = Math.min(pane.maxSide, limit);
     }
     const locked = /** @type {HTMLDialogElement} */ (byId("locked"));
     if (locked.open) locked.close();
     this.listed(welcome.volumes);
     if (this.volumeId && !this.isOpen) this.stream.openVolume(this.volumeId);
-    else if (!this.volumeId) this.picker.open();
+    else if (!this.volumeId && !this.picker.dialog.open) this.picker.open();
+    this.showStale();
   }
 
   /** @param {any[]} volumes VolumeSummary. */
@@ -136,26 +188,43 @@ class App {
     const isFirst = this.volumes.length === 0;
     this.volumes = volumes;
     this.picker.show(volumes, this.volumeId);
-    const first = isFirst && !this.volumeId ? this.plainlyMeant() : undefined;
+    if (this.volumeId) {
+      if (this.missing) this.askAgain();
+      return;
+    }
+    const named = volumes.find((summary) => summary.volume_id === this.wanted);
+    if (!named && this.wanted) {
+      // Another choice would not be what the address says; and the list grows while the server reads its folders.
+      if (isFirst && volumes.length > 0) this.picker.open(UNKNOWN);
+      return;
+    }
+    const first = named ?? (isFirst ? this.plainlyMeant() : undefined);
     if (!first) return;
     this.picker.dialog.close();
     this.open(first.volume_id);
   }
 
-  /** The volume that the address names, else the one the server opens first, else the only one there is. */
+  /** The volume that the server opens first, else the only one there is. */
   plainlyMeant() {
-    const wanted = new URLSearchParams(location.hash.slice(1)).get("volume");
-    return (
-      this.volumes.find((summary) => summary.volume_id === wanted) ??
-      this.volumes.find((summary) => summary.opens_first) ??
-      (this.volumes.length === 1 ? this.volumes[0] : undefined)
-    );
+    return this.volumes.find((summary) => summary.opens_first) ?? (this.volumes.length === 1 ? this.volumes[0] : undefined);
+  }
+
+  /** Ask for the volume that was missing, once it is in the list. */
+  askAgain() {
+    if (!this.volumes.some((summary) => summary.volume_id === this.volumeId)) return;
+    this.missing = false;
+    if (!this.isOpen) this.stream.openVolume(this.volumeId);
+    // A view that failed is not tried again under its old revision.
+    else for (const pane of this.workspace.panes) pane.send(null);
+    this.showStale();
   }
 
   /** @param {string} volumeId */
   open(volumeId) {
     if (volumeId === this.volumeId && this.isOpen) return;
     this.volumeId = volumeId;
+    this.wanted = "";
+    this.missing = false;
     history.replaceState(null, "", `#volume=${encodeURIComponent(volumeId)}`);
     this.picker.showProgress({ stage: "", done: 0, total: 0 });
     this.stream.openVolume(volumeId);
@@ -182,12 +251,39 @@ class App {
 
   /** @param {{reason: string, message: string, volume_id: string}} error */
   failed(error) {
-    this.notice(error.message || error.reason);
-    if (error.volume_id && error.volume_id === this.volumeId && !this.isOpen) {
+    const isLost = error.reason === "VOLUME_NOT_FOUND";
+    const opening = error.volume_id === this.volumeId && !this.isOpen;
+    if (isLost && this.volumeId && (this.isOpen || (opening && this.isJustBack))) {
+      this.missing = true;
+      for (const pane of this.workspace.panes) pane.setLive(false);
+      this.showStale();
+      return;
+    }
+    const text = isLost ? GONE : (error.message || error.reason).replace(ID, "this series");
+    if (opening && error.volume_id) {
       this.volumeId = "";
       this.picker.showProgress(null);
-      this.picker.open();
-    }
+      this.picker.open(text);
+    } else this.notice(text);
+  }
+
+  /** Whether the server was started so lately that it may not have read its folders yet. */
+  get isJustBack() {
+    return this.connects > 1 && performance.now() - this.liveSince < SCAN_PATIENCE_MS;
+  }
+
+  /** Say why pictures on the screen are not the server's word, as long as they are not. */
+  showStale() {
+    const { status } = this.stream;
+    const isMissing = this.missing && status === "live";
+    let why = LOST[status] ?? (this.loading ? `the server loads this series: ${this.loading}` : "waiting for the picture");
+    if (isMissing) why = this.isJustBack ? READING : "the server does not have this series any more";
+    const box = byId("stale");
+    box.textContent = `Not live: ${why}`;
+    box.hidden = !isMissing && this.workspace.panes.every((pane) => pane.live || !pane.painted || !pane.isShown);
+    const state = byId("status");
+    state.textContent = isMissing ? "Not live" : WORDS[status];
+    state.dataset.status = isMissing ? "waiting" : status;
   }
 
   /** @param {string} text */
@@ -201,19 +297,11 @@ class App {
 
   /** @param {import("./stream.js").Status} status */
   showStatus(status) {
-    const words = {
-      connecting: "Connecting",
-      live: "Live",
-      waiting: "Reconnecting",
-      draining: "Server stops",
-      locked: "Locked",
-      ended: "Ended: reload",
-    };
-    const box = byId("status");
-    box.textContent = words[status];
-    box.dataset.status = status;
+    if (status !== "live" && status !== "draining") for (const pane of this.workspace.panes) pane.setLive(false);
+    this.showStale();
     if (status === "locked") {
       sessionStorage.removeItem(TOKEN_KEY);
+      byId("token-wrong").hidden = !this.stream.refused;
       const dialog = /** @type {HTMLDialogElement} */ (byId("locked"));
       if (!dialog.open) dialog.showModal();
     }

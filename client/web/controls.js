@@ -5,7 +5,7 @@
  */
 
 import { element } from "./overlay.js";
-import { formatWindowNumber, projectionWindow, sameWindow, windowChoices } from "./presets.js";
+import { presetsFor, projectionWindow, sameWindow, windowChoices, windowText } from "./presets.js";
 import { lookFrom } from "./view-state.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
@@ -23,6 +23,8 @@ const PROJECTIONS = [
   ["MINIMUM_IP", "MinIP"],
   ["AVERAGE_IP", "Mean"],
 ];
+/** Names of windows as narrow screens have room for. @type {Record<string, string>} */
+const SHORT = { "Auto (what is seen)": "Auto", "Full range": "Full", Mediastinum: "Mediast.", "Soft tissue": "Soft" };
 const THIN = "thin";
 const FIRST_SLAB_MM = 10;
 const MAX_SLAB_MM = 80;
@@ -114,8 +116,8 @@ export class PaneHead {
 
   /** @param {string[]} presets Of the server. */
   setPresets(presets) {
-    const { default_preset: own } = this.workspace.description;
-    const options = presets.map((name) => [name, name.replaceAll("-", " ")]);
+    const { default_preset: own, summary } = this.workspace.description;
+    const options = presetsFor(presets, summary.modality).map((name) => [name, name.replaceAll("-", " ")]);
     fill(this.preset, own ? options : [["", "Default"], ...options]);
   }
 
@@ -147,7 +149,8 @@ export class Toolbar {
     this.choices = [];
     this.windows = /** @type {HTMLSelectElement} */ (document.getElementById("windows"));
     this.windows.onchange = () => this.applyChoice(this.choices[Number(this.windows.value)]);
-    this.tabs = /** @type {HTMLElement} */ (document.getElementById("tabs"));
+    this.windowsName = /** @type {HTMLElement} */ (document.getElementById("windows-name"));
+    this.tabs = /** @type {HTMLElement} */ (document.getElementById("tablist"));
     this.buttons = new Map(
       [...document.querySelectorAll("[data-action]")].map((button) => [
         /** @type {HTMLElement} */ (button).dataset.action,
@@ -179,8 +182,8 @@ export class Toolbar {
     fill(
       this.windows,
       this.choices.map(({ label, window, key }, index) => {
-        const figures = window === "auto" ? "" : `  ${formatWindowNumber(window.width)}/${formatWindowNumber(window.center)}`;
-        return [String(index), `${label}${figures}${key ? `  (${key})` : ""}`];
+        const figures = window === "auto" ? "" : `  ${windowText(window)}`;
+        return [String(index), `${key ? `${key}  ` : ""}${label}${figures}`];
       }),
     );
     fill(this.windows, [["", "Window"], ...[...this.windows.options].map((option) => [option.value, option.text])]);
@@ -205,9 +208,10 @@ export class Toolbar {
 
   /** Show what applies to the active pane. */
   refresh() {
-    const { active, maximised, crosshairShown } = this.workspace;
+    const { active, maximised, crosshairShown, only } = this.workspace;
     this.button("invert").setAttribute("aria-pressed", String(Boolean(active.state?.invert)));
     this.button("crosshair").setAttribute("aria-pressed", String(crosshairShown));
+    this.button("crosshair").disabled = Boolean(only);
     const color = active.state?.method === "VOLUME_RENDERED";
     this.windows.disabled = color || !active.state;
     this.button("invert").disabled = color || !active.state;
@@ -216,9 +220,12 @@ export class Toolbar {
     );
     this.windows.value = color || index < 0 ? "" : String(index);
     this.windows.options[0]?.replaceChildren(color ? "Window" : "Custom window");
+    const label = color || !active.state ? "Window" : (this.choices[index]?.label ?? "Custom");
+    this.windowsName.textContent = SHORT[label] ?? label.replace(" (source)", "");
     for (const tab of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.tabs.children)) {
       const pane = this.workspace.panes.find(({ name }) => name === tab.dataset.tab);
       if (pane) tab.textContent = TITLES[pane.title];
+      tab.hidden = Boolean(only) && pane !== only;
       tab.setAttribute("aria-selected", String(tab.dataset.tab === (maximised ?? "")));
     }
   }

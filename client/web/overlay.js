@@ -4,6 +4,7 @@
  * @module overlay
  */
 
+import { scale } from "./vector.js";
 import * as views from "./view-state.js";
 
 /** @typedef {import("./view-state.js").ViewState} ViewState */
@@ -14,6 +15,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const CROSSHAIR_GAP_PX = 14;
 /** Lines end this far from the edge, where the letters are, CSS px. */
 const EDGE_PX = 26;
+/** The badge of a picture that is left over from a lost connection. */
+export const NOT_LIVE = "NOT LIVE";
 /** The scale bar takes at most this part of the pane. */
 const SCALE_BAR_FRACTION = 0.22;
 
@@ -56,7 +59,8 @@ export function formatLength(mm) {
 }
 
 /**
- * Where a plane lies: the coordinate of its axis for an orthogonal one, the distance along its normal otherwise.
+ * Where a plane lies: the coordinate of its axis for an orthogonal one, the distance along its normal otherwise, both
+ * with the letters of the side of the origin that it is on.
  *
  * @param {ViewState} state
  */
@@ -68,7 +72,8 @@ export function planePosition(state) {
     return `${["RL", "AP", "FH"][axis][value < 0 ? 0 : 1]} ${Math.abs(value).toFixed(1)} mm`;
   }
   const distance = normal.reduce((sum, part, index) => sum + part * state.camera.lookAt[index], 0);
-  return `${views.letters(normal)} ${distance.toFixed(1)} mm`;
+  const side = views.letters(distance < 0 ? scale(normal, -1) : normal);
+  return `${side} ${Math.abs(distance).toFixed(1)} mm`;
 }
 
 /** The overlay of one pane. Does not take pointer events, but for its crosshair's colour knows nothing of others. */
@@ -179,11 +184,13 @@ export class Overlay {
    *
    * @param {any} header FrameHeader of the painted frame, whose checksum was right.
    * @param {Viewport} viewport
+   * @param {boolean} live Whether the server still stands behind it.
    */
-  showQuality(header, viewport) {
-    const text = qualityText(header, viewport);
+  showQuality(header, viewport, live) {
+    const text = live ? qualityText(header, viewport) : NOT_LIVE;
     this.badge.textContent = text;
     this.badge.classList.toggle("lossless", text === "LOSSLESS");
+    this.badge.classList.toggle("not-live", !live);
     this.sourceBadge.hidden = !header.lossy_source;
     this.missing.hidden = header.missing_slices === 0;
     this.missing.textContent = `${header.missing_slices} SLICES MISSING`;

@@ -7,7 +7,7 @@
  * @module pane
  */
 
-import { element, isExact, Overlay, qualityText } from "./overlay.js";
+import { element, isExact, NOT_LIVE, Overlay, qualityText } from "./overlay.js";
 import * as views from "./view-state.js";
 import { autoWindow, formatValue, grayTable, paintCodes } from "./windowing.js";
 import { OUTSIDE } from "./decode.js";
@@ -25,6 +25,7 @@ import { OUTSIDE } from "./decode.js";
  * @property {(header: any) => void} acknowledge
  * @property {(header: any, payload: Uint8Array) => Promise<Decoded>} decode
  * @property {(pane: Pane) => void} painted
+ * @property {(pane: Pane) => void} close Its view is not wanted any more.
  * @property {(pane: Pane, error: Error) => void} failed A frame that is not what its header says.
  * @property {(pane: Pane) => void} resized
  */
@@ -68,6 +69,8 @@ export class Pane {
     /** @type {number | null} */
     this.latency = null;
     this.title = name;
+    /** Whether the server stands behind what is painted: false from a lost connection to the next frame. */
+    this.live = true;
     /** Its state is to be fitted once the size is known. */
     this.unfitted = false;
     /** A change waits for the pane to be shown. */
@@ -124,9 +127,30 @@ export class Pane {
     this.arrived?.decoded.bitmap?.close();
     this.arrived = null;
     this.latency = null;
+    this.live = true;
     this.overlay.latency.textContent = "";
     this.stage.classList.add("empty");
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** Whether it has a place on the screen. */
+  get isShown() {
+    return this.stage.clientWidth > 0;
+  }
+
+  /** Show nothing, and ask for nothing. */
+  close() {
+    this.state = null;
+    this.stale = false;
+    this.host.close(this);
+  }
+
+  /** Say whether what is painted is still the server's word. @param {boolean} live */
+  setLive(live) {
+    if (live === this.live) return;
+    this.live = live;
+    if (this.painted) this.overlay.showQuality(this.painted.header, this.painted.asked.viewport, live);
+    this.host.painted(this);
   }
 
   /** @param {ViewState} next */
@@ -202,6 +226,7 @@ export class Pane {
       this.host.failed(this, /** @type {Error} */ (error));
       return;
     }
+    if (header.epoch === this.epoch) this.setLive(true);
     const asked = this.asked.get(header.view_revision);
     // Decoding may end in another order than it began.
     const older = header.epoch !== this.epoch || header.sequence < this.sequence;
@@ -250,7 +275,10 @@ export class Pane {
       decoded.bitmap.close();
     }
     this.stage.classList.remove("empty");
-    this.overlay.showQuality(header, asked.viewport);
+    // Dark on light: outside the volume an inverted picture is white.
+    const gray = asked.state.method !== "VOLUME_RENDERED";
+    this.element.classList.toggle("light", gray && (decoded.codes ? this.inverted : header.inverted));
+    this.overlay.showQuality(header, asked.viewport, this.live);
     this.host.painted(this);
     if (arrived) afterPaint(() => this.afterPaint(arrived));
   }
@@ -340,7 +368,8 @@ export class Pane {
       revision: this.revision,
       lastHeader: header ?? null,
       settled: this.settled,
-      badge: header && asked ? qualityText(header, asked.viewport) : "",
+      badge: header && asked ? (this.live ? qualityText(header, asked.viewport) : NOT_LIVE) : "",
+      live: this.live,
       latencyMs: this.latency,
     };
   }

@@ -26,6 +26,12 @@ export function volumeFacts(summary) {
   return `${size} · ${spacing} mm · ${formatBytes(Number(summary.bytes))}`;
 }
 
+/** How far a load is. @param {any} progress LoadProgress. */
+export function progressText({ stage, done, total }) {
+  const name = STAGES[stage] ?? (stage ? stage[0].toUpperCase() + stage.slice(1) : "Opening");
+  return total ? `${name} ${done} of ${total}` : `${name}…`;
+}
+
 /** The dialog of volumes. */
 export class Picker {
   /** @param {(volumeId: string) => void} choose */
@@ -33,6 +39,7 @@ export class Picker {
     this.choose = choose;
     this.dialog = /** @type {HTMLDialogElement} */ (document.getElementById("picker"));
     this.shown = "";
+    this.note = /** @type {HTMLElement} */ (document.getElementById("picker-note"));
     this.list = /** @type {HTMLElement} */ (document.getElementById("volumes"));
     this.progress = /** @type {HTMLElement} */ (document.getElementById("progress"));
     this.bar = /** @type {HTMLProgressElement} */ (this.progress.querySelector("progress"));
@@ -46,7 +53,7 @@ export class Picker {
     if (key === this.shown) return;
     this.shown = key;
     this.list.replaceChildren(...volumes.map((summary) => this.row(summary, summary.volume_id === current)));
-    if (volumes.length === 0) this.list.append(element("p", { class: "none" }, ["No series here yet."]));
+    if (volumes.length === 0) this.list.append(element("p", { class: "none" }, ["No series here yet. The server may still be reading its folders."]));
   }
 
   /** @param {any} summary @param {boolean} current */
@@ -65,7 +72,10 @@ export class Picker {
     return element("li", {}, [button]);
   }
 
-  open() {
+  /** @param {string} [note] Why the list is shown. */
+  open(note = "") {
+    this.note.textContent = note;
+    this.note.hidden = !note;
     if (!this.dialog.open) this.dialog.showModal();
   }
 
@@ -73,9 +83,8 @@ export class Picker {
   showProgress(progress) {
     this.progress.hidden = !progress;
     if (!progress) return;
-    const { stage, done, total } = progress;
-    const name = STAGES[stage] ?? (stage ? stage[0].toUpperCase() + stage.slice(1) : "Opening");
-    this.text.textContent = total ? `${name} ${done} of ${total}` : `${name}…`;
+    const { done, total } = progress;
+    this.text.textContent = progressText(progress);
     if (total) this.bar.value = done / total;
     else this.bar.removeAttribute("value");
   }

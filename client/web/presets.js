@@ -19,6 +19,10 @@ const CT_WINDOWS = [
   ["Angio", 600, 300],
 ];
 const KEYS = 8;
+/** How a server's window from statistics explains itself. */
+const AUTOMATIC = "auto";
+/** A maximum through a body over the 99th percentile of its voxels: three times leaves the liver gray and lesions black. */
+const PET_PROJECTION_FACTOR = 3;
 /** Windows in which a projection of a whole CT shows more than white or black. @type {Record<string, Window>} */
 const CT_PROJECTION_WINDOWS = {
   MAXIMUM_IP: { center: 400, width: 1200, function: "WINDOW_FUNCTION_LINEAR_EXACT" },
@@ -36,9 +40,11 @@ export const exactWindow = (center, width) => ({ center, width, function: "WINDO
 export const sameWindow = (a, b) => a.center === b.center && a.width === b.width && a.function === b.function;
 
 /**
- * The window menu of a volume: the source's own first, then automatic, then those of its modality.
+ * The window menu of a volume: the source's own first, then automatic, then those of its modality. No two have the
+ * same figures.
  *
- * The keys 1 to 8 are the CT windows for CT, and the menu's own order for everything else.
+ * The keys 1 to 8 are the CT windows for CT, and the menu's own order for everything else. A CT window that the source
+ * has too stands in the place of its key, under the source's name.
  *
  * @param {any} description VolumeDescription.
  * @returns {WindowChoice[]}
@@ -50,16 +56,56 @@ export function windowChoices(description) {
   }));
   if (own.length === 0) own.push({ label: "Default", window: description.default_window });
   const { minimum_value: low, maximum_value: high } = description;
-  const general = [{ label: "Auto (what is seen)", window: /** @type {const} */ ("auto") }];
-  if (high > low) general.push({ label: "Full range", window: /** @type {any} */ (exactWindow((low + high) / 2, high - low)) });
-  const isCt = description.summary.modality === "CT";
-  const ct = isCt ? CT_WINDOWS.map(([label, width, center]) => ({ label, window: exactWindow(center, width) })) : [];
-  const all = [...own, ...general, ...ct];
-  const firstKey = isCt ? all.length - ct.length : 0;
-  return all.map((choice, index) => {
-    const number = index - firstKey + 1;
-    return { ...choice, key: number >= 1 && number <= KEYS ? String(number) : "" };
+  const general = [{ label: "Auto (what is seen)", window: /** @type {Window | "auto"} */ ("auto") }];
+  if (description.summary.modality === "PT") general.push({ label: "Projection", window: petProjectionWindow(description) });
+  if (high > low) general.push({ label: "Full range", window: exactWindow((low + high) / 2, high - low) });
+  const all = [...own, ...general].filter((choice, index, among) => among.findIndex(sameFigures(choice)) === index);
+  if (description.summary.modality !== "CT") {
+    return all.map((choice, index) => ({ ...choice, key: index < KEYS ? String(index + 1) : "" }));
+  }
+  const keyed = CT_WINDOWS.map(([label, width, center], index) => {
+    const choice = { label, window: exactWindow(center, width) };
+    const source = own.find(sameFigures(choice));
+    return { ...(source ? { ...source, label: sourceLabel(source.label, label) } : choice), key: String(index + 1) };
   });
+  const others = all.filter((choice) => !keyed.some(sameFigures(choice)));
+  return [...others.map((choice) => ({ ...choice, key: "" })), ...keyed];
+}
+
+/** @param {{window: Window | "auto"}} choice @returns {(other: {window: Window | "auto"}) => boolean} */
+const sameFigures = ({ window: a }) => ({ window: b }) =>
+  a === "auto" || b === "auto" ? a === b : a.center === b.center && a.width === b.width;
+
+/** A source's window that is a preset as well. @param {string} own @param {string} preset */
+const sourceLabel = (own, preset) => (own.startsWith("Source") ? `${preset} (source)` : `${own} (source)`);
+
+/** A window as a reader says it. @param {Window} window */
+export const windowText = (window) => `W ${formatWindowNumber(window.width)}  C ${formatWindowNumber(window.center)}`;
+
+/** The presets of volume rendering that are made for a modality; all of them where there are none. @param {string[]} presets @param {string} modality */
+export function presetsFor(presets, modality) {
+  const own = presets.filter((name) => name.startsWith(`${modality}-`));
+  return own.length > 0 ? own : presets;
+}
+
+/**
+ * From nothing to what a maximum over a whole PET reaches: more than a plane does, where the window is from statistics.
+ *
+ * @param {any} description VolumeDescription.
+ * @returns {Window}
+ */
+function petProjectionWindow({ default_window: first, maximum_value: high }) {
+  const upper = first.center + first.width / 2;
+  const wanted = first.explanation === AUTOMATIC ? upper * PET_PROJECTION_FACTOR : upper;
+  const end = high > 0 ? Math.min(wanted, high) : wanted;
+  return end > 0 ? exactWindow(end / 2, end) : first;
+}
+
+/** By method, for a modality that needs them. @param {any} description VolumeDescription. @returns {Record<string, Window>} */
+function projectionWindows(description) {
+  const { modality } = description.summary;
+  if (modality === "PT") return { MAXIMUM_IP: petProjectionWindow(description) };
+  return modality === "CT" ? CT_PROJECTION_WINDOWS : {};
 }
 
 /**
@@ -71,10 +117,10 @@ export function windowChoices(description) {
  * @returns {Window}
  */
 export function projectionWindow(description, method, present) {
-  const { default_window: first, summary } = description;
-  if (summary.modality !== "CT") return present;
-  const untouched = [first, ...Object.values(CT_PROJECTION_WINDOWS)].some((window) => sameWindow(window, present));
-  return untouched ? (CT_PROJECTION_WINDOWS[method] ?? first) : present;
+  const { default_window: first } = description;
+  const own = projectionWindows(description);
+  const untouched = [first, ...Object.values(own)].some((window) => sameWindow(window, present));
+  return untouched ? (own[method] ?? first) : present;
 }
 
 /**

@@ -56,6 +56,8 @@ export class StreamClient {
     /** @type {Status} */
     this.status = "waiting";
     this.token = "";
+    /** A token was given and is not the server's. */
+    this.refused = false;
     this.resumeToken = "";
     this.epoch = 0;
     this.visible = true;
@@ -250,6 +252,7 @@ export class StreamClient {
   lock() {
     const { socket } = this;
     this.socket = null;
+    this.refused = this.token !== "";
     this.token = "";
     socket?.close();
     this.setStatus("locked");

@@ -7,8 +7,8 @@
 import { Gestures } from "./gestures.js";
 import { planePosition } from "./overlay.js";
 import { Pane } from "./pane.js";
-import { dragWindow, formatWindowNumber } from "./presets.js";
-import { along, dot, length, subtract } from "./vector.js";
+import { dragWindow, projectionWindow, windowText } from "./presets.js";
+import { along, cross, dot, length, normalize, subtract } from "./vector.js";
 import * as views from "./view-state.js";
 
 /** @typedef {import("./vector.js").Vec} Vec */
@@ -31,6 +31,7 @@ const PAGE_SLICES = 10;
 
 /**
  * @typedef {object} Listener
+ * @property {() => void} painted A picture is another, or live again.
  * @property {() => void} changed A state, the layout or the active pane is another.
  */
 
@@ -55,10 +56,14 @@ export class Workspace {
     this.crosshairBefore = this.crosshair;
     /** @type {string | null} */
     this.maximised = null;
+    /** The one pane of a volume of one slice: the other planes would show it edge-on. @type {Pane | null} */
+    this.only = null;
+    /** What was maximised before it. @type {string | null} */
+    this.maximisedBefore = null;
     /** @type {Map<string, ViewState>} */
     this.initial = new Map();
     this.panes = PANE_NAMES.map(
-      (name) => new Pane(name, { ...host, painted: (pane) => this.decorate(pane), resized: (pane) => this.resized(pane) }),
+      (name) => new Pane(name, { ...host, painted: (pane) => this.repainted(pane), resized: (pane) => this.resized(pane) }),
     );
     this.active = this.panes[0];
     /** The pointer, over at most one pane. @type {{pane: Pane, at: {x: number, y: number}} | null} */
@@ -96,19 +101,42 @@ export class Workspace {
       pane.title = pane.name;
       this.initial.set(pane.name, views.fromWire(named.get(pane.name), description.default_window));
     }
+    const whole = /** @type {ViewState} */ (this.initial.get("3d"));
+    this.initial.set("3d", { ...whole, window: projectionWindow(description, whole.method, whole.window) });
     if (named.has("acquisition")) {
       this.takeAcquisition(views.fromWire(named.get("acquisition"), description.default_window));
     }
+    this.takeOnly();
     this.reset();
+  }
+
+  /** Lay out one pane for one slice, and what there was for more. */
+  takeOnly() {
+    const { geometry, only } = this;
+    if (!only) this.maximisedBefore = this.maximised;
+    this.only = geometry?.size[2] === 1 ? this.nearest(normalize(cross(geometry.steps[0], geometry.steps[1]))) : null;
+    this.grid.classList.toggle("only", this.only !== null);
+    if (this.only) {
+      for (const pane of this.panes) {
+        if (pane === this.only) continue;
+        this.initial.delete(pane.name);
+        pane.close();
+      }
+    }
+    if (this.only || only) this.maximise(this.maximisedBefore);
+  }
+
+  /** The plane that looks most along a direction. @param {Vec} direction Unit vector. */
+  nearest(direction) {
+    /** @param {Pane} pane */
+    const nearness = (pane) =>
+      Math.abs(dot(direction, views.basis(/** @type {ViewState} */ (this.initial.get(pane.name)).camera).forward));
+    return this.planes.reduce((best, pane) => (nearness(pane) > nearness(best) ? pane : best));
   }
 
   /** @param {ViewState} state Of the plane of an oblique acquisition. */
   takeAcquisition(state) {
-    const { forward } = views.basis(state.camera);
-    /** @param {Pane} pane */
-    const nearness = (pane) =>
-      Math.abs(dot(forward, views.basis(/** @type {ViewState} */ (this.initial.get(pane.name)).camera).forward));
-    const nearest = this.planes.reduce((best, pane) => (nearness(pane) > nearness(best) ? pane : best));
+    const nearest = this.nearest(views.basis(state.camera).forward);
     nearest.title = "acquisition";
     this.initial.set(nearest.name, state);
     // It is the first thing to see where only one is seen.
@@ -123,13 +151,15 @@ export class Workspace {
     const states = new Map(this.initial);
     this.crosshair = geometry.center;
     // A plane between two slices is a mean of both: begin on one. An oblique one has the last word.
-    for (const { name } of [...this.planes].sort((a) => (a.title === "acquisition" ? 1 : -1))) {
+    const shown = this.planes.filter(({ name }) => states.has(name));
+    for (const { name } of shown.sort((a) => (a.title === "acquisition" ? 1 : -1))) {
       const onSlice = views.scrollBy(/** @type {ViewState} */ (states.get(name)), geometry, 0);
       states.set(name, onSlice);
       this.crosshair = this.crosshairOn(onSlice);
     }
     for (const pane of this.panes) {
-      const state = /** @type {ViewState} */ (states.get(pane.name));
+      const state = states.get(pane.name);
+      if (!state) continue;
       const through = pane.isPlane ? views.moveThrough(state, this.crosshair) : state;
       pane.unfitted = !pane.viewport;
       if (pane.viewport) pane.set(this.fitted(pane, through));
@@ -161,8 +191,9 @@ export class Workspace {
     this.listener.changed();
   }
 
-  /** Show one pane alone, or all of them. @param {string | null} name */
-  maximise(name) {
+  /** Show one pane alone, or all of them. @param {string | null} wanted */
+  maximise(wanted) {
+    const name = this.only ? this.only.name : wanted;
     this.maximised = name;
     this.grid.classList.toggle("single", name !== null);
     for (const pane of this.panes) pane.element.classList.toggle("shown", pane.name === name);
@@ -286,7 +317,10 @@ export class Workspace {
       },
       end: () => this.listener.changed(),
     });
-    pane.stage.addEventListener("focus", () => this.activate(pane));
+    // Also by its menus and sliders: keys and toolbar are for the pane that was touched last.
+    for (const kind of ["pointerdown", "focusin", "change"]) {
+      pane.element.addEventListener(kind, () => pane !== this.active && this.activate(pane), { capture: true });
+    }
   }
 
   /** @param {Pane} pane @param {number} dx CSS px. @param {number} dy */
@@ -353,6 +387,12 @@ export class Workspace {
     return true;
   }
 
+  /** @param {Pane} pane */
+  repainted(pane) {
+    this.decorate(pane);
+    this.listener.painted();
+  }
+
   decorateAll() {
     for (const pane of this.panes) this.decorate(pane);
   }
@@ -365,7 +405,7 @@ export class Workspace {
     const { overlay } = pane;
     overlay.showGeometry(state, viewport);
     const others = this.planes.filter((other) => other !== pane && other.state);
-    const at = this.crosshairShown && pane.isPlane ? views.pixelFromPatient(state, viewport, this.crosshair) : null;
+    const at = this.crosshairShown && pane.isPlane && !this.only ? views.pixelFromPatient(state, viewport, this.crosshair) : null;
     overlay.showCrosshair(
       at && pane.toCss(at),
       others.map((other) => ({
@@ -377,7 +417,7 @@ export class Workspace {
     const color = state.method === "VOLUME_RENDERED";
     overlay.windowText.textContent = color
       ? shiftText(state.transfer)
-      : `W ${formatWindowNumber(window.width)}  C ${formatWindowNumber(window.center)}${pane.inverted ? "  INV" : ""}`;
+      : `${windowText(window)}${unitText(this.description.units)}${pane.inverted ? "  INV" : ""}`;
     if (pane.isPlane) {
       const { index, count } = views.slicePosition(state, this.geometry);
       overlay.slice.textContent = `${Math.min(count, Math.max(1, Math.round(index) + 1))} / ${count}`;
@@ -391,6 +431,9 @@ export class Workspace {
     pane.overlay.readout.textContent = pane.valueText(this.hovered?.pane === pane ? this.hovered.at : null);
   }
 }
+
+/** A unit behind the figures of a window; HU goes without saying. @param {string} units */
+const unitText = (units) => (units && units !== "HU" ? ` ${units}` : "");
 
 /** How far a preset has been moved along the values. @param {any} transfer TransferFunction of the wire, or null. */
 export function shiftText(transfer) {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { formatLength, niceLength } from "../../../client/web/overlay.js";
-import { dragWindow, exactWindow, formatWindowNumber, projectionWindow, windowChoices } from "../../../client/web/presets.js";
+import { dragWindow, exactWindow, formatWindowNumber, presetsFor, projectionWindow, windowChoices } from "../../../client/web/presets.js";
 
 const description = (modality, windows = []) => ({
   summary: { modality }, windows, default_window: exactWindow(5, 10), minimum_value: -1000, maximum_value: 3000,
@@ -48,6 +48,33 @@ test("a projection of a whole CT gets its own window, until the reader has chose
   assert.equal(projectionWindow(ct, "VOLUME_RENDERED", maximum), ct.default_window);
   const chosen = exactWindow(1, 2);
   assert.equal(projectionWindow(ct, "MAXIMUM_IP", chosen), chosen);
-  const pet = description("PT");
-  assert.equal(projectionWindow(pet, "MAXIMUM_IP", pet.default_window), pet.default_window);
+  const mr = description("MR");
+  assert.equal(projectionWindow(mr, "MAXIMUM_IP", mr.default_window), mr.default_window);
+});
+
+test("a maximum over a whole PET begins at 0 and reaches beyond a plane's window, to the maximum at most", () => {
+  const pet = { ...description("PT"), default_window: { ...exactWindow(100, 200), explanation: "auto" } };
+  const figures = (window) => [window.width, window.center];
+  assert.deepEqual(figures(projectionWindow(pet, "MAXIMUM_IP", pet.default_window)), [600, 300]);
+  assert.deepEqual(figures(projectionWindow({ ...pet, maximum_value: 500 }, "MAXIMUM_IP", pet.default_window)), [500, 250]);
+  const told = { ...pet, default_window: exactWindow(100, 200) };
+  assert.deepEqual(figures(projectionWindow(told, "MAXIMUM_IP", told.default_window)), [200, 100]);
+  assert.ok(windowChoices(pet).some(({ label }) => label === "Projection"));
+});
+
+test("no two windows have the same figures, and the source's name and key stand together", () => {
+  const linear = (center, width, explanation) => ({ center, width, function: "WINDOW_FUNCTION_LINEAR", explanation });
+  const choices = windowChoices(description("CT", [linear(40, 400, "MEDIASTINUM"), linear(-600, 1500, ""), linear(1, 2, "odd")]));
+  const figures = choices.filter(({ window }) => window !== "auto").map(({ window }) => `${window.width} ${window.center}`);
+  assert.equal(new Set(figures).size, figures.length);
+  assert.equal(new Set(choices.map(({ label }) => label)).size, choices.length);
+  const keyed = choices.filter(({ key }) => key);
+  assert.deepEqual(keyed.map(({ key }) => key), [..."12345678"]);
+  assert.deepEqual(keyed.slice(0, 3).map(({ label }) => label), ["MEDIASTINUM (source)", "Lung (source)", "Liver"]);
+  assert.equal(keyed[0].window.function, "WINDOW_FUNCTION_LINEAR");
+});
+
+test("presets of volume rendering are those of the modality", () => {
+  const all = ["CT-Bone", "MR-Angio"];
+  assert.deepEqual([presetsFor(all, "CT"), presetsFor(all, "MR"), presetsFor(all, "PT")], [["CT-Bone"], ["MR-Angio"], all]);
 });

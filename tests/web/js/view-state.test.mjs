@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { VolumeGeometry } from "../../../client/web/geometry.js";
+import { planePosition } from "../../../client/web/overlay.js";
 import { cross, dot, length, subtract } from "../../../client/web/vector.js";
 import * as views from "../../../client/web/view-state.js";
 
@@ -124,6 +125,15 @@ test("slices are counted to the feet, to the back, and along the view", () => {
   close(views.scrollDirection(sagittal().camera), [-1, 0, 0]);
 });
 
+test("a position's letters and its sign agree", () => {
+  const at = (state, lookAt) => ({ ...state, camera: { ...state.camera, lookAt, position: subtract(lookAt, [0, 60, 80]) } });
+  assert.equal(planePosition(axial()), "H 60.0 mm");
+  const tiltedPlane = plane([0, 0.6, 0.8], [0, -0.8, 0.6]);
+  // Counted to the feet: 0.6 * 50 + 0.8 * 60 towards the head and the back.
+  assert.equal(planePosition(at(tiltedPlane, [30, 50, 60])), "HP 78.0 mm");
+  assert.equal(planePosition(at(tiltedPlane, [30, -50, -60])), "FA 78.0 mm");
+});
+
 test("the wheel lands on voxel centres and stops at the last", () => {
   assert.deepEqual(views.slicePosition(axial(), straight), { index: 9, count: 20, step: 3 });
   const off = axial();
@@ -143,12 +153,12 @@ test("a plane through a point moves along its normal only", () => {
   close(views.moveThrough(sagittal(), [12, 1, 2]).camera.lookAt, [12, 50, 60]);
 });
 
-test("fitted planes show all of the volume, centred", () => {
+test("fitted planes show all of the volume, centred, and leave room for the letters", () => {
   const fitted = views.fit(axial(), straight, viewport);
   close(fitted.camera.lookAt.slice(0, 2), [29.5, 49]);
-  close([fitted.camera.lookAt[2], fitted.camera.parallelScale], [60, 30]);
+  close([fitted.camera.lookAt[2], fitted.camera.parallelScale], [60, 30 * 1.08]);
   // Narrow: 40 mm across must fit into 100 of 300 pixels.
-  close([views.fit(axial(), straight, { width: 100, height: 300 }).camera.parallelScale], [60]);
+  close([views.fit(axial(), straight, { width: 100, height: 300 }).camera.parallelScale], [60 * 1.08]);
 });
 
 test("native pixels: a whole number for each voxel", () => {

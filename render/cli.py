@@ -11,6 +11,7 @@ import sys
 import click
 
 from render import __version__
+from render.blocking import leave
 from render.errors import AmbiguousSeriesError, VoxelcastError
 
 COMMANDS = {
@@ -61,6 +62,6 @@ def main() -> None:
             if isinstance(candidates, list | tuple):
                 for candidate in candidates:
                     print(f"  {candidate}", file=sys.stderr)
-        sys.exit(1)
+        leave(1)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        leave(130)

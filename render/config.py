@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     memory_budget_bytes
         For resident volumes; half of the memory there is by default. Text such as ``8GiB`` is understood.
     threads
-        That render; 0 for the cores there are.
+        That render; None for the cores there are.
     token_file
         Its first line is the token that clients must present.
     allow_host, allow_origin
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     http_port: int = Field(DEFAULT_HTTP_PORT, ge=0, le=65535)
     grpc_port: int = Field(DEFAULT_GRPC_PORT, ge=0, le=65535)
     memory_budget_bytes: int = Field(default_factory=default_budget_bytes, gt=0)
-    threads: int = Field(0, ge=0, le=1024)
+    threads: int | None = Field(None, ge=1, le=1024)
     token_file: Path | None = None
     allow_host: tuple[str, ...] = ()
     allow_origin: tuple[str, ...] = ()

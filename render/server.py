@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from render.backends.cpu import CpuRenderer, compile_kernels
+from render.blocking import run_unstoppable
 from render.catalog import Catalog
 from render.config import Settings
 from render.dicom.ingest import Ingest
@@ -26,6 +29,11 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long frames in flight may take to end once the server is told to stop."""
+
+GIVE_UP_SECONDS = 1.0
+"""How long a server that nobody has been told of may take to end: it may be in the midst of compiling a kernel."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Report = Callable[[str, int, int], None]
 """Stage, done, total; the total is 0 where it can't be told."""
@@ -65,7 +73,7 @@ class Preparation:
         self._is_stopped.set()
 
     async def compile_kernels(self) -> None:
-        """Compile, in a thread, what is not in the cache."""
+        """Compile, in a thread, what is not in the cache. The kernel that is being compiled can't be interrupted."""
         self.waiting_for.append("kernels")
 
         def progress(name: str, done: int, total: int) -> None:
@@ -74,7 +82,7 @@ class Preparation:
             self._report("compiling kernels", done, total)
 
         with contextlib.suppress(DrainingError):
-            await asyncio.to_thread(compile_kernels, progress)
+            await run_unstoppable(lambda: compile_kernels(progress), "compile-kernels")
             self.waiting_for.remove("kernels")
 
 
@@ -98,11 +106,15 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
     ------
     StartupError
         If a port is in use, or the settings are refused.
+
+    Notes
+    -----
+    A kernel may still be compiling when the context has ended; `render.blocking.leave` does not wait for it.
     """
     token = settings.read_token()
     preparation = Preparation(report)
     async with contextlib.AsyncExitStack() as stack:
-        renderer = stack.enter_context(contextlib.closing(CpuRenderer(settings.threads or None)))
+        renderer = stack.enter_context(contextlib.closing(CpuRenderer(settings.threads)))
         ingest = stack.enter_context(Ingest())
         cache = VolumeCache(renderer, settings.memory_budget_bytes)
         stack.push_async_callback(cache.close)
@@ -124,7 +136,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
         stack.push_async_callback(grpc.stop, DRAIN_SECONDS)
         stack.push_async_callback(sessions.drain, DRAIN_SECONDS)
         compiling = asyncio.create_task(preparation.compile_kernels())
-        stack.push_async_callback(asyncio.wait, {compiling})
+        stack.callback(compiling.cancel)
         stack.callback(preparation.stop)
         yield engine, Addresses(settings.host, http.port, grpc.port)
 
@@ -135,8 +147,8 @@ async def serve(
     report: Report,
     prepare: Callable[[Engine], Awaitable[None]],
     announce: Callable[[Addresses], None],
-) -> None:
-    """Serve until SIGINT or SIGTERM, then drain.
+) -> int:
+    """Serve until SIGINT or SIGTERM, then drain. A second signal ends the process at once.
 
     Parameters
     ----------
@@ -146,18 +158,43 @@ async def serve(
         Run once both ports answer, before `announce`; what it raises ends the server.
     announce
         Told the addresses when the first picture can be asked for.
+
+    Returns
+    -------
+    int
+        The exit status: 0 after draining; 128 and the signal's number if it came before `announce`, where the process
+        also ends by itself with that status if the orderly end takes too long.
     """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    is_announced = False
+
+    def stop(number: int) -> None:
+        if stopped.done():  # two at once
+            _end(number)
+        for each in _SIGNALS:
+            signal.signal(each, _end)
+        if not is_announced:
+            giving_up = threading.Timer(GIVE_UP_SECONDS, _end, (number,))
+            giving_up.daemon = True
+            giving_up.start()
+        stopped.set_result(number)
+
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     async with running(settings, report) as (engine, addresses):
         preparing = asyncio.ensure_future(prepare(engine))
-        stopping = asyncio.create_task(stopped.wait())
-        await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if preparing.done():
+        either: set[asyncio.Future[Any]] = {preparing, stopped}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if preparing.done() and not stopped.done():
             preparing.result()
+            is_announced = True
             announce(addresses)
-            await stopping
+            await stopped
         preparing.cancel()
-        logger.info("draining")
+        logger.info("draining" if is_announced else "stopping")
+    return 0 if is_announced else 128 + stopped.result()
+
+
+def _end(number: int, frame: object = None) -> None:
+    """End the process as the signal would, whatever its threads do; the kernel lets go of ports and memory."""
+    os._exit(128 + number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import signal
@@ -13,8 +14,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.dicom.synthetic import ramp, write_series
 from voxelcast import Client
 
 STARTUP_SECONDS = 60.0
@@ -23,11 +27,19 @@ STARTUP_SECONDS = 60.0
 class Started:
     """A ``voxelcast`` process whose output is read as it comes."""
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, **environment: str) -> None:
         command = [sys.executable, "-c", "from render.cli import main; main()", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            start_new_session=True,  # a process group of its own, as a terminal gives it
+        )
         self.lines: queue.Queue[str] = queue.Queue()
         self.errors: list[str] = []
+        self.told: queue.Queue[str] = queue.Queue()
         self._readers = [
             threading.Thread(target=self._read_stdout, daemon=True),
             threading.Thread(target=self._read_stderr, daemon=True),
@@ -43,7 +55,10 @@ class Started:
 
     def _read_stderr(self) -> None:
         assert self.process.stderr is not None
-        self.errors.extend(line.rstrip("\n") for line in self.process.stderr)
+        for line in self.process.stderr:
+            self.errors.append(line.rstrip("\n"))
+            self.told.put(self.errors[-1])
+        self.told.put("")
 
     def address(self) -> str:
         """Wait for the line with the page's address."""
@@ -51,9 +66,24 @@ class Started:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", line), (line, self.errors)
         return line
 
+    def wait_until_told(self, words: str) -> None:
+        """Wait for a line on stderr that holds these words."""
+        while line := self.told.get(timeout=STARTUP_SECONDS):
+            if words in line:
+                return
+        pytest.fail(f"never said {words!r}: {self.errors}")
+
+    def interrupt(self, number: signal.Signals) -> None:
+        """Send a signal to the whole process group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
     def stop(self) -> int:
         """Send SIGTERM; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end; return the exit status."""
         status = self.process.wait(30)
         for reader in self._readers:
             reader.join(10)
@@ -112,8 +142,47 @@ def test_a_port_in_use_is_one_line_that_names_the_flag(small_series: Path, flag:
 
 
 def test_a_path_without_dicom_ends_with_one_line(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing")
-    started = Started("demo", tmp_path, "--http-port", "0", "--grpc-port", "0")
-    assert started.process.wait(STARTUP_SECONDS) == 1
-    started.stop()
-    assert len([line for line in started.errors if line.startswith("voxelcast: ")]) == 1
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "notes.txt").write_text("nothing")
+    cold = str(tmp_path / "cache")
+    started = Started("demo", tmp_path / "series", "--http-port", "0", "--grpc-port", "0", XDG_CACHE_HOME=cold)
+    assert started.wait() == 1
+    said = [line for line in started.errors if line.startswith("voxelcast: ")]
+    assert said == ["voxelcast: no DICOM in 1 file"]
+    assert not any("compiling kernels 18/18" in line for line in started.errors), "it waits for no kernel"
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"), [("compiling kernels", signal.SIGINT), ("making the torso", signal.SIGTERM)]
+)
+def test_a_cold_demo_stops_when_it_is_interrupted(tmp_path: Path, stage: str, number: signal.Signals) -> None:
+    started = Started("demo", "--http-port", "0", "--grpc-port", "0", XDG_CACHE_HOME=str(tmp_path))
+    started.wait_until_told(stage)
+    started.interrupt(number)
+    assert started.wait() == 128 + number
+    assert started.lines.get(timeout=10) == "", "no address was printed"
+    assert "making the torso 100/100" not in started.errors
+    assert not [line for line in started.errors if "Traceback" in line or "WARNING" in line]
+
+
+def test_ctrl_c_while_headers_are_scanned_is_quiet(tmp_path: Path) -> None:
+    folder = tmp_path / "series"
+    write_series(folder, ramp((400, 6, 5)))
+    started = Started("serve", folder, "--http-port", "0", "--grpc-port", "0", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    started.wait_until_told("scanning the roots")
+    started.interrupt(signal.SIGINT)
+    assert started.wait() in (0, 130)  # the address may have been printed, or not yet
+    assert not [line for line in started.errors if re.search("Traceback|WARNING|KeyboardInterrupt", line)]
+
+
+def test_a_second_signal_ends_a_server_that_drains(demo: Started) -> None:
+    demo.address()
+    demo.wait_until_told("gRPC on ")
+    target = next(line for line in demo.errors if line.startswith("gRPC on ")).split()[2].rstrip(";")
+    with grpc.insecure_channel(target) as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        next(watching)  # a call in flight: the server gives it five seconds to end
+        demo.interrupt(signal.SIGTERM)
+        demo.wait_until_told("draining")
+        demo.interrupt(signal.SIGTERM)
+        assert demo.wait() == 143

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from render.blocking import run_blocking
 from render.commands.options import run_server, server_options
+from render.errors import RenderCancelledError
 
 if TYPE_CHECKING:
     from render.commands.progress import Progress
@@ -30,9 +33,15 @@ def command(path: Path | None, **options: Any) -> None:
 async def _make_torso(engine: Engine, progress: Progress) -> None:
     from render.demo import torso_volume
 
-    volume = await asyncio.to_thread(
-        torso_volume, progress=lambda share: progress("making the torso", round(100 * share), 100)
-    )
+    give_up = threading.Event()
+
+    def told(share: float) -> None:
+        if give_up.is_set():
+            raise RenderCancelledError("the torso was given up")
+        progress("making the torso", round(100 * share), 100)
+
+    with ThreadPoolExecutor(1, "demo-torso") as pool:
+        volume = await run_blocking(pool, lambda: torso_volume(progress=told), give_up)
     volume_id = await engine.add(volume)
     await _open_first(engine, volume_id, progress)
 

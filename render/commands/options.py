@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from render.blocking import leave
 from render.commands.progress import Progress
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _OPTIONS = (
     click.option("--http-port", type=int, help="Of the page and its websocket; 0 picks a free one. Default: 8080."),
     click.option("--grpc-port", type=int, help="Of gRPC; 0 picks a free one. Default: 50051."),
     click.option("--memory-budget", metavar="BYTES", help="For resident volumes, as 8GiB. Default: half the memory."),
-    click.option("--threads", type=int, help="That render. Default: the cores there are."),
+    click.option("--threads", type=click.IntRange(1), help="That render. Default: the cores there are."),
     click.option("--token-file", type=click.Path(path_type=Path), help="Its first line is what clients must present."),
     click.option("--allow-host", multiple=True, metavar="NAME", help="Host header accepted besides loopback's names."),
     click.option("--allow-origin", multiple=True, metavar="URL", help="Page origin accepted besides the server's own."),
@@ -43,7 +44,7 @@ def run_server(
     roots: tuple[Path, ...],
     prepare: Callable[[Engine, Progress], Awaitable[None]],
 ) -> None:
-    """Serve `roots` with what the options say until interrupted.
+    """Serve `roots` with what the options say until interrupted, and exit.
 
     Prints the page's address on a line of its own on stdout once `prepare` is through, and gRPC's on stderr.
     """
@@ -61,4 +62,8 @@ def run_server(
         print(addresses.page, flush=True)
         print(f"gRPC on {addresses.host}:{addresses.grpc_port}; Ctrl+C ends", file=sys.stderr, flush=True)
 
-    asyncio.run(serve(settings, report=progress, prepare=lambda engine: prepare(engine, progress), announce=announce))
+    status = asyncio.run(
+        serve(settings, report=progress, prepare=lambda engine: prepare(engine, progress), announce=announce)
+    )
+    progress.close()
+    leave(status)

@@ -47,7 +47,8 @@ def torso_volume(
     shape
         ``(K, J, I)``. The same torso fills any grid, so that a small one is a coarse one.
     progress
-        Called with the finished share, 0 to 1, from the calling thread.
+        Called with the finished share, 0 to 1, from the calling thread. What it raises ends the work at the next
+        block of slices, and is raised from here.
 
     Returns
     -------
@@ -71,10 +72,15 @@ def torso_volume(
     codes = np.empty(shape, np.int16)
     starts = range(0, shape[0], _SLICES_AT_ONCE)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, "demo") as pool:
-        blocks = pool.map(lambda start: painter.paint(codes, start), starts)
-        for done, _ in enumerate(blocks, 1):
-            if progress is not None:
-                progress(done / len(starts))
+        blocks = [pool.submit(painter.paint, codes, start) for start in starts]
+        try:
+            for done, block in enumerate(blocks, 1):
+                block.result()
+                if progress is not None:
+                    progress(done / len(starts))
+        finally:
+            for block in blocks:
+                block.cancel()
     geometry = VolumeGeometry.from_axes(
         shape,
         [axes.x[0], axes.y[0], axes.z[0]],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -29,7 +32,8 @@ class Settings(BaseSettings):
     Attributes
     ----------
     roots
-        Folders or files that clients may open volumes from.
+        Folders or files that clients may open volumes from. One text is understood as paths with ``os.pathsep``
+        between them, as PATH has it, or as a JSON list.
     host
         Address to bind both ports to. Beyond loopback a token is needed.
     http_port, grpc_port
@@ -41,25 +45,36 @@ class Settings(BaseSettings):
     token_file
         Its first line is the token that clients must present.
     allow_host, allow_origin
-        Host headers and page origins accepted besides the loopback names.
+        Host headers and page origins accepted besides the loopback names. One text is understood as names with
+        commas between them, or as a JSON list.
     """
 
     model_config = SettingsConfigDict(env_prefix="VOXELCAST_", extra="forbid", frozen=True)
 
-    roots: tuple[Path, ...] = ()
+    roots: Annotated[tuple[Path, ...], NoDecode] = ()
     host: str = "127.0.0.1"
     http_port: int = Field(DEFAULT_HTTP_PORT, ge=0, le=65535)
     grpc_port: int = Field(DEFAULT_GRPC_PORT, ge=0, le=65535)
     memory_budget_bytes: int = Field(default_factory=default_budget_bytes, gt=0)
     threads: int | None = Field(None, ge=1, le=1024)
     token_file: Path | None = None
-    allow_host: tuple[str, ...] = ()
-    allow_origin: tuple[str, ...] = ()
+    allow_host: Annotated[tuple[str, ...], NoDecode] = ()
+    allow_origin: Annotated[tuple[str, ...], NoDecode] = ()
 
     @field_validator("memory_budget_bytes", mode="before")
     @classmethod
     def _parse_budget(cls, value: object) -> object:
         return parse_bytes(value) if isinstance(value, str) else value
+
+    @field_validator("roots", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return _split(value, os.pathsep) if isinstance(value, str) else value
+
+    @field_validator("allow_host", "allow_origin", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return _split(value, ",") if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -101,14 +116,30 @@ class Settings(BaseSettings):
             return None
         try:
             token = self.token_file.read_text("utf-8").split("\n", 1)[0].strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StartupError(f"--token-file: can't be read ({type(error).__name__})") from error
+        except FileNotFoundError as error:
+            raise StartupError(f"--token-file: no such file: {self.token_file}") from error
+        except OSError as error:
+            raise StartupError(f"--token-file: can't be read ({error.strerror}): {self.token_file}") from error
+        except UnicodeDecodeError as error:
+            raise StartupError(f"--token-file: not UTF-8 text: {self.token_file}") from error
         if len(token) < MIN_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
             raise StartupError(
                 f"--token-file: a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} "
                 "printable ASCII ones needed"
             )
         return token
+
+
+def _split(text: str, separator: str) -> list[str]:
+    if not text.lstrip().startswith("["):
+        return [part for item in text.split(separator) if (part := item.strip())]
+    try:
+        parts = json.loads(text)
+    except ValueError:
+        parts = None
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"a JSON list of texts, or texts with {separator!r} between them, needed")
+    return parts
 
 
 def load_settings(config_file: Path | None, **given: Any) -> Settings:
@@ -143,7 +174,11 @@ def load_settings(config_file: Path | None, **given: Any) -> Settings:
         return FileSettings(**{name: value for name, value in given.items() if value not in (None, ())})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-").replace("-bytes", "")
-        raise StartupError(f"{name}: {first['msg']} (got {first['input']!r})") from error
+        setting = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            raise StartupError(f"--config: no setting {setting!r}") from error
+        flag = "ROOT" if setting == "roots" else "--" + setting.removesuffix("_bytes").replace("_", "-")
+        message = first["msg"].removeprefix("Value error, ")
+        raise StartupError(f"{flag}: {message} (got {first['input']!r})") from error
     except ValueError as error:
         raise StartupError(f"--config: {error}") from error

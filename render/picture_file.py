@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,23 @@ def check_suffix(path: Path) -> None:
         raise InvalidArgumentError(
             f"-o {path.name}: ending {path.suffix!r}; one of {', '.join(SUFFIXES)} needed", field="output"
         )
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Raise InvalidArgumentError unless a file can be written at `path`, before anything is rendered.
+
+    Nothing is made or changed; what happens later, such as a disk that fills, is told by the writing itself.
+    """
+    folder = path.parent
+    if path.is_dir():
+        problem = "a folder"
+    elif not folder.is_dir():
+        problem = f"no folder {str(folder)!r}"
+    elif not os.access(path if path.exists() else folder, os.W_OK):
+        problem = "can't be written (Permission denied)"
+    else:
+        return
+    raise InvalidArgumentError(f"{option} {path.name}: {problem}", field=option.lstrip("-"))
 
 
 def write_frame(frame: Frame, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from render import cli
 from render.errors import InvalidArgumentError, InvalidViewError
+from tests.dicom.synthetic import ramp, write_series
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -90,15 +92,43 @@ def test_bad_words_are_usage_errors(run: Run, small_series: Path, tmp_path: Path
         ["--mpr", "--viewpointup", "0,1", "-o", tmp_path / "x.png"],
         ["--mpr", "--orientation", "q", "-o", tmp_path / "x.png"],
         ["--mpr"],
+        ["--mpr", "--3d", "-o", tmp_path / "x.png"],
+        ["--mpr", "--threads", "0", "-o", tmp_path / "x.png"],
     ):
         status, _, err = run("render", small_series, *arguments)
         assert status == 2
         assert "Error" in err
+    assert "one of --mpr and --3d is needed, not both" in run("render", small_series, "--3d", "--mpr", "-o", "x.png")[2]
+    for command in ("serve", "demo"):
+        status, _, err = run(command, small_series, "--threads", "0")
+        assert status == 2
+        assert "--threads" in err
 
 
 def test_an_ending_that_names_no_format_is_refused_before_any_work(run: Run, tmp_path: Path) -> None:
     line = render_error(run("render", tmp_path / "absent", "--mpr", "-o", tmp_path / "out.bmp"))
     assert ".bmp" in line
+
+
+@pytest.mark.parametrize("option", ["-o", "--metadata"])
+def test_a_place_that_can_not_be_written_is_noticed_before_any_work(run: Run, tmp_path: Path, option: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    good = ["-o", tmp_path / "good.png"] if option == "--metadata" else []
+    for place, message in (("gone/out.png", "no folder"), ("folder.png", "a folder")):
+        error = run("render", tmp_path / "absent", "--mpr", *good, option, tmp_path / place)
+        line = render_error(error)
+        assert line.startswith(f"voxelcast: {option} ")
+        assert message in line
+    line = render_error(run("render", tmp_path / "absent", "--mpr", "-o", tmp_path / "good.png"))
+    assert "no such file or folder: absent" in line
+    assert not (tmp_path / "good.png").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    line = render_error(run("render", tmp_path / "absent", "--mpr", "-o", tmp_path / "locked" / "out.png"))
+    assert "Permission denied" in line
 
 
 def test_a_folder_without_dicom_and_a_path_that_is_not_there(run: Run, tmp_path: Path) -> None:
@@ -153,9 +183,22 @@ def test_inspect_names_the_volume_and_no_patient(run: Run, small_series: Path) -
     assert [series["kind"] for series in report["series"]] == ["volume"]
     status, table, _ = run("inspect", small_series)
     assert status == 0
-    assert report["series"][0]["uid"] in table
+    (series,) = report["series"]
+    assert series["uid"] in table
+    assert "series      7  volume" in table
+    assert f"id {series['volumes'][0]['id']}" in table
     for text in (out, table):
         assert "Secret^Name" not in text
+
+
+def test_the_columns_of_inspect_hold_the_longest_kind(run: Run, tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", uid="1.2.1", SeriesNumber=2000)
+    mapping = "1.2.840.10008.5.1.4.1.1.67"
+    write_series(tmp_path / "rwvm", ramp((1, 6, 5)), uid="1.2.2", SOPClassUID=mapping, SeriesNumber=None)
+    _, table, _ = run("inspect", tmp_path)
+    heads = [line for line in table.splitlines() if line.startswith("series")]
+    assert [head.split()[1:3] for head in heads] == [["2000", "volume"], ["-", "real_world_value_mapping"]]
+    assert len({head.index("files") for head in heads}) == 1
 
 
 def test_errors_carry_their_class_in_both_directions() -> None:

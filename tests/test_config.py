@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,10 @@ def test_command_line_over_environment_over_file_over_default(tmp_path: Path, mo
         ({"memory_budget_bytes": "lots"}, "--memory-budget"),
         ({"memory_budget_bytes": "0"}, "--memory-budget"),
         ({"threads": -2}, "--threads"),
+        ({"threads": 0}, "--threads"),
+        ({"roots": "[1"}, "ROOT: a JSON list of texts"),
+        ({"allow_host": "[1]"}, "--allow-host: a JSON list of texts"),
+        ({"roots": [7]}, r"^ROOT: "),
     ],
 )
 def test_a_bad_setting_is_one_line_that_names_the_flag(given: dict[str, object], named: str) -> None:
@@ -44,13 +49,49 @@ def test_a_bad_setting_is_one_line_that_names_the_flag(given: dict[str, object],
 def test_a_file_with_an_unknown_name_or_no_toml_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "voxelcast.toml"
     file.write_text("http_prot = 1001\n")
-    with pytest.raises(StartupError, match="http-prot"):
+    with pytest.raises(StartupError, match=r"^--config: no setting 'http_prot'$"):
         load_settings(file)
     file.write_text("http_port =")
     with pytest.raises(StartupError, match="--config"):
         load_settings(file)
     with pytest.raises(StartupError, match="no file"):
         load_settings(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("roots", "expected"),
+    [
+        ("/srv", ["/srv"]),
+        (os.pathsep.join(["/srv/a b", "/data", ""]), ["/srv/a b", "/data"]),
+        ('["/srv", "/data"]', ["/srv", "/data"]),
+        ("", []),
+    ],
+)
+def test_roots_from_the_environment(monkeypatch: pytest.MonkeyPatch, roots: str, expected: list[str]) -> None:
+    monkeypatch.setenv("VOXELCAST_ROOTS", roots)
+    assert load_settings(None, roots=()).roots == tuple(map(Path, expected))
+    assert load_settings(None, roots=(Path("/given"),)).roots == (Path("/given"),)
+
+
+def test_names_from_the_environment_and_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOXELCAST_ALLOW_HOST", "a.example, b.example:8080")
+    monkeypatch.setenv("VOXELCAST_ALLOW_ORIGIN", '["https://a.example"]')
+    file = tmp_path / "voxelcast.toml"
+    file.write_text('roots = ["/srv"]\n')
+    settings = load_settings(file)
+    assert settings.allow_host == ("a.example", "b.example:8080")
+    assert settings.allow_origin == ("https://a.example",)
+    assert settings.roots == (Path("/srv"),)
+
+
+def test_a_token_file_that_can_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"--token-file: no such file: .*absent"):
+        load_settings(None, token_file=tmp_path / "absent").read_token()
+    with pytest.raises(StartupError, match=r"--token-file: can't be read \(Is a directory\)"):
+        load_settings(None, token_file=tmp_path).read_token()
+    (tmp_path / "latin").write_bytes(b"\xe4" * 20)
+    with pytest.raises(StartupError, match="--token-file: not UTF-8"):
+        load_settings(None, token_file=tmp_path / "latin").read_token()
 
 
 def test_beyond_loopback_a_token_is_needed(tmp_path: Path) -> None:

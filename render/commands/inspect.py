@@ -27,13 +27,19 @@ def command(path: Path, as_json: bool) -> None:
 
 def _table(report: dict[str, Any]) -> str:
     lines = [f"{report['files']} files, {len(report['series'])} series, {len(report['skipped'])} skipped", ""]
+    kind_width = max((len(series["kind"]) for series in report["series"]), default=0)
     for series in report["series"]:
-        head = f"{series['kind']:13} {series['modality'] or '-':4} {series['files']:5} files  {series['description']}"
-        lines += [head.rstrip(), f"    series {series['uid']}"]
+        number = "-" if series["series_number"] is None else series["series_number"]
+        lines.append(
+            f"series {number:>6}  {series['kind']:{kind_width}}  {series['modality'] or '-':4} {series['files']:5} files"
+            f"  {series['description']}".rstrip()
+        )
+        lines.append(f"    uid {series['uid']}")
         for volume in series["volumes"]:
             shape = " x ".join(str(n) for n in volume["shape"][::-1])
             spacing = " x ".join(f"{mm:.3f}" for mm in volume["spacing_mm"])
-            lines.append(f"    volume {volume['index']}: {shape}, {spacing} mm, {volume['units'] or 'no unit'}")
+            units = volume["units"] or "no unit"
+            lines.append(f"    volume {volume['index']}: {shape}, {spacing} mm, {units}, id {volume['id']}")
         if series["reason"]:
             lines.append(f"    refused: {series['reason']}")
         lines += [f"    note: {warning}" for warning in series["warnings"]]

@@ -74,8 +74,8 @@ _ORIENTATIONS = click.Choice([orientation.value for orientation in Orientation])
 
 @click.command("render", help="Render one picture of the DICOM at PATH, or its values, to a file.")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--mpr", "kind", flag_value="mpr", help="A plane through the volume.")
-@click.option("--3d", "kind", flag_value="3d", help="The whole volume from outside.")
+@click.option("--mpr", "is_mpr", is_flag=True, help="A plane through the volume.")
+@click.option("--3d", "is_3d", is_flag=True, help="The whole volume from outside.")
 @click.option(
     "--renderingmethod",
     type=_METHODS,
@@ -89,18 +89,21 @@ _ORIENTATIONS = click.Choice([orientation.value for orientation in Orientation])
 @click.option("--viewport", callback=_viewport, metavar="W,H", help="Pixels. Default: 512,512.")
 @click.option("--window", callback=_window, metavar="C,W,FUNCTION", help="linear, linear-exact or sigmoid.")
 @click.option("--preset", help="Transfer function of volume_rendered, by name.")
-@click.option("--series", help="Series Instance UID or Series Number, where PATH has several.")
+@click.option("--series", help="Where PATH has several: a Series Instance UID, or a Series Number that one has.")
 @click.option("--volume", type=click.IntRange(0), help="Which volume of the series, from 0.")
 @click.option("--threads", type=click.IntRange(1), help="Default: the cores there are.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=".png .jpg .tiff .npy")
 @click.option("--metadata", type=click.Path(path_type=Path), help="Where the pixels lie, and what was drawn, as JSON.")
 def command(path: Path, output: Path, metadata: Path | None, threads: int | None, **options: Any) -> None:
     """Scan, load, render, write."""
-    from render.picture_file import check_suffix, write_frame, write_metadata
+    from render.picture_file import check_suffix, check_writable, write_frame, write_metadata
 
-    if options["kind"] is None:
-        raise click.UsageError("one of --mpr and --3d is needed")
+    if options["is_mpr"] == options.pop("is_3d"):
+        raise click.UsageError("one of --mpr and --3d is needed" + (", not both" if options["is_mpr"] else ""))
     check_suffix(output)
+    check_writable(output, "-o")
+    if metadata is not None:
+        check_writable(metadata, "--metadata")
     from render.dicom.pixels import load_volume
     from render.dicom.series import select
     from render.dicom.source import scan
@@ -132,7 +135,7 @@ def build_view(volume_id: str, geometry: VolumeGeometry, info: VolumeInfo, optio
     InvalidViewError
         For a camera or viewport that can't be drawn.
     """
-    is_mpr = options["kind"] == "mpr"
+    is_mpr = options["is_mpr"]
     method, invert = (RenderingMethod.AVERAGE_IP, False) if is_mpr else whole_volume_method(info)
     preset = options["preset"]
     if options["renderingmethod"]:

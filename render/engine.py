@@ -95,7 +95,7 @@ class Engine:
         Raises
         ------
         VolumeNotFoundError
-            If the catalog has none of this id.
+            If the catalog has none of this id; ``details["scanning"]`` says that it may still find it.
         BudgetExceededError
             If it can't fit beside what is pinned.
         SourceError
@@ -134,7 +134,7 @@ class Engine:
         path_or_id
             A volume id, or a file or folder relative to a root or absolute.
         series
-            Series Instance UID or Series Number, where the path has several.
+            Where the path has several: a Series Instance UID, or a Series Number that one of them has.
         volume_index
             Which volume of the series, from 0.
         largest
@@ -199,7 +199,7 @@ class Engine:
         folder
             Where the files are.
         series
-            Series Instance UID or Series Number, where there are several.
+            Where there are several: a Series Instance UID, or a Series Number that one of them has.
         holder
             For the status.
 
@@ -283,6 +283,11 @@ class Engine:
         finally:
             for pin in pins:
                 pin.release()
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether the roots are still being scanned: there may be more than `summaries` says."""
+        return self.catalog.is_scanning
 
     def summaries(self) -> list[VolumeSummary]:
         """Return all that can be opened, in the catalog's order."""

@@ -177,6 +177,7 @@ class FakeCatalog:
     def __init__(self, *volumes: Volume) -> None:
         self._entries = {volume.id: FakeEntry(volume, f"series/{volume.id}") for volume in volumes}
         self.ingest = None
+        self.is_scanning = False
         self.gate = threading.Event()
         self.gate.set()
         self.loading = threading.Event()

@@ -30,11 +30,8 @@ def _table(report: dict[str, Any]) -> str:
     kind_width = max((len(series["kind"]) for series in report["series"]), default=0)
     for series in report["series"]:
         number = "-" if series["series_number"] is None else series["series_number"]
-        lines.append(
-            f"series {number:>6}  {series['kind']:{kind_width}}  {series['modality'] or '-':4} {series['files']:5} files"
-            f"  {series['description']}".rstrip()
-        )
-        lines.append(f"    uid {series['uid']}")
+        what = f"{series['kind']:{kind_width}}  {series['modality'] or '-':4} {series['files']:5} files"
+        lines += [f"series {number:>6}  {what}  {series['description']}".rstrip(), f"    uid {series['uid']}"]
         for volume in series["volumes"]:
             shape = " x ".join(str(n) for n in volume["shape"][::-1])
             spacing = " x ".join(f"{mm:.3f}" for mm in volume["spacing_mm"])

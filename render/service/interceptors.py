@@ -26,6 +26,7 @@ MAX_FIGURES_BYTES = 2500
 
 _OWN_PREFIX = "/render.v1."
 _OPEN_PREFIX = "/grpc.health.v1.Health/"
+_SCHEME = b"Bearer "
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -110,7 +111,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode()
+        self._expected = _SCHEME + token.encode()
 
     async def intercept_service(
         self,
@@ -120,23 +121,28 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         """Let the RPC through, or answer UNAUTHENTICATED."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(_OPEN_PREFIX) or self._is_allowed(handler_call_details):
+        if handler is None or method.startswith(_OPEN_PREFIX):
             return handler
+        given = _authorization(handler_call_details)
+        if hmac.compare_digest(given, self._expected):
+            return handler
+        is_token = given.startswith(_SCHEME) and given != _SCHEME
+        refusal = "wrong token" if is_token else "a token is needed: authorization: Bearer <token>"
 
         async def unary(_: Any, context: Context) -> Any:
-            await _abort(context, method, UnauthenticatedError("a token is needed: authorization: Bearer <token>"))
+            await _abort(context, method, UnauthenticatedError(refusal))
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             yield await unary(request, context)
 
         return _rebuilt(handler, stream if handler.response_streaming else unary)
 
-    def _is_allowed(self, details: grpc.HandlerCallDetails) -> bool:
-        for key, value in details.invocation_metadata or ():
-            if key == "authorization":
-                given = value if isinstance(value, bytes) else value.encode()
-                return hmac.compare_digest(given, self._expected)
-        return False
+
+def _authorization(details: grpc.HandlerCallDetails) -> bytes:
+    for key, value in details.invocation_metadata or ():
+        if key == "authorization":
+            return value if isinstance(value, bytes) else value.encode()
+    return b""
 
 
 def _function_of(handler: Any) -> Any:

@@ -63,7 +63,9 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
 
     async def ListVolumes(self, request: pb.ListVolumesRequest, context: Context) -> pb.ListVolumesResponse:
         """List what there is to open."""
-        return pb.ListVolumesResponse(volumes=map(convert.summary_to_proto, self._engine.summaries()))
+        scanning = self._engine.is_scanning  # before the list: what is scanned between the two is in it
+        volumes = map(convert.summary_to_proto, self._engine.summaries())
+        return pb.ListVolumesResponse(volumes=volumes, scanning=scanning)
 
     async def OpenVolume(self, request: pb.OpenVolumeRequest, context: Context) -> AsyncIterator[pb.OpenVolumeResponse]:
         """Load, report progress, lease, describe."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from google.protobuf import json_format
@@ -59,4 +60,7 @@ def frame_to_bytes(frame: stream_pb2.FrameMessage) -> bytes:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:MAX_REASON_CHARACTERS] or type(error).__name__
+    text = " ".join(str(error).split())
+    # protobuf's advice for NaN and infinities is to quote them: they are refused all the same, later.
+    text = re.sub(r"Couldn't parse .*use quoted .* instead\.?", "numbers must be finite", text)
+    return text[:MAX_REASON_CHARACTERS] or type(error).__name__

@@ -76,6 +76,8 @@ class StreamProtocol:
         Reads a View; raises VoxelcastError.
     list_volumes
         What there is to open.
+    is_scanning
+        Whether there may be more to open soon.
     resume_token
         To give to the client.
     presets
@@ -92,6 +94,7 @@ class StreamProtocol:
         resume: Callable[[str], SavedSession | None],
         view_from_proto: Callable[[view_pb2.View], View],
         list_volumes: Callable[[], Sequence[volume_pb2.VolumeSummary]],
+        is_scanning: Callable[[], bool],
         resume_token: str,
         presets: Sequence[str] = (),
         limits: Limits | None = None,
@@ -105,6 +108,7 @@ class StreamProtocol:
         self._resume = resume
         self._view_from_proto = view_from_proto
         self._list_volumes = list_volumes
+        self._is_scanning = is_scanning
         self._resume_token = resume_token
         self._presets = presets
         self._state = _State.AWAITING_HELLO
@@ -189,7 +193,9 @@ class StreamProtocol:
                 case "set_visibility":
                     self._set_visibility(message.set_visibility.visible)
                 case "list_volumes":
-                    self._send(volume_list=stream_pb2.VolumeList(volumes=self._list_volumes()))
+                    # Asked before the list: what is scanned between the two is in it.
+                    scanning = self._is_scanning()
+                    self._send(volume_list=stream_pb2.VolumeList(volumes=self._list_volumes(), scanning=scanning))
                 case "open_volume":
                     self._open_volume(message.open_volume.volume_id)
         except ProtocolError as error:
@@ -351,6 +357,7 @@ class StreamProtocol:
                 max_message_bytes=self.limits.max_message_bytes,
             ),
             presets=self._presets,
+            scanning=self._is_scanning(),
             volumes=self._list_volumes(),
         )
         self._send(welcome=welcome)

@@ -96,6 +96,7 @@ class Session:
             resume=sessions.resume,
             view_from_proto=view_from_proto,
             list_volumes=lambda: [summary_to_proto(summary) for summary in engine.summaries()],
+            is_scanning=lambda: engine.is_scanning,
             resume_token=self._token,
             presets=preset_names(),
             limits=sessions.limits,

@@ -30,10 +30,12 @@ class ListVolumesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListVolumesResponse(_message.Message):
-    __slots__ = ("volumes",)
+    __slots__ = ("volumes", "scanning")
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    SCANNING_FIELD_NUMBER: _ClassVar[int]
     volumes: _containers.RepeatedCompositeFieldContainer[_volume_pb2.VolumeSummary]
-    def __init__(self, volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ...) -> None: ...
+    scanning: bool
+    def __init__(self, volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ..., scanning: bool = ...) -> None: ...
 
 class OpenVolumeRequest(_message.Message):
     __slots__ = ("volume_id", "path", "series", "volume_index")

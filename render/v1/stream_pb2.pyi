@@ -90,7 +90,7 @@ class SessionLimits(_message.Message):
     def __init__(self, max_views: _Optional[int] = ..., max_viewport_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol_version", "server_version", "epoch", "resume_token", "limits", "presets", "volumes")
+    __slots__ = ("protocol_version", "server_version", "epoch", "resume_token", "limits", "presets", "volumes", "scanning")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class Welcome(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     PRESETS_FIELD_NUMBER: _ClassVar[int]
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    SCANNING_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     server_version: str
     epoch: int
@@ -105,13 +106,16 @@ class Welcome(_message.Message):
     limits: SessionLimits
     presets: _containers.RepeatedScalarFieldContainer[str]
     volumes: _containers.RepeatedCompositeFieldContainer[_volume_pb2.VolumeSummary]
-    def __init__(self, protocol_version: _Optional[int] = ..., server_version: _Optional[str] = ..., epoch: _Optional[int] = ..., resume_token: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., presets: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ...) -> None: ...
+    scanning: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., server_version: _Optional[str] = ..., epoch: _Optional[int] = ..., resume_token: _Optional[str] = ..., limits: _Optional[_Union[SessionLimits, _Mapping]] = ..., presets: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ..., scanning: bool = ...) -> None: ...
 
 class VolumeList(_message.Message):
-    __slots__ = ("volumes",)
+    __slots__ = ("volumes", "scanning")
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    SCANNING_FIELD_NUMBER: _ClassVar[int]
     volumes: _containers.RepeatedCompositeFieldContainer[_volume_pb2.VolumeSummary]
-    def __init__(self, volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ...) -> None: ...
+    scanning: bool
+    def __init__(self, volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ..., scanning: bool = ...) -> None: ...
 
 class VolumeOpened(_message.Message):
     __slots__ = ("volume",)

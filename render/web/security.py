@@ -41,7 +41,7 @@ def token_check(token: str | None) -> Callable[[str], None]:
     def check(given: str) -> None:
         # Compared as bytes: compare_digest takes no text beyond ASCII.
         if token is not None and not hmac.compare_digest(given.encode(), token.encode()):
-            raise UnauthenticatedError("the token is wrong" if given else "a token is needed")
+            raise UnauthenticatedError("wrong token" if given else "a token is needed")
 
     return check
 

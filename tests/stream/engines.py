@@ -135,6 +135,7 @@ class FakeEngine:
         self.gate.set()
         self.renders: asyncio.Queue[FakeRender] = asyncio.Queue()
         self.started = 0
+        self.is_scanning = False
 
     async def open(self, volume_id: str, *, holder: str, progress: Callable[[str, int, int], None]) -> FakeLease:
         progress("decoding", 3, 24)

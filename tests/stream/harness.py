@@ -76,6 +76,7 @@ class Harness:
 
     limits: Limits = field(default_factory=Limits)
     token: str = ""
+    scanning: bool = False
     saved: dict[str, SavedSession] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,6 +90,7 @@ class Harness:
             resume=lambda token: self.saved.pop(token, None),
             view_from_proto=lambda message: _view(message.SerializeToString(deterministic=True)),
             list_volumes=list,
+            is_scanning=lambda: self.scanning,
             resume_token="next",
             limits=self.limits,
         )

@@ -72,6 +72,15 @@ def test_messages_may_grow_after_hello() -> None:
     assert harness.protocol.max_message_bytes == 256 << 10
 
 
+def test_welcome_and_lists_say_whether_more_volumes_may_come() -> None:
+    harness = Harness(scanning=True)
+    assert harness.hello().scanning
+    for scanning in (True, False):
+        harness.scanning = scanning
+        harness.receive(list_volumes=stream_pb2.ListVolumes())
+        assert harness.answer("volume_list").scanning is scanning
+
+
 def test_a_flood_ends_the_session() -> None:
     harness = opened(limits=Limits(messages_per_s=10))
     for _ in range(19):

@@ -130,6 +130,7 @@ class App {
       this.stream.unlock(field.value);
       field.value = "";
     };
+    /** @type {HTMLElement} */ (this.help.querySelector(".close")).onclick = () => this.help.close();
     // Without a token there is nothing behind it.
     byId("locked").oncancel = (event) => event.preventDefault();
     for (const dialog of document.querySelectorAll("dialog")) {

@@ -5,7 +5,7 @@
  */
 
 import { element } from "./overlay.js";
-import { presetsFor, projectionWindow, sameWindow, windowChoices, windowText } from "./presets.js";
+import { SOURCE, presetsFor, projectionWindow, sameWindow, windowChoices, windowText } from "./presets.js";
 import { lookFrom } from "./view-state.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
@@ -220,8 +220,8 @@ export class Toolbar {
     );
     this.windows.value = color || index < 0 ? "" : String(index);
     this.windows.options[0]?.replaceChildren(color ? "Window" : "Custom window");
-    const label = color || !active.state ? "Window" : (this.choices[index]?.label ?? "Custom");
-    this.windowsName.textContent = SHORT[label] ?? label.replace(" (source)", "");
+    const label = color || !active.state ? "Window" : (this.choices[index]?.label.replace(SOURCE, "") ?? "Custom");
+    this.windowsName.textContent = SHORT[label] ?? label;
     for (const tab of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.tabs.children)) {
       const pane = this.workspace.panes.find(({ name }) => name === tab.dataset.tab);
       if (pane) tab.textContent = TITLES[pane.title];

@@ -19,6 +19,8 @@ const CT_WINDOWS = [
   ["Angio", 600, 300],
 ];
 const KEYS = 8;
+/** Behind the name of a source's window, where others may have the same name. */
+export const SOURCE = " (source)";
 /** How a server's window from statistics explains itself. */
 const AUTOMATIC = "auto";
 /** A maximum through a body over the 99th percentile of its voxels: three times leaves the liver gray and lesions black. */
@@ -50,8 +52,12 @@ export const sameWindow = (a, b) => a.center === b.center && a.width === b.width
  * @returns {WindowChoice[]}
  */
 export function windowChoices(description) {
+  const isCt = description.summary.modality === "CT";
   const own = description.windows.map((/** @type {Window} */ window, /** @type {number} */ index) => ({
-    label: window.explanation || (description.windows.length > 1 ? `Source ${index + 1}` : "Source"),
+    // A source's Mediastinum need not be that of the presets.
+    label: window.explanation
+      ? window.explanation + (isCt ? SOURCE : "")
+      : `Source${description.windows.length > 1 ? ` ${index + 1}` : ""}`,
     window,
   }));
   if (own.length === 0) own.push({ label: "Default", window: description.default_window });
@@ -60,13 +66,14 @@ export function windowChoices(description) {
   if (description.summary.modality === "PT") general.push({ label: "Projection", window: petProjectionWindow(description) });
   if (high > low) general.push({ label: "Full range", window: exactWindow((low + high) / 2, high - low) });
   const all = [...own, ...general].filter((choice, index, among) => among.findIndex(sameFigures(choice)) === index);
-  if (description.summary.modality !== "CT") {
+  if (!isCt) {
     return all.map((choice, index) => ({ ...choice, key: index < KEYS ? String(index + 1) : "" }));
   }
   const keyed = CT_WINDOWS.map(([label, width, center], index) => {
     const choice = { label, window: exactWindow(center, width) };
     const source = own.find(sameFigures(choice));
-    return { ...(source ? { ...source, label: sourceLabel(source.label, label) } : choice), key: String(index + 1) };
+    const shown = source ? { ...source, label: source.label.endsWith(SOURCE) ? source.label : label + SOURCE } : choice;
+    return { ...shown, key: String(index + 1) };
   });
   const others = all.filter((choice) => !keyed.some(sameFigures(choice)));
   return [...others.map((choice) => ({ ...choice, key: "" })), ...keyed];
@@ -75,9 +82,6 @@ export function windowChoices(description) {
 /** @param {{window: Window | "auto"}} choice @returns {(other: {window: Window | "auto"}) => boolean} */
 const sameFigures = ({ window: a }) => ({ window: b }) =>
   a === "auto" || b === "auto" ? a === b : a.center === b.center && a.width === b.width;
-
-/** A source's window that is a preset as well. @param {string} own @param {string} preset */
-const sourceLabel = (own, preset) => (own.startsWith("Source") ? `${preset} (source)` : `${own} (source)`);
 
 /** A window as a reader says it. @param {Window} window */
 export const windowText = (window) => `W ${formatWindowNumber(window.width)}  C ${formatWindowNumber(window.center)}`;

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from render.geometry import VolumeGeometry
+from render.volume import Volume, VolumeInfo
 from tests.web.conftest import Oracle, PageServer
 
 pytestmark = pytest.mark.browser
@@ -35,6 +37,11 @@ class ViewerPage:
         if route is not None:
             self.page.route_web_socket("**/stream", route)
         self.page.goto(url)
+
+    @property
+    def views_sent(self) -> int:
+        """Messages that ask for pictures; acknowledgements come when they come."""
+        return sum("set_view" in frame for frame in self.sent)
 
     def inspect(self) -> dict[str, Any]:
         result: dict[str, Any] = self.page.evaluate("voxelcast.inspect()")
@@ -205,7 +212,7 @@ def test_middle_drag_pans_and_right_drag_zooms(viewer: ViewerPage) -> None:
 
 
 def test_a_window_drag_at_rest_sends_nothing_and_is_exact(viewer: ViewerPage, oracle: Oracle) -> None:
-    sent, window = len(viewer.sent), viewer.view("axial")["layers"][0]["window"]
+    sent, window = viewer.views_sent, viewer.view("axial")["layers"][0]["window"]
     viewer.drag("axial", 60, 25)
     viewer.page.keyboard.press("i")
     viewer.settle()
@@ -217,21 +224,21 @@ def test_a_window_drag_at_rest_sends_nothing_and_is_exact(viewer: ViewerPage, or
         assert viewer.view(pane)["layers"][0] == changed
         assert_exact(viewer, oracle, pane)
     assert viewer.text("axial", "window-text").startswith("W ")
-    assert len(viewer.sent) == sent
+    assert viewer.views_sent == sent
     viewer.page.mouse.wheel(0, 120)
     viewer.settle()
-    assert len(viewer.sent) > sent
+    assert viewer.views_sent > sent
     assert_exact(viewer, oracle, "axial")
 
 
 def test_preset_keys(viewer: ViewerPage, oracle: Oracle) -> None:
-    sent = len(viewer.sent)
+    sent = viewer.views_sent
     viewer.page.keyboard.press("2")
     window = viewer.view("axial")["layers"][0]["window"]
     assert (window["width"], window["center"]) == (1500, -600)
     viewer.settle()
     assert viewer.text("axial", "window-text") == "W 1500  C -600"
-    assert len(viewer.sent) == sent
+    assert viewer.views_sent == sent
     assert_exact(viewer, oracle, "axial")
 
 
@@ -350,6 +357,72 @@ def test_space_resets(viewer: ViewerPage) -> None:
     assert [viewer.view(pane) for pane in PANES] == before
 
 
+def test_the_question_mark_lists_the_keys(viewer: ViewerPage) -> None:
+    listed = viewer.page.get_by_role("dialog", name="Mouse, touch and keys")
+    for close in ("Escape", "?"):
+        viewer.page.keyboard.press("?")
+        assert listed.is_visible()
+        assert listed.get_by_text("not for diagnosis").is_visible()
+        viewer.page.keyboard.press(close)
+        assert not listed.is_visible()
+    viewer.page.keyboard.press("?")
+    listed.get_by_role("button", name="Close").click()
+    assert not listed.is_visible()
+
+
+def test_a_panes_controls_make_it_the_active_one(viewer: ViewerPage) -> None:
+    active = viewer.page.locator(".pane.active")
+    assert active.get_attribute("data-pane") == "axial"
+    viewer.page.get_by_label("Coronal: projection").select_option("MIP")
+    assert active.get_attribute("data-pane") == "coronal"
+    before = viewer.view("axial")["camera"]
+    viewer.page.get_by_label("Coronal: slab thickness in mm").focus()
+    viewer.page.locator("[data-pane='sagittal'] .mode").dispatch_event("pointerdown")
+    assert active.get_attribute("data-pane") == "sagittal"
+    assert viewer.view("axial")["camera"] == before
+
+
+def test_one_slice_is_one_pane(chromium: Any, torso: Any) -> None:
+    # Columns to the left, rows to the feet: coronal, as a scout is.
+    affine = np.array([[2.0, 0, 0, 0], [0, 0, 40.0, 0], [0, -2.0, 0, 0], [0, 0, 0, 1]])
+    values = (np.arange(64)[:, None] * 3 + np.arange(48)).astype(np.int16)[None]
+    scout = Volume("scout", VolumeGeometry((1, 64, 48), affine), values, info=VolumeInfo(modality="CT"))
+    server = PageServer(torso, scout)
+    try:
+        with (
+            opened(chromium, f"{server.url}#volume=scout") as viewer,
+            contextlib.closing(Oracle(scout)) as scout_oracle,
+        ):
+            assert viewer.wait(lambda state: state["maximised"])["maximised"] == "coronal"
+            viewer.settle()
+            assert_exact(viewer, scout_oracle, "coronal")
+            viewer.page.keyboard.press("Escape")
+            x, y = viewer.center("coronal")
+            viewer.page.mouse.dblclick(x + 50, y + 10)
+            state = viewer.settle()
+            assert state["maximised"] == "coronal"
+            assert [pane["view"] is None for pane in state["panes"].values()] == [True, True, False, True]
+            viewer.page.keyboard.press(" ")
+            viewer.settle()
+            # And all panes again for a volume that has them.
+            viewer.page.get_by_role("button", name="Choose a series").click()
+            viewer.page.locator(".volume:not([aria-current])").click()
+            viewer.wait(lambda state: state["maximised"] is None and state["panes"]["axial"]["view"])
+            viewer.settle()
+            assert viewer.stage("axial").is_visible()
+            assert viewer.problems == []
+    finally:
+        server.stop()
+
+
+def test_an_address_that_names_no_volume_says_so(chromium: Any, page_server: PageServer) -> None:
+    with opened(chromium, f"{page_server.url}#volume=ffffffffffffffff") as viewer:
+        viewer.page.get_by_text("The address names a series that this server does not have.").wait_for()
+        viewer.page.get_by_role("button", name="Procedural torso").click()
+        viewer.settle()
+        assert not viewer.page.locator("#picker").is_visible()
+
+
 def test_every_control_has_a_name(viewer: ViewerPage) -> None:
     nameless = viewer.page.evaluate(
         """() => [...document.querySelectorAll("button, select, input, [role]")].filter((control) =>
@@ -403,11 +476,16 @@ def test_a_token_is_asked_for(chromium: Any, torso: Any, tmp_path: Path) -> None
     server = PageServer(torso, token_file=token_file)
     try:
         with opened(chromium, server.url) as viewer:
-            for token, status in (("wrong", "locked"), ("a token that is long enough", "live")):
+            wrong = viewer.page.get_by_text("That token is not the right one.")
+            viewer.page.get_by_label("Token", exact=True).wait_for()
+            assert not wrong.is_visible()
+            for token in ("wrong", "a token that is long enough"):
                 viewer.page.get_by_label("Token", exact=True).fill(token)
                 viewer.page.get_by_role("button", name="Connect").click()
-                viewer.wait(lambda state, status=status: state["status"] == status)
+                if token == "wrong":
+                    wrong.wait_for()
             viewer.settle()
+            assert not viewer.page.locator("#locked").is_visible()
             assert "token" not in viewer.page.url
     finally:
         server.stop()
@@ -422,13 +500,23 @@ def test_it_comes_back_after_a_restart(chromium: Any, torso: Any, oracle: Oracle
             viewer.drag("axial", 40, 0)
             server.stop()
             viewer.wait(lambda state: state["status"] == "waiting")
+            for pane in PANES:
+                assert viewer.text(pane, "badge.not-live") == "NOT LIVE"
+            viewer.page.get_by_text("Not live: ").wait_for()
             # Turned while nobody answers: the last thing painted must be this.
             viewer.drag("3d", 50, 10)
             assert not viewer.inspect()["panes"]["3d"]["settled"]
-            server = PageServer(torso, port=port)
-            viewer.wait(lambda state: state["status"] == "live")
+            server = PageServer(port=port)
+            viewer.page.get_by_text("the server is still reading its folders").wait_for()
+            assert viewer.inspect()["panes"]["axial"]["badge"] == "NOT LIVE"
+            assert not viewer.page.locator("#notice").is_visible()
+            assert torso.id not in viewer.page.locator("body").inner_text()
+            server.add(torso)
+            viewer.wait(lambda state: all(pane["live"] for pane in state["panes"].values()))
             viewer.settle()
+            assert not viewer.page.locator("#stale").is_visible()
             for pane in PANES:
+                assert viewer.text(pane, "badge.lossless") == "LOSSLESS"
                 assert_exact(viewer, oracle, pane)
     finally:
         server.stop()
@@ -471,6 +559,12 @@ def test_a_phone_by_touch(chromium: Any, page_server: PageServer, oracle: Oracle
             touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
         assert viewer.page.evaluate("document.documentElement.scrollWidth") == 375
+        low = viewer.page.evaluate(
+            """() => [...document.querySelectorAll("button, select, input")].filter((control) =>
+              control.offsetHeight > 0 && control.offsetHeight < 40).map((control) => control.outerHTML)"""
+        )
+        assert low == []
+        viewer.page.get_by_role("button", name="Fit").tap()
         assert [viewer.stage(pane).is_visible() for pane in PANES] == [True, False, False, False]
         assert viewer.view("axial")["viewport"]["width_px"] == 750
         assert_exact(viewer, oracle, "axial")
@@ -490,6 +584,7 @@ def test_a_phone_by_touch(chromium: Any, page_server: PageServer, oracle: Oracle
         assert viewer.text("axial", "slice-text") != slice_text
 
         viewer.page.get_by_role("tab", name="3D").tap()
+        viewer.wait(lambda state: state["maximised"] == "3d")
         viewer.settle()
         position = viewer.view("3d")["camera"]["position"]
         fingers([(100, 400), (150, 400), (200, 400)])
@@ -498,6 +593,7 @@ def test_a_phone_by_touch(chromium: Any, page_server: PageServer, oracle: Oracle
         assert_exact(viewer, oracle, "3d")
 
         viewer.page.get_by_role("tab", name="All").tap()
+        viewer.wait(lambda state: state["maximised"] is None)
         viewer.settle()
         for pane in PANES:
             assert viewer.stage(pane).is_visible()

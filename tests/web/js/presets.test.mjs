@@ -64,13 +64,14 @@ test("a maximum over a whole PET begins at 0 and reaches beyond a plane's window
 
 test("no two windows have the same figures, and the source's name and key stand together", () => {
   const linear = (center, width, explanation) => ({ center, width, function: "WINDOW_FUNCTION_LINEAR", explanation });
-  const choices = windowChoices(description("CT", [linear(40, 400, "MEDIASTINUM"), linear(-600, 1500, ""), linear(1, 2, "odd")]));
+  const choices = windowChoices(description("CT", [linear(40, 400, "MEDIASTINUM"), linear(-600, 1500, ""), linear(1, 2, "Liver")]));
   const figures = choices.filter(({ window }) => window !== "auto").map(({ window }) => `${window.width} ${window.center}`);
   assert.equal(new Set(figures).size, figures.length);
   assert.equal(new Set(choices.map(({ label }) => label)).size, choices.length);
   const keyed = choices.filter(({ key }) => key);
   assert.deepEqual(keyed.map(({ key }) => key), [..."12345678"]);
   assert.deepEqual(keyed.slice(0, 3).map(({ label }) => label), ["MEDIASTINUM (source)", "Lung (source)", "Liver"]);
+  assert.equal(choices[0].label, "Liver (source)");
   assert.equal(keyed[0].window.function, "WINDOW_FUNCTION_LINEAR");
 });
 

@@ -220,9 +220,12 @@ test("without a token there is no second try, until one is given", () => {
   world.pass(60000);
   assert.equal(world.sockets.length, 1);
   assert.equal(world.client.status, "locked");
+  assert.equal(world.client.refused, false);
   world.client.unlock("secret");
   world.socket.open();
   assert.equal(world.socket.sent[0].hello.token, "secret");
+  world.socket.says({ error: { reason: "UNAUTHENTICATED", message: "the token is wrong" } });
+  assert.deepEqual([world.client.status, world.client.refused], ["locked", true]);
 });
 
 test("a session that the server ended for good is not tried again", () => {

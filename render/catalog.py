@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -166,13 +167,21 @@ class Catalog:
         ------
         PathError
             If there is no such path below a root; what lies outside is as if it were not there.
+        VolumeNotFoundError
+            As in `entry`, if it is an id that is not known while the roots are being scanned.
         AmbiguousSeriesError, NotAVolumeError, NoVolumeError
             If no one volume is meant.
         """
+        is_scanning = self.is_scanning
         with self._lock:
             if path_or_id in self._entries:
                 return path_or_id
-        path = self._below_roots(path_or_id)
+        try:
+            path = self._below_roots(path_or_id)
+        except PathError:
+            if is_scanning and re.fullmatch("[0-9a-f]{32}", path_or_id):
+                return self.entry(path_or_id).volume_id
+            raise
         scan = self._scan(path)
         try:
             return select(scan, series=series, volume=volume_index).id

@@ -175,10 +175,16 @@ def test_a_volume_asked_for_before_its_root_is_scanned(root: Path, ingest: Inges
         with pytest.raises(VolumeNotFoundError, match="'ab' yet: the roots are still being scanned") as caught:
             catalog.entry("ab")
         assert caught.value.details["scanning"] == "true"
+        with pytest.raises(VolumeNotFoundError, match="still being scanned"):
+            catalog.resolve("ab" * 16)  # an id where a path may stand
+        with pytest.raises(PathError):
+            catalog.resolve("absent")
         gated.gate.set()
         assert catalog.wait_until_scanned(60)
         with pytest.raises(VolumeNotFoundError, match=r"^no volume 'ab'$"):
             catalog.entry("ab")
+        with pytest.raises(PathError):
+            catalog.resolve("ab" * 16)
 
 
 def test_closing_gives_the_scan_up_without_a_warning(

@@ -16,9 +16,8 @@ const TOKEN_KEY = "voxelcast-token";
 const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
 /** How often the list is asked for while nothing is open: roots are scanned in the background. */
 const LIST_MS = 1000;
-/** A server that was just started may not have found its series yet; after this it is said not to have it. */
-const SCAN_PATIENCE_MS = 30000;
 const READING = "the server is still reading its folders";
+const AWAITED = "The address names a series that the server has not found yet: it is still reading its folders.";
 const GONE = "That series is not on the server any more.";
 const UNKNOWN = "The address names a series that this server does not have. Choose one of these.";
 /** Ids are no words for a reader. */
@@ -35,7 +34,11 @@ const WORDS = {
   ended: "Ended: reload",
 };
 
-/** Why a picture is not the server's word, where the status says it. @type {Partial<Record<import("./stream.js").Status, string>>} */
+/**
+ * Why a picture is not the server's word, where the status says it.
+ *
+ * @type {Partial<Record<import("./stream.js").Status, string>>}
+ */
 const LOST = {
   connecting: "connecting to the server again",
   waiting: "the connection to the server is lost",
@@ -57,8 +60,8 @@ class App {
     this.volumeId = "";
     /** What the address names. */
     this.wanted = new URLSearchParams(location.hash.slice(1)).get("volume") ?? "";
-    this.connects = 0;
-    this.liveSince = 0;
+    /** The server has not read all of its folders. */
+    this.scanning = false;
     /** The server does not know the volume: not yet, or not any more. */
     this.missing = false;
     /** How far the server is with what it has forgotten. */
@@ -68,7 +71,7 @@ class App {
     this.stream = new StreamClient(`${scheme}//${location.host}/stream`, {
       status: (status) => this.showStatus(status),
       welcome: (welcome) => this.welcomed(welcome),
-      volumeList: (list) => this.listed(list.volumes),
+      volumeList: (list) => this.listed(list),
       volumeOpened: (opened) => this.opened(opened.volume),
       loadProgress: (progress) => {
         if (progress.volume_id !== this.volumeId) return;
@@ -165,8 +168,6 @@ class App {
   /** @param {any} welcome */
   welcomed(welcome) {
     this.presets = welcome.presets;
-    this.connects += 1;
-    this.liveSince = performance.now();
     this.missing = false;
     this.loading = "";
     const { max_viewport_px: limit } = welcome.limits ?? {};
@@ -178,17 +179,18 @@ class App {
     }
     const locked = /** @type {HTMLDialogElement} */ (byId("locked"));
     if (locked.open) locked.close();
-    this.listed(welcome.volumes);
+    this.listed(welcome);
     if (this.volumeId && !this.isOpen) this.stream.openVolume(this.volumeId);
-    else if (!this.volumeId && !this.picker.dialog.open) this.picker.open();
+    else if (!this.volumeId) this.picker.open();
     this.showStale();
   }
 
-  /** @param {any[]} volumes VolumeSummary. */
-  listed(volumes) {
+  /** @param {{volumes: any[], scanning: boolean}} list Welcome or VolumeList; VolumeSummary of each. */
+  listed({ volumes, scanning }) {
+    this.scanning = scanning;
     const isFirst = this.volumes.length === 0;
     this.volumes = volumes;
-    this.picker.show(volumes, this.volumeId);
+    this.picker.show(volumes, this.volumeId, scanning);
     if (this.volumeId) {
       if (this.missing) this.askAgain();
       return;
@@ -196,7 +198,7 @@ class App {
     const named = volumes.find((summary) => summary.volume_id === this.wanted);
     if (!named && this.wanted) {
       // Another choice would not be what the address says; and the list grows while the server reads its folders.
-      if (isFirst && volumes.length > 0) this.picker.open(UNKNOWN);
+      this.picker.say(scanning ? AWAITED : UNKNOWN);
       return;
     }
     const first = named ?? (isFirst ? this.plainlyMeant() : undefined);
@@ -212,7 +214,10 @@ class App {
 
   /** Ask for the volume that was missing, once it is in the list. */
   askAgain() {
-    if (!this.volumes.some((summary) => summary.volume_id === this.volumeId)) return;
+    if (!this.volumes.some((summary) => summary.volume_id === this.volumeId)) {
+      if (!this.isOpen && !this.scanning) this.giveUp(GONE);
+      return;
+    }
     this.missing = false;
     if (!this.isOpen) this.stream.openVolume(this.volumeId);
     // A view that failed is not tried again under its old revision.
@@ -226,6 +231,7 @@ class App {
     this.volumeId = volumeId;
     this.wanted = "";
     this.missing = false;
+    this.picker.say("");
     history.replaceState(null, "", `#volume=${encodeURIComponent(volumeId)}`);
     this.picker.showProgress({ stage: "", done: 0, total: 0 });
     this.stream.openVolume(volumeId);
@@ -254,23 +260,25 @@ class App {
   failed(error) {
     const isLost = error.reason === "VOLUME_NOT_FOUND";
     const opening = error.volume_id === this.volumeId && !this.isOpen;
-    if (isLost && this.volumeId && (this.isOpen || (opening && this.isJustBack))) {
+    if (isLost && this.volumeId && (this.isOpen || (opening && this.scanning))) {
       this.missing = true;
       for (const pane of this.workspace.panes) pane.setLive(false);
       this.showStale();
       return;
     }
     const text = isLost ? GONE : (error.message || error.reason).replace(ID, "this series");
-    if (opening && error.volume_id) {
-      this.volumeId = "";
-      this.picker.showProgress(null);
-      this.picker.open(text);
-    } else this.notice(text);
+    if (opening && error.volume_id) this.giveUp(text);
+    else this.notice(text);
   }
 
-  /** Whether the server was started so lately that it may not have read its folders yet. */
-  get isJustBack() {
-    return this.connects > 1 && performance.now() - this.liveSince < SCAN_PATIENCE_MS;
+  /** Let another volume be chosen. @param {string} why */
+  giveUp(why) {
+    this.volumeId = "";
+    this.missing = false;
+    this.picker.showProgress(null);
+    this.picker.say(why);
+    this.picker.open();
+    this.showStale();
   }
 
   /** Say why pictures on the screen are not the server's word, as long as they are not. */
@@ -278,7 +286,7 @@ class App {
     const { status } = this.stream;
     const isMissing = this.missing && status === "live";
     let why = LOST[status] ?? (this.loading ? `the server loads this series: ${this.loading}` : "waiting for the picture");
-    if (isMissing) why = this.isJustBack ? READING : "the server does not have this series any more";
+    if (isMissing) why = this.scanning ? READING : "the server does not have this series any more";
     const box = byId("stale");
     box.textContent = `Not live: ${why}`;
     box.hidden = !isMissing && this.workspace.panes.every((pane) => pane.live || !pane.painted || !pane.isShown);

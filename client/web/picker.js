@@ -46,14 +46,20 @@ export class Picker {
     this.text = /** @type {HTMLElement} */ (this.progress.querySelector("span"));
   }
 
-  /** @param {any[]} volumes VolumeSummary. @param {string} current Its id; empty if none. */
-  show(volumes, current) {
+  /**
+   * @param {any[]} volumes VolumeSummary.
+   * @param {string} current Its id; empty if none.
+   * @param {boolean} scanning There may be more.
+   */
+  show(volumes, current, scanning) {
     // The list is asked for again and again: an unchanged one keeps its focus.
-    const key = JSON.stringify([volumes, current]);
+    const key = JSON.stringify([volumes, current, scanning]);
     if (key === this.shown) return;
     this.shown = key;
     this.list.replaceChildren(...volumes.map((summary) => this.row(summary, summary.volume_id === current)));
-    if (volumes.length === 0) this.list.append(element("p", { class: "none" }, ["No series here yet. The server may still be reading its folders."]));
+    const more = scanning ? "The server is still reading its folders." : "";
+    const text = volumes.length === 0 ? `No series here yet. ${more}` : more;
+    if (text) this.list.append(element("li", { class: "none" }, [text]));
   }
 
   /** @param {any} summary @param {boolean} current */
@@ -72,10 +78,14 @@ export class Picker {
     return element("li", {}, [button]);
   }
 
-  /** @param {string} [note] Why the list is shown. */
-  open(note = "") {
-    this.note.textContent = note;
-    this.note.hidden = !note;
+  /** Say why the list is shown. @param {string} why */
+  say(why) {
+    if (this.note.textContent === why) return;
+    this.note.textContent = why;
+    this.note.hidden = !why;
+  }
+
+  open() {
     if (!this.dialog.open) this.dialog.showModal();
   }
 

@@ -86,7 +86,12 @@ const sameFigures = ({ window: a }) => ({ window: b }) =>
 /** A window as a reader says it. @param {Window} window */
 export const windowText = (window) => `W ${formatWindowNumber(window.width)}  C ${formatWindowNumber(window.center)}`;
 
-/** The presets of volume rendering that are made for a modality; all of them where there are none. @param {string[]} presets @param {string} modality */
+/**
+ * The presets of volume rendering that are made for a modality; all of them where there are none.
+ *
+ * @param {string[]} presets
+ * @param {string} modality
+ */
 export function presetsFor(presets, modality) {
   const own = presets.filter((name) => name.startsWith(`${modality}-`));
   return own.length > 0 ? own : presets;
@@ -105,7 +110,12 @@ function petProjectionWindow({ default_window: first, maximum_value: high }) {
   return end > 0 ? exactWindow(end / 2, end) : first;
 }
 
-/** By method, for a modality that needs them. @param {any} description VolumeDescription. @returns {Record<string, Window>} */
+/**
+ * By method, for a modality that needs them.
+ *
+ * @param {any} description VolumeDescription.
+ * @returns {Record<string, Window>}
+ */
 function projectionWindows(description) {
   const { modality } = description.summary;
   if (modality === "PT") return { MAXIMUM_IP: petProjectionWindow(description) };

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from render.engine import Engine
 from render.geometry import VolumeGeometry
 from render.volume import Volume, VolumeInfo
 from tests.web.conftest import Oracle, PageServer
@@ -491,7 +492,11 @@ def test_a_token_is_asked_for(chromium: Any, torso: Any, tmp_path: Path) -> None
         server.stop()
 
 
-def test_it_comes_back_after_a_restart(chromium: Any, torso: Any, oracle: Oracle) -> None:
+def test_it_comes_back_after_a_restart(
+    chromium: Any, torso: Any, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanning = [True]
+    monkeypatch.setattr(Engine, "is_scanning", property(lambda engine: scanning[0]))
     server = PageServer(torso)
     port = server.port
     try:
@@ -507,8 +512,10 @@ def test_it_comes_back_after_a_restart(chromium: Any, torso: Any, oracle: Oracle
             viewer.drag("3d", 50, 10)
             assert not viewer.inspect()["panes"]["3d"]["settled"]
             server = PageServer(port=port)
-            viewer.page.get_by_text("the server is still reading its folders").wait_for()
+            viewer.page.get_by_text("Not live: the server is still reading its folders").wait_for()
             assert viewer.inspect()["panes"]["axial"]["badge"] == "NOT LIVE"
+            scanning[0] = False
+            viewer.page.get_by_text("the server does not have this series any more").wait_for()
             assert not viewer.page.locator("#notice").is_visible()
             assert torso.id not in viewer.page.locator("body").inner_text()
             server.add(torso)
@@ -579,7 +586,7 @@ def test_a_phone_by_touch(chromium: Any, page_server: PageServer, oracle: Oracle
         assert viewer.view("axial")["camera"]["parallel_scale_mm"] < 0.7 * scale
 
         slice_text = viewer.text("axial", "slice-text")
-        fingers(*[[(x, 300), (x, 330), (x, 390)] for x in (100, 160, 220)])
+        fingers(*[[(x, 300.0), (x, 330.0), (x, 390.0)] for x in (100.0, 160.0, 220.0)])
         viewer.settle()
         assert viewer.text("axial", "slice-text") != slice_text
 

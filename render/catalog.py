@@ -132,9 +132,8 @@ class Catalog:
         with self._lock:
             found = self._entries.get(volume_id)
         if found is None and is_scanning:
-            done, total = self.progress
             raise VolumeNotFoundError(
-                f"no volume {volume_id[:80]!r} yet: the roots are still being scanned ({done} of {total} files)",
+                f"no volume {volume_id[:80]!r} yet: the roots are still being scanned",
                 volume_id=volume_id[:80],
                 scanning="true",
             )

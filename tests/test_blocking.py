@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from render.blocking import run_blocking, run_to_end
+from render.blocking import run_blocking, run_to_end, run_unstoppable
 from tests.fakes import PATIENCE_S
 
 
@@ -85,3 +85,30 @@ async def test_short_work_is_seen_to_its_end_though_cancelled() -> None:
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_unstoppable_work_tells_its_end_or_its_error() -> None:
+    done: list[int] = []
+    await run_unstoppable(lambda: done.append(1), "work")
+    assert done == [1]
+
+    with pytest.raises(KeyError):
+        await run_unstoppable(fail, "work")
+
+
+async def test_unstoppable_work_is_not_waited_for() -> None:
+    go_on, begun, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait(PATIENCE_S)
+        ended.set()
+
+    task = asyncio.create_task(run_unstoppable(work, "work"))
+    await until(begun)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not ended.is_set()
+    go_on.set()
+    await until(ended)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from render.demo import EXTENT_MM, NODULE_CENTER_MM, NODULE_RADIUS_MM, torso_volume
-from render.errors import InvalidArgumentError
+from render.demo import torso as torso_module
+from render.errors import InvalidArgumentError, RenderCancelledError
 from render.volume import Volume
 
 SHAPE = (100, 96, 96)
@@ -79,3 +80,21 @@ def test_progress_rises_to_one() -> None:
 def test_a_shape_out_of_range_is_refused(shape) -> None:
     with pytest.raises(InvalidArgumentError, match="shape"):
         torso_volume(shape)
+
+
+def test_what_progress_raises_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted: list[int] = []
+    paint = torso_module._Painter.paint
+
+    def count(self: torso_module._Painter, codes: np.ndarray, start: int) -> None:
+        painted.append(start)
+        paint(self, codes, start)
+
+    def give_up(share: float) -> None:
+        raise RenderCancelledError("enough")
+
+    monkeypatch.setattr(torso_module._Painter, "paint", count)
+    monkeypatch.setattr(torso_module.os, "cpu_count", lambda: 1)
+    with pytest.raises(RenderCancelledError, match="enough"):
+        torso_volume((600, 64, 64), progress=give_up)
+    assert len(painted) < 60

@@ -232,6 +232,7 @@ class App {
     this.wanted = "";
     this.missing = false;
     this.picker.say("");
+    this.picker.show(this.volumes, volumeId, this.scanning);
     history.replaceState(null, "", `#volume=${encodeURIComponent(volumeId)}`);
     this.picker.showProgress({ stage: "", done: 0, total: 0 });
     this.stream.openVolume(volumeId);

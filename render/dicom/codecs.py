@@ -149,7 +149,7 @@ def decode(
     Parameters
     ----------
     file
-        As `render.dicom.header.open_data` gives it.
+        As `render.dicom.access.open_pixels` gives it.
     frames, index
         How many frames the file has, and which to decode, from 0.
 

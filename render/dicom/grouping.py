@@ -11,17 +11,11 @@ from typing import TypeAlias
 import numpy as np
 
 from render.dicom.attributes import FRAME_PHASE_KEYWORDS, PHASE_KEYWORDS
-from render.dicom.header import Instance
+from render.dicom.instance import Instance
 from render.dicom.kinds import refusal, refused_kind, special_kind, special_reason
-from render.dicom.plan import (
-    SliceSource,
-    VolumePlan,
-    common_windows,
-    plan_values,
-    units_of,
-    volume_id,
-)
+from render.dicom.plan import VolumePlan, volume_id
 from render.dicom.series import Series
+from render.dicom.slices import SliceSource
 from render.dicom.stack import (
     ORIENTATION_TOLERANCE,
     SPACING_TOLERANCE_FRACTION,
@@ -29,6 +23,7 @@ from render.dicom.stack import (
     fit,
     same_position_mm,
 )
+from render.dicom.values import common_windows, plan_values, units_of
 from render.errors import NotAVolumeError, VoxelcastError
 from render.geometry import VolumeGeometry
 from render.volume import VolumeInfo

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import os
 import warnings
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pydicom
 import pydicom.config
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag, Tag
+from pydicom.dataset import FileDataset
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -30,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from render.dicom.access import Stamp, open_file
 from render.dicom.attributes import (
     ENCAPSULATED_SYNTAXES,
     HEADER_KEYWORDS,
@@ -41,7 +36,8 @@ from render.dicom.attributes import (
     text,
     texts,
 )
-from render.dicom.extent import PIXEL_ELEMENTS, PixelExtent, find_pixels, measure
+from render.dicom.bounded import BoundedFile, read_deflated
+from render.dicom.extent import PixelExtent, find_pixels, measure
 from render.dicom.frames import (
     FrameHeader,
     ModalityLut,
@@ -51,16 +47,10 @@ from render.dicom.frames import (
     read_modality_lut,
     read_padding,
 )
+from render.dicom.instance import Instance, SkippedFile
 from render.dicom.multiframe import frame_text, read_frames
 from render.errors import UnreadableFileError
 
-MAXIMUM_INFLATED_BYTES = 1 << 30
-"""A deflated data set may not grow beyond this: the largest single images are a tenth of it."""
-
-SMALL_READ_BYTES = 4096
-"""Reads up to this size may come back short at a file's end, as the parser expects; larger ones are checked first."""
-
-_FILE_META_START = 132
 _FOREIGN_MAGIC = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -69,101 +59,6 @@ _FOREIGN_MAGIC = {
     b"NRRD": "an NRRD volume",
     b"\x1f\x8b": "a gzip file, not opened",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One DICOM file. Holds no patient data: ``patient_key`` is a hash that tells patients apart within a scan.
-
-    Attributes
-    ----------
-    path
-        Below the scanned root, POSIX separators.
-    size_bytes, modified_ns
-        As scanned: a load refuses a file that has changed since.
-    format
-        None for objects without pixels.
-    padding
-        Lowest and highest stored value that is no tissue.
-    frames
-        Empty for multi-frame objects whose frames have no place in the patient: cine, for one.
-    defect
-        Why the pixels can't be used although the header could be read; empty if they can.
-    """
-
-    path: str
-    size_bytes: int
-    modified_ns: int
-    sop_instance_uid: str
-    sop_class_uid: str
-    series_uid: str
-    study_uid: str
-    frame_of_reference_uid: str
-    patient_key: str
-    transfer_syntax: str
-    modality: str
-    description: str
-    series_number: int | None
-    instance_number: int | None
-    image_type: tuple[str, ...]
-    units: str
-    rescale_type: str
-    lossy: bool
-    format: PixelFormat | None = None
-    extent: PixelExtent | None = None
-    number_of_frames: int = 0
-    padding: tuple[int, int] | None = None
-    modality_lut: ModalityLut | None = None
-    frames: tuple[FrameHeader, ...] = ()
-    defect: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedFile:
-    """A file that belongs to no series, and why."""
-
-    path: str
-    reason: str
-
-
-class BoundedFile(io.RawIOBase):
-    """A binary file whose `read` refuses lengths that reach past its end, instead of allocating them.
-
-    Attributes
-    ----------
-    is_overrun
-        Whether the end lay within something that was read or skipped: the file has been cut short there.
-    """
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        super().__init__()
-        self._file = file
-        self.size = size
-        self.is_overrun = False
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Read `size` bytes.
-
-        Raises
-        ------
-        UnreadableFileError
-            If more than `SMALL_READ_BYTES` are asked for and the file hasn't as many left.
-        """
-        if size > SMALL_READ_BYTES and size > (left := self.size - self._file.tell()):
-            raise UnreadableFileError(f"truncated: a header element of {size:,} bytes, {max(left, 0):,} left")
-        data = self._file.read(size)
-        self.is_overrun |= 0 < len(data) < size
-        return data
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Seek as the file beneath does."""
-        position = self._file.seek(offset, whence)
-        self.is_overrun |= position > self.size
-        return position
-
-    def tell(self) -> int:
-        """Position in bytes."""
-        return self._file.tell()
 
 
 @contextlib.contextmanager
@@ -185,11 +80,11 @@ def quiet_pydicom() -> Iterator[None]:
 def read_header(root: Path, relative: str) -> Instance | SkippedFile:
     """Read one file's header, within `quiet_pydicom`. Never raises for what a file holds: it is skipped, and why."""
     try:
-        with open(root / relative, "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size == 0:
+        file, stamp = open_file(root, relative)
+        with file:
+            if stamp.size_bytes == 0:
                 return SkippedFile(relative, "empty file")
-            return _parse(file, relative, status)
+            return _parse(file, relative, stamp)
     except UnreadableFileError as error:
         return SkippedFile(relative, error.message)
     except OSError as error:
@@ -198,31 +93,15 @@ def read_header(root: Path, relative: str) -> Instance | SkippedFile:
         return SkippedFile(relative, f"header can't be parsed: {type(error).__name__}")
 
 
-def open_data(path: Path, transfer_syntax: str) -> BinaryIO:
-    """Open a file so that `PixelExtent.offset` holds: the file itself, or its inflated data set.
-
-    Raises
-    ------
-    UnreadableFileError
-        If a deflated data set can't be inflated, or grows beyond `MAXIMUM_INFLATED_BYTES`.
-    """
-    file = open(path, "rb")
-    if transfer_syntax != DeflatedExplicitVRLittleEndian:
-        return file
-    with file:
-        _read_file_meta(file)
-        return io.BytesIO(_inflate(file.read()))
-
-
-def _parse(file: BinaryIO, relative: str, status: os.stat_result) -> Instance | SkippedFile:
+def _parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile:
     start = file.read(1024)
     has_marker = start[128:132] == b"DICM"
     if not has_marker and (foreign := _foreign(start)):
         return SkippedFile(relative, f"not DICOM: {foreign}")
-    stream, size = file, status.st_size
+    stream, size = file, stamp.size_bytes
     is_cut = False
     if has_marker and DeflatedExplicitVRLittleEndian.encode() in start:
-        dataset, stream, size = _read_deflated(file)
+        dataset, stream, size = read_deflated(file)
     else:
         file.seek(0)
         bounded = BoundedFile(file, size)
@@ -260,8 +139,8 @@ def _parse(file: BinaryIO, relative: str, status: os.stat_result) -> Instance | 
     patient = "\0".join(text(dataset, name) for name in ("PatientID", "PatientName", "PatientBirthDate"))
     return Instance(
         path=relative,
-        size_bytes=status.st_size,
-        modified_ns=status.st_mtime_ns,
+        size_bytes=stamp.size_bytes,
+        modified_ns=stamp.modified_ns,
         sop_instance_uid=text(dataset, "SOPInstanceUID") or text(meta, "MediaStorageSOPInstanceUID"),
         sop_class_uid=sop_class,
         series_uid=text(dataset, "SeriesInstanceUID"),
@@ -343,48 +222,6 @@ def _foreign(start: bytes) -> str:
     if start[:2] in (b"\x00\x00", b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(start) >= 8:
         return ""
     return "no DICM marker at byte 128, no data set at byte 0"
-
-
-def _read_deflated(file: BinaryIO) -> tuple[FileDataset, BinaryIO, int]:
-    """Read a deflated file's header; return it with the inflated stream, which stands at the pixels, and its size."""
-    meta = _read_file_meta(file)
-    inflated = _inflate(file.read())
-    stream = io.BytesIO(inflated)
-    parsed = read_dataset(
-        cast(BinaryIO, BoundedFile(stream, len(inflated))),
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, vr, length: (tag.group, tag.element) in PIXEL_ELEMENTS,
-        specific_tags=[Tag(name) for name in HEADER_KEYWORDS],
-    )
-    dataset = FileDataset("", parsed, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
-    dataset.set_original_encoding(False, True)
-    return dataset, stream, len(inflated)
-
-
-def _read_file_meta(file: BinaryIO) -> FileMetaDataset:
-    """Read the file meta group and stand at the first byte after it."""
-    file.seek(_FILE_META_START)
-
-    def is_data(tag: BaseTag, vr: str | None, length: int) -> bool:
-        return tag.group != 2
-
-    meta: Dataset = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=is_data)
-    file.seek(_FILE_META_START + 12 + integer(meta, "FileMetaInformationGroupLength"))
-    return FileMetaDataset(meta)
-
-
-def _inflate(data: bytes) -> bytes:
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        result = engine.decompress(data, MAXIMUM_INFLATED_BYTES)
-    except zlib.error as error:
-        raise UnreadableFileError("deflated data set can't be inflated") from error
-    if engine.unconsumed_tail:
-        raise UnreadableFileError(f"deflated data set grows beyond {MAXIMUM_INFLATED_BYTES:,} bytes")
-    if not engine.eof:
-        raise UnreadableFileError(f"truncated: deflated data set ends after {len(data):,} bytes")
-    return result
 
 
 def _name(sop_class: str) -> str:

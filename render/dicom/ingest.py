@@ -27,7 +27,7 @@ from typing import TypeAlias, TypeVar, cast
 import numpy as np
 
 import render
-from render.dicom.header import Instance, SkippedFile
+from render.dicom.instance import Instance, SkippedFile
 from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
 from render.dicom.plan import VolumePlan
 from render.dicom.source import Scan, scan
@@ -133,6 +133,7 @@ class Ingest:
             If the ingest has been closed.
         """
         total = plan.shape[0]
+        layers = plan.layers
         size = min(SLICES_A_TASK, -(-total // (2 * self.workers)))
         chunks = [(start, min(start + size, total)) for start in range(0, total, size)]
         reports: list[SliceReport] = []
@@ -140,7 +141,7 @@ class Ingest:
 
             def decode(chunk: Chunk) -> list[SliceReport]:
                 start, stop = chunk
-                task = DecodeSlices(plan.root, plan.slices[start:stop], plan.values, plan.shape, start)
+                task = DecodeSlices(plan.root, layers[start:stop], plan.values, plan.shape, start)
                 try:
                     return cast(list[SliceReport], self._call(task, memory.descriptor))
                 except WorkerDiedError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydicom import config
 from pydicom.uid import UID
 
-from render.dicom.header import Instance
+from render.dicom.instance import Instance
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 

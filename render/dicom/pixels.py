@@ -15,9 +15,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from render.dicom.access import open_pixels
 from render.dicom.codecs import decode
-from render.dicom.header import open_data, quiet_pydicom
-from render.dicom.plan import EXACT_FLOAT32_INTEGER, SliceSource, ValuePlan, VolumePlan
+from render.dicom.header import quiet_pydicom
+from render.dicom.plan import VolumePlan
+from render.dicom.slices import Layer, SliceSource
+from render.dicom.values import EXACT_FLOAT32_INTEGER, ValuePlan
 from render.errors import CodecError, RenderCancelledError, UnreadableFileError
 from render.volume import Volume
 
@@ -75,8 +78,8 @@ def load_volume(
     reports: list[SliceReport] = []
     with quiet_pydicom(), ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode") as pool:
         pending = {
-            pool.submit(decode_slice, plan.root, source, plan.values, codes[index])
-            for index, source in enumerate(plan.slices)
+            pool.submit(decode_layer, plan.root, layer, plan.values, codes[index])
+            for index, layer in enumerate(plan.layers)
         }
         try:
             while pending:
@@ -90,6 +93,33 @@ def load_volume(
             for future in pending:
                 future.cancel()
     return finish(plan, codes, reports)
+
+
+def decode_layer(root: Path, layer: Layer, values: ValuePlan, out: Codes) -> SliceReport:
+    """Decode one slice of the grid into `out`, shape (rows, columns): a file's, a mix of two, or a gap.
+
+    Codes are mixed linearly and rounded; where either is invalid, the mix is.
+
+    Raises
+    ------
+    UnreadableFileError, CodecError
+        As `load_volume`.
+    """
+    invalid = np.nan if values.invalid_code is None else values.invalid_code
+    if layer.lower is None:
+        out[...] = invalid
+        return SliceReport(out.size, 0)
+    lower = decode_slice(root, layer.lower, values, out)
+    if layer.upper is None:
+        return lower
+    above: Codes = np.empty_like(out)
+    upper = decode_slice(root, layer.upper, values, above)
+    is_float = out.dtype == np.float32
+    unknown = (np.isnan(out) | np.isnan(above)) if is_float else (out == invalid) | (above == invalid)
+    mixed = out * np.float32(1 - layer.fraction) + above * np.float32(layer.fraction)
+    np.copyto(out, mixed if is_float else np.rint(mixed), casting="unsafe")
+    out[unknown] = invalid
+    return SliceReport(int(unknown.sum()), max(lower.largest, upper.largest))
 
 
 def decode_slice(root: Path, source: SliceSource, values: ValuePlan, out: Codes) -> SliceReport:
@@ -127,12 +157,8 @@ def read_stored(root: Path, source: SliceSource) -> npt.NDArray[Any]:
     instance = source.instance
     assert instance.format is not None
     assert instance.extent is not None
-    path = root / instance.path
     try:
-        status = path.stat()
-        if (status.st_size, status.st_mtime_ns) != (instance.size_bytes, instance.modified_ns):
-            raise UnreadableFileError(f"{instance.path}: has changed since it was scanned")
-        with open_data(path, instance.transfer_syntax) as file:
+        with open_pixels(root, instance) as file:
             stored = decode(
                 file,
                 instance.transfer_syntax,
@@ -145,6 +171,9 @@ def read_stored(root: Path, source: SliceSource) -> npt.NDArray[Any]:
         raise UnreadableFileError(f"{instance.path}: can't be read: {error.strerror}") from error
     except CodecError as error:
         raise CodecError(f"{instance.path}: {error.message}", **error.details) from error
+    if source.tile is not None:
+        row, column = source.tile.row, source.tile.column
+        stored = stored[row : row + source.tile.rows, column : column + source.tile.columns]
     if not stored.dtype.isnative:
         stored = stored.astype(stored.dtype.newbyteorder("="))
     return stored

@@ -10,57 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from render.dicom.frames import FrameHeader, PixelFormat
-from render.dicom.header import Instance
-from render.errors import InvalidArgumentError
+from render.dicom.frames import PixelFormat
+from render.dicom.slices import Layer, SliceSource
+from render.dicom.values import ValuePlan
 from render.geometry import VolumeGeometry
-from render.transfer import Window, WindowFunction
 from render.volume import VolumeInfo
-
-UNSIGNED_OFFSET = 32768
-"""Unsigned 16-bit values are stored minus this."""
-
-EXACT_FLOAT32_INTEGER = 1 << 24
-"""Integers up to this are exact in float32."""
-
-_WINDOW_FUNCTIONS = {
-    "LINEAR": WindowFunction.LINEAR,
-    "LINEAR_EXACT": WindowFunction.LINEAR_EXACT,
-    "SIGMOID": WindowFunction.SIGMOID,
-}
-_PET_UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "", "PROPCNTS": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class SliceSource:
-    """Where one slice comes from: a frame of a file."""
-
-    instance: Instance
-    frame: FrameHeader
-
-
-@dataclass(frozen=True)
-class ValuePlan:
-    """How stored values become codes.
-
-    Attributes
-    ----------
-    dtype
-        ``int16`` or ``float32``.
-    offset
-        Subtracted from the stored value (or LUT output) to give the int16 code.
-    slope, intercept
-        ``value = slope * code + intercept``; 1 and 0 for float32, whose codes are the values.
-    invalid_code
-        The int16 code of padding: that of the padding value itself, which no other voxel has. None where there is
-        no padding to expect, and for float32, which has NaN.
-    """
-
-    dtype: str
-    offset: int = 0
-    slope: float = 1.0
-    intercept: float = 0.0
-    invalid_code: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +30,8 @@ class VolumePlan:
         The folder that the slices' paths are below.
     slices
         Ascending along the normal.
+    resampled
+        The slices of the grid where the files' own do not lie on it: an uneven stack. Empty where they do.
     is_localizer
         A scout or localizer: never chosen when there is a volume.
     """
@@ -86,6 +42,7 @@ class VolumePlan:
     geometry: VolumeGeometry
     values: ValuePlan
     info: VolumeInfo
+    resampled: tuple[Layer, ...] = ()
     is_localizer: bool = False
     patient_key: str = field(default="", repr=False)
 
@@ -95,6 +52,11 @@ class VolumePlan:
         return self.geometry.shape
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What each slice of the grid is made of."""
+        return self.resampled or tuple(Layer(source) for source in self.slices)
+
+    @property
     def estimated_bytes(self) -> int:
         """Bytes of the voxels once loaded."""
         return math.prod(self.shape) * np.dtype(self.values.dtype).itemsize
@@ -102,72 +64,10 @@ class VolumePlan:
     @property
     def pixels(self) -> PixelFormat:
         """The slices' common pixel format."""
-        pixels = self.slices[0].instance.format
-        assert pixels is not None
-        return pixels
-
-
-def plan_values(slices: Sequence[SliceSource]) -> tuple[ValuePlan, tuple[str, ...]]:
-    """Decide how the values of a stack are stored, and what to warn of.
-
-    A rescale that all slices share is kept beside int16 codes; one that differs from slice to slice (PET) is applied,
-    giving exact float32 values.
-    """
-    first = slices[0].instance
-    pixels = first.format
-    assert pixels is not None
-    rescales = {(source.frame.slope, source.frame.intercept) for source in slices}
-    paddings = {source.instance.padding for source in slices}
-    luts = {source.instance.modality_lut for source in slices}
-    if pixels.element != "PixelData" or len(paddings) > 1:
-        return ValuePlan("float32"), ()
-    if luts != {None}:
-        fits = all(lut is not None and 0 <= min(lut.table) and max(lut.table) < 65536 for lut in luts)
-        if fits and paddings == {None}:
-            return ValuePlan("int16", UNSIGNED_OFFSET, 1.0, float(UNSIGNED_OFFSET)), ()
-        return ValuePlan("float32"), ()
-    if len(rescales) > 1:
-        return ValuePlan("float32"), ()
-    if pixels.bits_stored > 16:
-        return ValuePlan("float32"), (f"{pixels.bits_stored}-bit pixels are held as float32",)
-    ((slope, intercept),) = rescales
-    (padding,) = paddings
-    offset = UNSIGNED_OFFSET if not pixels.signed and pixels.bits_stored == 16 else 0
-    code = None if padding is None else padding[0] - offset
-    invalid = code if code is not None and -UNSIGNED_OFFSET <= code < UNSIGNED_OFFSET else None
-    return ValuePlan("int16", offset, slope, intercept + slope * offset, invalid), ()
-
-
-def units_of(instance: Instance) -> str:
-    """Return the unit of the modality values; empty where they are arbitrary."""
-    if instance.modality == "PT":
-        return _PET_UNITS.get(instance.units, instance.units.lower())
-    if instance.modality == "CT" and instance.rescale_type in ("", "HU") and instance.modality_lut is None:
-        return "HU"
-    return "HU" if instance.rescale_type == "HU" else ""
-
-
-def common_windows(slices: Sequence[SliceSource]) -> tuple[tuple[Window, ...], tuple[str, ...]]:
-    """Return the VOI windows of the first slice that all slices have, and warnings of those left out."""
-    others = [set(source.frame.windows) for source in slices[1:]]
-    windows: list[Window] = []
-    warnings: list[str] = []
-    for values in dict.fromkeys(slices[0].frame.windows):
-        if not all(values in other for other in others):
-            continue
-        center, width, function, explanation = values
-        try:
-            window = Window(center, width, _WINDOW_FUNCTIONS.get(function, WindowFunction.LINEAR), explanation)
-        except InvalidArgumentError:
-            warnings.append(f"VOI window {center:g}/{width:g} {function} is invalid and left out")
-            continue
-        if function not in _WINDOW_FUNCTIONS:
-            warnings.append(f"VOI LUT function of window {center:g}/{width:g} is unknown: LINEAR is used")
-        windows.append(window)
-    return tuple(windows), tuple(warnings)
+        return self.slices[0].pixels
 
 
 def volume_id(slices: Sequence[SliceSource], key: str) -> str:
     """Return the volume's identity: 32 hexadecimal digits."""
-    names = sorted(f"{s.instance.sop_instance_uid}#{s.frame.number}" for s in slices)
+    names = sorted(source.identity for source in slices)
     return hashlib.sha256("\n".join([*names, key]).encode()).hexdigest()[:32]

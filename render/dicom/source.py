@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from render.dicom.grouping import group_series
-from render.dicom.header import Instance, SkippedFile, quiet_pydicom, read_header
+from render.dicom.header import quiet_pydicom, read_header
+from render.dicom.instance import Instance, SkippedFile
 from render.dicom.plan import VolumePlan
 from render.dicom.series import Series
 from render.errors import PathError, RenderCancelledError

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from render.dicom.plan import SliceSource, ValuePlan
+from render.dicom.slices import Layer
+from render.dicom.values import ValuePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,11 @@ class DecodeSlices:
     shape
         Of the whole volume, ``(K, J, I)``.
     first
-        The index of the first of `slices`.
+        The index of the first of `layers`.
     """
 
     root: Path
-    slices: tuple[SliceSource, ...]
+    layers: tuple[Layer, ...]
     values: ValuePlan
     shape: tuple[int, int, int]
     first: int

@@ -16,7 +16,8 @@ from multiprocessing.reduction import recv_handle
 
 import numpy as np
 
-from render.dicom.header import Instance, SkippedFile, quiet_pydicom, read_header
+from render.dicom.header import quiet_pydicom, read_header
+from render.dicom.instance import Instance, SkippedFile
 from render.dicom.tasks import DecodeSlices, ReadHeaders, Task
 from render.errors import CodecError, VoxelcastError
 
@@ -54,7 +55,7 @@ def _read(task: ReadHeaders) -> list[Instance | SkippedFile]:
 def _decode(task: DecodeSlices, connection: Connection) -> object:
     descriptor = recv_handle(connection)
     # Imported on first use: scanning needs no codecs, and a worker should be ready soon.
-    from render.dicom.pixels import decode_slice
+    from render.dicom.pixels import decode_layer
 
     dtype = np.dtype(task.values.dtype)
     try:
@@ -63,8 +64,8 @@ def _decode(task: DecodeSlices, connection: Connection) -> object:
         os.close(descriptor)
     codes = np.frombuffer(memory, dtype).reshape(task.shape)
     return [
-        decode_slice(task.root, source, task.values, codes[index])
-        for index, source in enumerate(task.slices, start=task.first)
+        decode_layer(task.root, layer, task.values, codes[index])
+        for index, layer in enumerate(task.layers, start=task.first)
     ]
 
 

@@ -11,9 +11,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 -- its own name for itself
 from pydicom import dcmread
 
+from render.dicom.access import open_pixels
 from render.dicom.codecs import decode
-from render.dicom.header import Instance, open_data, quiet_pydicom, read_header
+from render.dicom.header import quiet_pydicom, read_header
 from render.dicom.ingest import Ingest
+from render.dicom.instance import Instance
 from render.dicom.pixels import load_volume, read_stored
 from render.dicom.series import select
 from render.dicom.source import Scan, scan
@@ -177,7 +179,7 @@ class TestCodecs:
                 assert isinstance(instance, Instance)
                 assert instance.format is not None
                 assert instance.extent is not None
-                with open_data(path, instance.transfer_syntax) as file:
+                with open_pixels(folder, instance) as file:
                     pixels = decode(file, instance.transfer_syntax, instance.format, instance.extent, 1, 0)
                 images.append((instance.transfer_syntax, pixels))
         return images

@@ -201,7 +201,7 @@ class TestBrokenFiles:
         assert [f.reason for f in scan(path).skipped] == ["header can't be parsed: RecursionError"]
 
     def test_a_deflated_bomb_is_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("render.dicom.header.MAXIMUM_INFLATED_BYTES", 100_000)
+        monkeypatch.setattr("render.dicom.bounded.MAXIMUM_INFLATED_BYTES", 100_000)
         (path,) = write_series(tmp_path, ramp((1, 6, 5)), transfer_syntax=DeflatedExplicitVRLittleEndian)
         assert scan(path).volumes
         whole = path.read_bytes()

@@ -1,0 +1,63 @@
+"""What a scan keeps of one file: plain values, and no patient data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from render.dicom.extent import PixelExtent
+from render.dicom.frames import FrameHeader, ModalityLut, PixelFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One DICOM file. Holds no patient data: ``patient_key`` is a hash that tells patients apart within a scan.
+
+    Attributes
+    ----------
+    path
+        Below the scanned root, POSIX separators.
+    size_bytes, modified_ns
+        As scanned: a load refuses a file that has changed since.
+    format
+        None for objects without pixels.
+    padding
+        Lowest and highest stored value that is no tissue.
+    frames
+        Empty for multi-frame objects whose frames have no place in the patient: cine, for one.
+    defect
+        Why the pixels can't be used although the header could be read; empty if they can.
+    """
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str
+    patient_key: str
+    transfer_syntax: str
+    modality: str
+    description: str
+    series_number: int | None
+    instance_number: int | None
+    image_type: tuple[str, ...]
+    units: str
+    rescale_type: str
+    lossy: bool
+    format: PixelFormat | None = None
+    extent: PixelExtent | None = None
+    number_of_frames: int = 0
+    padding: tuple[int, int] | None = None
+    modality_lut: ModalityLut | None = None
+    frames: tuple[FrameHeader, ...] = ()
+    defect: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file that belongs to no series, and why."""
+
+    path: str
+    reason: str

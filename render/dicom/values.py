@@ -1,0 +1,108 @@
+"""What the numbers of a volume will mean: how stored values become codes, their unit, and the source's windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from render.dicom.instance import Instance
+from render.dicom.slices import SliceSource
+from render.errors import InvalidArgumentError
+from render.transfer import Window, WindowFunction
+
+UNSIGNED_OFFSET = 32768
+"""Unsigned 16-bit values are stored minus this."""
+
+EXACT_FLOAT32_INTEGER = 1 << 24
+"""Integers up to this are exact in float32."""
+
+_WINDOW_FUNCTIONS = {
+    "LINEAR": WindowFunction.LINEAR,
+    "LINEAR_EXACT": WindowFunction.LINEAR_EXACT,
+    "SIGMOID": WindowFunction.SIGMOID,
+}
+_PET_UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "", "PROPCNTS": ""}
+
+
+@dataclass(frozen=True)
+class ValuePlan:
+    """How stored values become codes.
+
+    Attributes
+    ----------
+    dtype
+        ``int16`` or ``float32``.
+    offset
+        Subtracted from the stored value (or LUT output) to give the int16 code.
+    slope, intercept
+        ``value = slope * code + intercept``; 1 and 0 for float32, whose codes are the values.
+    invalid_code
+        The int16 code of padding: that of the padding value itself, which no other voxel has. None where there is
+        no padding to expect, and for float32, which has NaN.
+    """
+
+    dtype: str
+    offset: int = 0
+    slope: float = 1.0
+    intercept: float = 0.0
+    invalid_code: int | None = None
+
+
+def plan_values(slices: Sequence[SliceSource]) -> tuple[ValuePlan, tuple[str, ...]]:
+    """Decide how the values of a stack are stored, and what to warn of.
+
+    A rescale that all slices share is kept beside int16 codes; one that differs from slice to slice (PET) is applied,
+    giving exact float32 values.
+    """
+    first = slices[0].instance
+    pixels = first.format
+    assert pixels is not None
+    rescales = {(source.frame.slope, source.frame.intercept) for source in slices}
+    paddings = {source.instance.padding for source in slices}
+    luts = {source.instance.modality_lut for source in slices}
+    if pixels.element != "PixelData" or len(paddings) > 1:
+        return ValuePlan("float32"), ()
+    if luts != {None}:
+        fits = all(lut is not None and 0 <= min(lut.table) and max(lut.table) < 65536 for lut in luts)
+        if fits and paddings == {None}:
+            return ValuePlan("int16", UNSIGNED_OFFSET, 1.0, float(UNSIGNED_OFFSET)), ()
+        return ValuePlan("float32"), ()
+    if len(rescales) > 1:
+        return ValuePlan("float32"), ()
+    if pixels.bits_stored > 16:
+        return ValuePlan("float32"), (f"{pixels.bits_stored}-bit pixels are held as float32",)
+    ((slope, intercept),) = rescales
+    (padding,) = paddings
+    offset = UNSIGNED_OFFSET if not pixels.signed and pixels.bits_stored == 16 else 0
+    code = None if padding is None else padding[0] - offset
+    invalid = code if code is not None and -UNSIGNED_OFFSET <= code < UNSIGNED_OFFSET else None
+    return ValuePlan("int16", offset, slope, intercept + slope * offset, invalid), ()
+
+
+def units_of(instance: Instance) -> str:
+    """Return the unit of the modality values; empty where they are arbitrary."""
+    if instance.modality == "PT":
+        return _PET_UNITS.get(instance.units, instance.units.lower())
+    if instance.modality == "CT" and instance.rescale_type in ("", "HU") and instance.modality_lut is None:
+        return "HU"
+    return "HU" if instance.rescale_type == "HU" else ""
+
+
+def common_windows(slices: Sequence[SliceSource]) -> tuple[tuple[Window, ...], tuple[str, ...]]:
+    """Return the VOI windows of the first slice that all slices have, and warnings of those left out."""
+    others = [set(source.frame.windows) for source in slices[1:]]
+    windows: list[Window] = []
+    warnings: list[str] = []
+    for values in dict.fromkeys(slices[0].frame.windows):
+        if not all(values in other for other in others):
+            continue
+        center, width, function, explanation = values
+        try:
+            window = Window(center, width, _WINDOW_FUNCTIONS.get(function, WindowFunction.LINEAR), explanation)
+        except InvalidArgumentError:
+            warnings.append(f"VOI window {center:g}/{width:g} {function} is invalid and left out")
+            continue
+        if function not in _WINDOW_FUNCTIONS:
+            warnings.append(f"VOI LUT function of window {center:g}/{width:g} is unknown: LINEAR is used")
+        windows.append(window)
+    return tuple(windows), tuple(warnings)

@@ -22,9 +22,12 @@ import llvmlite.binding
 import numba
 from numba import types
 
-from render.backends.cpu import kernels_color, kernels_resize, kernels_upload, kernels_values, lanes
+from render.backends.cpu import kernels_color, kernels_resize, kernels_upload, kernels_values, operations
 
 logger = logging.getLogger(__name__)
+
+settings: Any = numba.config
+"""numba fills its attributes in at run time."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -69,12 +72,12 @@ class Kernel:
         if directory is not None:
             try:
                 with _numba_settings:
-                    before = lanes.settings.CACHE_DIR
-                    lanes.settings.CACHE_DIR = str(directory)
+                    before = settings.CACHE_DIR
+                    settings.CACHE_DIR = str(directory)
                     try:
                         compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(self._function)
                     finally:
-                        lanes.settings.CACHE_DIR = before
+                        settings.CACHE_DIR = before
                 compiled.compile(self._signature)
                 compiled.disable_compile()
                 return compiled
@@ -98,9 +101,9 @@ def cache_key() -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
-    cpu = lanes.settings.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    features = lanes.settings.CPU_FEATURES or ""
-    digest.update(f"{numba.__version__} {llvmlite.__version__} {cpu} {features} {lanes.WIDTH}".encode())
+    cpu = settings.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    features = settings.CPU_FEATURES or ""
+    digest.update(f"{numba.__version__} {llvmlite.__version__} {cpu} {features} {operations.WIDTH}".encode())
     return digest.hexdigest()[:16]
 
 

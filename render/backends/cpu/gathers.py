@@ -1,9 +1,8 @@
 """Reading voxels and tables into lanes: each lane its own address.
 
 The texts of the kernels are the same for int16 and float32 codes; what differs is in here. Along x an int16 volume is
-interpolated in integers: a neighbouring pair comes in one 32-bit load, weights have `WEIGHT_BITS` bits, and one
-multiply-add (``pmaddwd`` on x86) makes the sum. That is as exact as a float32 coordinate of a few hundred
-voxels, and much cheaper. Such values are `weight_unit` times too large until the end of a ray.
+interpolated in integers (see `weights`): a neighbouring pair comes in one 32-bit load, and one multiply-add
+(``pmaddwd`` on x86) makes the sum, which is much cheaper than float32.
 
 Indices are int32 and count elements, so a volume may have 2**31 voxels; addresses are computed in 64 bits.
 """
@@ -14,7 +13,6 @@ from typing import Any
 
 import llvmlite.binding
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
 from numba.extending import overload
@@ -34,19 +32,10 @@ from render.backends.cpu.lanes import (
     to_f32,
     to_i32,
 )
-
-WEIGHT_BITS = 14
-WEIGHT_ONE = 1 << WEIGHT_BITS
-MAX_VOXELS = 2**31 - 1
-"""What an int32 index reaches."""
+from render.backends.cpu.weights import WEIGHT_ONE
 
 _I16, _I32, _I64, _FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _ELEMENTS = {types.int16: _I16, types.int32: _I32, types.float32: _FLOAT}
-
-
-def weight_unit(dtype: npt.DTypeLike) -> float:
-    """How many times too large a sample of codes of this type is."""
-    return float(WEIGHT_ONE) if np.dtype(dtype) == np.int16 else 1.0
 
 
 def lane_pointers(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, index: Any) -> list[Any]:
@@ -188,7 +177,7 @@ def weight(codes: Any, fraction: Any) -> Any:
 
 
 def mix(left: Any, right: Any, weight: Any) -> Any:
-    """Interpolate gathered codes along x, float32 lanes, times `weight_unit`."""
+    """Interpolate gathered codes along x, float32 lanes, times `weights.weight_unit`."""
     raise NotImplementedError("compiled code only")
 
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from render.backends.cpu import rays
-from render.backends.cpu.gathers import gather
 from render.backends.cpu.gradients import sample_and_rises
-from render.backends.cpu.lanes import (
+from render.backends.cpu.operations import (
     PACKET_HEIGHT,
     PACKET_WIDTH,
     WIDTH,
     any_lane,
     extract,
     fma,
+    gather,
+    inline,
     minimum,
     reduce_min,
     select,
@@ -26,7 +27,7 @@ from render.backends.cpu.lanes import (
     to_i32,
 )
 from render.backends.cpu.packets import at, brick_at, clamp, corners, enter, within
-from render.backends.cpu.sampling import F, inline, probe, sample
+from render.backends.cpu.sampling import F, probe, sample
 
 SIZE, PROBE, GRADIENT, AHEAD = rays.SIZE, rays.PROBE, rays.GRADIENT, rays.AHEAD
 
@@ -147,7 +148,7 @@ def composite_kernel(shaded: bool) -> Callable[..., None]:
                             seen = visible
                             if visible:
                                 packed = gather(color, index)
-                                r = to_f32(packed >> np.int32(21)) * F(1 / 2047)
+                                r = to_f32((packed >> np.int32(21)) & np.int32(2047)) * F(1 / 2047)
                                 g = to_f32((packed >> np.int32(10)) & np.int32(2047)) * F(1 / 2047)
                                 b = to_f32(packed & np.int32(1023)) * F(1 / 1023)
                                 if shaded:

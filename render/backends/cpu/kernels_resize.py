@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from render.backends.cpu.sampling import inline
+from render.backends.cpu.operations import inline
 
 
 @inline

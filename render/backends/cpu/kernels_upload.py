@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from render.backends.cpu.sampling import inline
+from render.backends.cpu.operations import inline
 
 BRICK = 8
 """Voxels along each side of the finest bricks."""

@@ -1,9 +1,9 @@
 """SIMD lanes for numba: `WIDTH` rays advance together in one LLVM vector.
 
 A `Lanes` value is ``<WIDTH x T>``. LLVM lowers it to what the host has: one register of AVX-512 or AVX2,
-several of SSE or NEON; at width 1 it is a plain scalar, so the same kernel text also compiles without vectors
-(``VOXELCAST_LANES=1``). The operations are those that the kernels need and no more: arithmetic and comparisons on
-lanes, or on lanes and a scalar; `select`, `minimum`, `fma`, conversions, reductions, and the gathers of `gathers`.
+several of SSE or NEON. The operations are those that the kernels need and no more: arithmetic and comparisons on
+lanes, or on lanes and a scalar; `select`, `minimum`, `fma`, conversions, reductions, and the gathers of `gathers` and
+`rows3`. Kernels import them from `operations`, which has the same for scalars.
 
 There are no fast-math flags: NaN marks invalid voxels, and a result may not depend on how the compiler arranged the
 code around it. Sums of products that should fuse say so with `fma`.
@@ -27,7 +27,7 @@ from numba.extending import intrinsic, models, overload, register_model
 settings: Any = numba.config
 """numba fills its attributes in at run time."""
 
-WIDTHS = (1, 4, 8, 16)
+WIDTHS = (4, 8, 16)
 
 
 def host_width() -> int:
@@ -41,7 +41,7 @@ def host_width() -> int:
 
 
 WIDTH = host_width()
-PACKET_WIDTH = {1: 1, 4: 2, 8: 4, 16: 4}[WIDTH]
+PACKET_WIDTH = {4: 2, 8: 4, 16: 4}[WIDTH]
 """Lanes form a packet of pixels, this many wide and `PACKET_HEIGHT` high: neighbours read neighbouring voxels."""
 PACKET_HEIGHT = WIDTH // PACKET_WIDTH
 _COLUMN_BITS = PACKET_WIDTH.bit_length() - 1

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from render.backends.cpu import rays
-from render.backends.cpu.lanes import PACKET_WIDTH as WIDE
-from render.backends.cpu.lanes import (
+from render.backends.cpu.operations import PACKET_WIDTH as WIDE
+from render.backends.cpu.operations import (
     WIDTH,
     extract,
     fma,
+    inline,
     maximum,
     minimum,
     reduce_max,
@@ -24,7 +25,7 @@ from render.backends.cpu.lanes import (
     select,
     splat,
 )
-from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, inline, packet_rays
+from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, packet_rays
 
 SIZE, GRID = rays.SIZE, rays.GRID
 

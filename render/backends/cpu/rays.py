@@ -32,7 +32,7 @@ SIZE = 25
 INNER = 28
 """How far from the outermost voxel centres the plain sampling, which reads without checks, must stay; along i, j, k."""
 SCALE, OFFSET, SIGN, UNIT, INVALID = 31, 32, 33, 34, 35
-"""Modality value = sample * SCALE + OFFSET; 1 for maximum, -1 for minimum; see `gathers.weight_unit`; invalid code."""
+"""Modality value = sample * SCALE + OFFSET; 1 for maximum, -1 for minimum; see `weights.weight_unit`; invalid code."""
 GRID = 36
 """Bricks along i, j and k of the level of the grid that is in use."""
 BRICKS_PER_VOXEL, SEGMENT, REACH, CHECK_INVALID = 39, 40, 41, 42

@@ -16,14 +16,14 @@ from render.backends.base import ResidentVolume, transfer_function_of, window_of
 from render.backends.cpu import rays
 from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
-from render.backends.cpu.gathers import MAX_VOXELS, weight_unit
 from render.backends.cpu.gradients import READ_AHEAD, READ_AROUND
 from render.backends.cpu.kernels_color import INVALID, VISIBLE
 from render.backends.cpu.kernels_upload import BRICK
-from render.backends.cpu.lanes import PACKET_HEIGHT, PACKET_WIDTH, WIDTH
+from render.backends.cpu.operations import PACKET_HEIGHT, PACKET_WIDTH, WIDTH
 from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
 from render.backends.cpu.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, transfer_tables
 from render.backends.cpu.tiles import Tile, TilePool, cut
+from render.backends.cpu.weights import MAX_VOXELS, weight_unit
 from render.errors import UnsupportedError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.transfer import TransferFunction

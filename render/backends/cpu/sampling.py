@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 
 from render.backends.cpu import rays
-from render.backends.cpu.gathers import gather, is_invalid, lerp, mix, row, weight
-from render.backends.cpu.lanes import (
+from render.backends.cpu.operations import (
     absolute,
     ceil,
     floor,
     fma,
+    gather,
+    inline,
+    is_invalid,
     lane_column,
     lane_row,
+    lerp,
     maximum,
     minimum,
+    mix,
+    row,
     select,
     splat,
     sqrt,
     to_f32,
     to_i32,
+    weight,
 )
 
 F = np.float32
@@ -34,13 +39,6 @@ PARALLEL = F(1e-12)
 ORIGIN, COLUMN, ROW, STEP = rays.ORIGIN, rays.COLUMN, rays.ROW, rays.STEP
 EYE, SIZE, INNER = rays.EYE, rays.SIZE, rays.INNER
 FACE, WHOLE = rays.FACE_TOLERANCE, rays.WHOLE_TOLERANCE
-
-Function = TypeVar("Function")
-
-
-def inline(function: Function) -> Function:
-    """Compile a part of kernels, always inlined: a call would pass every vector through memory."""
-    return cast(Function, njit(forceinline=True, error_model="numpy")(function))
 
 
 @inline
@@ -110,7 +108,7 @@ def clip_inner(p: Any, x: Any, y: Any, z: Any, step_x: Any, step_y: Any, step_z:
 
 @inline
 def sample(codes: Any, row_stride: Any, slab_stride: Any, x: Any, y: Any, z: Any) -> Any:
-    """Trilinear, times `gathers.weight_unit`. Every lane must lie within the volume's outermost voxel centres."""
+    """Trilinear, times `weights.weight_unit`. Every lane must lie within the volume's outermost voxel centres."""
     ix, iy, iz = to_i32(x), to_i32(y), to_i32(z)
     at = ix + iy * row_stride + iz * slab_stride
     across = weight(codes, x - to_f32(ix))
@@ -162,6 +160,6 @@ def corners_axis(index: Any, fraction: Any, last: Any) -> Any:
 
 @inline
 def edge_row(codes: Any, at: Any, x0: Any, x1: Any, across: Any, invalid: Any) -> Any:
-    """Return `gathers.row` of two separate voxels, and whether one of them is invalid."""
+    """Return `operations.row` of two separate voxels, and whether one of them is invalid."""
     left, right = gather(codes, at + x0), gather(codes, at + x1)
     return mix(left, right, across), is_invalid(left, invalid) | is_invalid(right, invalid)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 DRAW = """
 import sys
 import numpy as np
-from render.backends.cpu import CpuRenderer, lanes
+from render.backends.cpu import CpuRenderer, operations
 from tests.backends.cpu.scenes import WORKS, body, view_of
 renderer = CpuRenderer(2)
 volume = body(holes=True)
@@ -28,7 +28,7 @@ for work in sys.argv[2].split(","):
     for perspective in (False, True):
         frame = renderer.render(view_of(volume, work, perspective=perspective), resident)
         pictures[f"{work} {perspective}"] = frame.values if frame.color is None else frame.color
-np.savez(sys.argv[1], width=lanes.WIDTH, **pictures)
+np.savez(sys.argv[1], width=operations.WIDTH, **pictures)
 renderer.close()
 """
 
@@ -124,9 +124,9 @@ def test_the_first_place_that_works_is_taken(tmp_path: Path, monkeypatch: pytest
 def test_the_key_follows_cpu_and_width(monkeypatch: pytest.MonkeyPatch) -> None:
     here = compiling.cache_key()
     assert here == compiling.cache_key()
-    monkeypatch.setattr(compiling.lanes, "WIDTH", 99)
+    monkeypatch.setattr(compiling.operations, "WIDTH", 99)
     other_width = compiling.cache_key()
-    monkeypatch.setattr(compiling.lanes.settings, "CPU_NAME", "another")
+    monkeypatch.setattr(compiling.settings, "CPU_NAME", "another")
     assert len({here, other_width, compiling.cache_key()}) == 3
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from render.backends.cpu import gathers, gradients, lanes
+from render.backends.cpu import gathers, lanes, rows3, weights
 from render.backends.cpu.lanes import WIDTH, extract, splat, to_f32, to_i32
 
 F = np.float32
@@ -118,7 +118,7 @@ def test_a_row_mixes_a_voxel_with_its_neighbour(dtype: type) -> None:
     wide = codes.astype(np.float64)
     exact = wide[index + 5] * (1 - fraction) + wide[index + 6] * fraction
     difference = np.abs(wide[index + 6] - wide[index + 5])
-    error = np.abs(out / gathers.weight_unit(dtype) - exact[:WIDTH])
+    error = np.abs(out / weights.weight_unit(dtype) - exact[:WIDTH])
     assert (error <= difference[:WIDTH] * 2.0**-15 + np.abs(exact[:WIDTH]) * 2.0**-22 + 2.0**-6).all()
     np.testing.assert_array_equal(out, apart)  # one load or two: the same bits
 
@@ -128,8 +128,8 @@ def test_three_voxels_are_weighted(dtype: type) -> None:
     @njit
     def run(codes: Any, index: Any, first: Any, last: Any, out: Any, rise: Any) -> None:
         at = load(index)
-        keep(gradients.row3(codes, 2, at, gradients.weights3(codes, load(first), load(last), 1.0)), out)
-        keep(gradients.row3(codes, 2, at, gradients.weights3(codes, load(first), load(last), 0.0)), rise)
+        keep(rows3.row3(codes, 2, at, rows3.weights3(codes, load(first), load(last), 1.0)), out)
+        keep(rows3.row3(codes, 2, at, rows3.weights3(codes, load(first), load(last), 0.0)), rise)
 
     rng = np.random.default_rng(2)
     codes = rng.integers(-3000, 3000, 64).astype(dtype)
@@ -139,7 +139,7 @@ def test_three_voxels_are_weighted(dtype: type) -> None:
     run(codes, index, first, last, out, rise)
     wide = codes.astype(np.float64)
     a, b, c = (wide[index + 2 + n] for n in range(3))
-    unit = gathers.weight_unit(dtype)
+    unit = weights.weight_unit(dtype)
     np.testing.assert_allclose(out / unit, (a * first + b * (1 - first - last) + c * last)[:WIDTH], atol=0.6)
     np.testing.assert_allclose(rise / unit, (a * first - b * (first + last) + c * last)[:WIDTH], atol=0.6)
 

@@ -1,0 +1,201 @@
+"""The kernels' operations for one ray at a time: plain numba, nothing of its extension API, nothing of LLVM's.
+
+These are what `operations` falls back on, and what the lanes are measured against. A value is an ordinary scalar:
+float32, a whole number or a bool, so arithmetic and comparisons are numba's own. Two differences follow. A whole number
+may grow to 64 bits, and ``>>`` keeps the sign. And `fma` rounds twice, so a picture may differ from the lanes' by
+the rounding of its rays' coordinates.
+
+What depends on the type of the codes is a branch on ``isinstance``, which numba decides while it compiles.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+from render.backends.cpu.weights import WEIGHT_ONE
+
+F = np.float32
+WIDTH = PACKET_WIDTH = PACKET_HEIGHT = 1
+
+Function = TypeVar("Function")
+
+
+def inline(function: Function) -> Function:
+    """Compile a part of kernels, always inlined: a call would pass every vector through memory."""
+    return cast(Function, njit(forceinline=True, error_model="numpy")(function))
+
+
+@inline
+def splat(value: Any) -> Any:
+    """Return the scalar itself, as float32 or int32."""
+    if isinstance(value, (float, np.float32)):  # numba knows the tuple
+        return np.float32(value)
+    return np.int32(value)
+
+
+@inline
+def fma(x: Any, y: Any, z: Any) -> Any:
+    """Return ``x * y + z``, rounded twice."""
+    return x * y + z
+
+
+@inline
+def select(mask: Any, x: Any, y: Any) -> Any:
+    """Return `x` if `mask` holds, else `y`."""
+    return x if mask else y
+
+
+@inline
+def minimum(x: Any, y: Any) -> Any:
+    """Return ``x if x < y else y``; so a NaN in `x` yields `y`."""
+    return x if x < y else y
+
+
+@inline
+def maximum(x: Any, y: Any) -> Any:
+    """Return ``x if x > y else y``; so a NaN in `x` yields `y`."""
+    return x if x > y else y
+
+
+@inline
+def to_i32(x: Any) -> Any:
+    """Truncate towards zero."""
+    return np.int32(x)
+
+
+@inline
+def to_f32(x: Any) -> Any:
+    """Return a whole number as float32."""
+    return np.float32(x)
+
+
+@inline
+def sqrt(x: Any) -> Any:
+    """Return the square root."""
+    return np.sqrt(x)
+
+
+@inline
+def absolute(x: Any) -> Any:
+    """Return the absolute value."""
+    return abs(x)
+
+
+@inline
+def floor(x: Any) -> Any:
+    """Round down; float32 stays float32, which `math.floor` would not."""
+    return np.floor(x)
+
+
+@inline
+def ceil(x: Any) -> Any:
+    """Round up."""
+    return np.ceil(x)
+
+
+@inline
+def is_number(x: Any) -> Any:
+    """Return False for NaN."""
+    return not math.isnan(x)
+
+
+@inline
+def reduce_min(x: Any) -> Any:
+    """Return the value of the only lane."""
+    return x
+
+
+@inline
+def reduce_max(x: Any) -> Any:
+    """Return the value of the only lane."""
+    return x
+
+
+@inline
+def any_lane(mask: Any) -> Any:
+    """Whether the only lane's mask holds."""
+    return mask
+
+
+@inline
+def extract(value: Any, index: Any) -> Any:
+    """Return the value of the only lane."""
+    return value
+
+
+@inline
+def lane_row() -> Any:
+    """Return 0: the only lane is the packet's first row."""
+    return F(0)
+
+
+@inline
+def lane_column() -> Any:
+    """Return 0: the only lane is the packet's first column."""
+    return F(0)
+
+
+@inline
+def gather(array: Any, index: Any) -> Any:
+    """Return ``array[index]``: int32 from int16 and int32, float32 from float32."""
+    value = array[np.uint64(index)]  # unsigned: numba would test for an index that counts from the end
+    if isinstance(value, np.float32):
+        return value
+    return np.int32(value)
+
+
+@inline
+def weight(codes: Any, fraction: Any) -> Any:
+    """Turn a fraction from 0 to 1 into the weight of the right neighbour, as `mix` takes it for these codes."""
+    if isinstance(codes[0], np.float32):
+        return fraction
+    return np.int32(fraction * F(WEIGHT_ONE) + F(0.5))
+
+
+@inline
+def lerp(a: Any, b: Any, t: Any) -> Any:
+    """Return ``a + t * (b - a)``."""
+    return a + t * (b - a)
+
+
+@inline
+def mix(left: Any, right: Any, weight: Any) -> Any:
+    """Interpolate gathered codes along x, float32, times `weights.weight_unit`."""
+    if isinstance(left, np.float32):
+        return left + weight * (right - left)
+    return np.float32(left * (WEIGHT_ONE - weight) + right * weight)
+
+
+@inline
+def row(codes: Any, offset: int, index: Any, weight: Any) -> Any:
+    """`mix` of ``codes[offset + index]`` and its right neighbour."""
+    return mix(gather(codes, offset + index), gather(codes, offset + index + 1), weight)
+
+
+@inline
+def is_invalid(gathered: Any, invalid: Any) -> Any:
+    """Whether a gathered code marks a voxel without a value: equals `invalid` (int16), or is NaN (float32)."""
+    if isinstance(gathered, np.float32):
+        return math.isnan(gathered)
+    return gathered == invalid
+
+
+@inline
+def weights3(codes: Any, first: Any, last: Any, total: float) -> Any:
+    """Weights of three neighbouring voxels, as `row3` takes them for these codes; they add up to `total`, 0 or 1."""
+    if isinstance(codes[0], np.float32):
+        return first, F(total) - first - last, last
+    a, c = np.int32(first * F(WEIGHT_ONE) + F(0.5)), np.int32(last * F(WEIGHT_ONE) + F(0.5))
+    return a, np.int32(np.int32(total * WEIGHT_ONE) - a - c), c
+
+
+@inline
+def row3(codes: Any, offset: int, index: Any, weights: Any) -> Any:
+    """Weighted sum of the voxels at ``offset + index`` and the next two, times `weights.weight_unit`."""
+    at = offset + index
+    total = gather(codes, at) * weights[0] + gather(codes, at + 1) * weights[1]
+    return np.float32(total + gather(codes, at + 2) * weights[2])

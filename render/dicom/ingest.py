@@ -42,7 +42,6 @@ TASK_SECONDS = 120.0
 """A worker that has not answered by then hangs: a task is a few slices or a few dozen headers."""
 
 HEADERS_A_TASK = 32
-SLICES_A_TASK = 8
 """Small enough that progress moves, cancelling is quick and both cores end together."""
 
 Result = TypeVar("Result")
@@ -134,8 +133,7 @@ class Ingest:
         """
         total = plan.shape[0]
         layers = plan.layers
-        size = min(SLICES_A_TASK, -(-total // (2 * self.workers)))
-        chunks = [(start, min(start + size, total)) for start in range(0, total, size)]
+        chunks = plan.chunks(self.workers)
         reports: list[SliceReport] = []
         with _SharedMemory(plan.estimated_bytes) as memory:
 

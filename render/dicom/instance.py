@@ -8,6 +8,10 @@ from render.dicom.extent import PixelExtent
 from render.dicom.frames import FrameHeader, ModalityLut, PixelFormat
 
 
+STREAMED: frozenset[str] = frozenset()
+"""Encodings that are inflated from the start, whichever part is needed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One DICOM file. Holds no patient data: ``patient_key`` is a hash that tells patients apart within a scan.
@@ -53,6 +57,11 @@ class Instance:
     modality_lut: ModalityLut | None = None
     frames: tuple[FrameHeader, ...] = ()
     defect: str = ""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its pixels can only be reached by reading all that lies before them."""
+        return self.transfer_syntax in STREAMED
 
 
 @dataclass(frozen=True, slots=True)

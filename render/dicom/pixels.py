@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from render.dicom.access import open_pixels
+from render.dicom.access import PixelFiles
 from render.dicom.codecs import decode
 from render.dicom.header import quiet_pydicom
 from render.dicom.plan import VolumePlan
@@ -77,14 +77,16 @@ def load_volume(
     codes: Codes = np.empty(plan.shape, plan.values.dtype)
     reports: list[SliceReport] = []
     with quiet_pydicom(), ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode") as pool:
+        chunks = plan.chunks(threads or os.cpu_count() or 1)
+        layers = plan.layers
         pending = {
-            pool.submit(decode_layer, plan.root, layer, plan.values, codes[index])
-            for index, layer in enumerate(plan.layers)
+            pool.submit(decode_layers, plan.root, layers[start:stop], plan.values, codes[start:stop])
+            for start, stop in chunks
         }
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                reports += [future.result() for future in done]
+                reports += [report for future in done for report in future.result()]
                 if progress is not None:
                     progress(len(reports), plan.shape[0])
                 if cancelled is not None and cancelled():
@@ -95,25 +97,32 @@ def load_volume(
     return finish(plan, codes, reports)
 
 
-def decode_layer(root: Path, layer: Layer, values: ValuePlan, out: Codes) -> SliceReport:
-    """Decode one slice of the grid into `out`, shape (rows, columns): a file's, a mix of two, or a gap.
-
-    Codes are mixed linearly and rounded; where either is invalid, the mix is.
+def decode_layers(root: Path, layers: Sequence[Layer], values: ValuePlan, out: Codes) -> list[SliceReport]:
+    """Decode consecutive slices of the grid into `out`, shape (slices, rows, columns), within `quiet_pydicom`.
 
     Raises
     ------
     UnreadableFileError, CodecError
         As `load_volume`.
     """
+    with PixelFiles(root) as files:
+        return [_decode_layer(files, layer, values, codes) for layer, codes in zip(layers, out, strict=True)]
+
+
+def _decode_layer(files: PixelFiles, layer: Layer, values: ValuePlan, out: Codes) -> SliceReport:
+    """Decode one slice of the grid: a file's, a mix of two, or a gap.
+
+    Codes are mixed linearly and rounded; where either is invalid, the mix is.
+    """
     invalid = np.nan if values.invalid_code is None else values.invalid_code
     if layer.lower is None:
         out[...] = invalid
         return SliceReport(out.size, 0)
-    lower = decode_slice(root, layer.lower, values, out)
+    lower = decode_slice(files, layer.lower, values, out)
     if layer.upper is None:
         return lower
     above: Codes = np.empty_like(out)
-    upper = decode_slice(root, layer.upper, values, above)
+    upper = decode_slice(files, layer.upper, values, above)
     is_float = out.dtype == np.float32
     unknown = (np.isnan(out) | np.isnan(above)) if is_float else (out == invalid) | (above == invalid)
     mixed = out * np.float32(1 - layer.fraction) + above * np.float32(layer.fraction)
@@ -122,7 +131,7 @@ def decode_layer(root: Path, layer: Layer, values: ValuePlan, out: Codes) -> Sli
     return SliceReport(int(unknown.sum()), max(lower.largest, upper.largest))
 
 
-def decode_slice(root: Path, source: SliceSource, values: ValuePlan, out: Codes) -> SliceReport:
+def decode_slice(files: PixelFiles, source: SliceSource, values: ValuePlan, out: Codes) -> SliceReport:
     """Decode one slice into `out`, shape (rows, columns), within `quiet_pydicom`.
 
     Raises
@@ -130,7 +139,7 @@ def decode_slice(root: Path, source: SliceSource, values: ValuePlan, out: Codes)
     UnreadableFileError, CodecError
         As `load_volume`; the message names the file, relative to `root`.
     """
-    stored = read_stored(root, source)
+    stored = read_stored(files, source)
     padding = _padding_mask(stored, source)
     if values.dtype == "int16":
         _to_int16(stored, source, values, out)
@@ -146,7 +155,7 @@ def decode_slice(root: Path, source: SliceSource, values: ValuePlan, out: Codes)
     return SliceReport(padded, max(abs(int(stored.min())), abs(int(stored.max()))) if is_integer else 0)
 
 
-def read_stored(root: Path, source: SliceSource) -> npt.NDArray[Any]:
+def read_stored(files: PixelFiles, source: SliceSource) -> npt.NDArray[Any]:
     """Return a slice's stored values, shape (rows, columns), in the machine's byte order.
 
     Raises
@@ -158,15 +167,14 @@ def read_stored(root: Path, source: SliceSource) -> npt.NDArray[Any]:
     assert instance.format is not None
     assert instance.extent is not None
     try:
-        with open_pixels(root, instance) as file:
-            stored = decode(
-                file,
-                instance.transfer_syntax,
-                instance.format,
-                instance.extent,
-                instance.number_of_frames,
-                source.frame.number - 1,
-            )
+        stored = decode(
+            files.open(instance),
+            instance.transfer_syntax,
+            instance.format,
+            instance.extent,
+            instance.number_of_frames,
+            source.frame.number - 1,
+        )
     except OSError as error:
         raise UnreadableFileError(f"{instance.path}: can't be read: {error.strerror}") from error
     except CodecError as error:

@@ -17,6 +17,10 @@ from render.geometry import VolumeGeometry
 from render.volume import VolumeInfo
 
 
+SLICES_A_CHUNK = 8
+"""Small enough that progress moves, cancelling is quick and all cores end together."""
+
+
 @dataclass(frozen=True, eq=False)
 class VolumePlan:
     """A volume that has been proved but not loaded. Picklable.
@@ -55,6 +59,14 @@ class VolumePlan:
     def layers(self) -> tuple[Layer, ...]:
         """What each slice of the grid is made of."""
         return self.resampled or tuple(Layer(source) for source in self.slices)
+
+    def chunks(self, workers: int) -> list[tuple[int, int]]:
+        """Divide the slices of the grid among workers: pairs of first and one past the last."""
+        total = self.shape[0]
+        # A stream must be read from its start each time, so it is divided as little as can be.
+        parts = workers if self.slices[0].instance.is_stream else max(2 * workers, -(-total // SLICES_A_CHUNK))
+        size = -(-total // parts)
+        return [(start, min(start + size, total)) for start in range(0, total, size)]
 
     @property
     def estimated_bytes(self) -> int:

@@ -55,7 +55,7 @@ def _read(task: ReadHeaders) -> list[Instance | SkippedFile]:
 def _decode(task: DecodeSlices, connection: Connection) -> object:
     descriptor = recv_handle(connection)
     # Imported on first use: scanning needs no codecs, and a worker should be ready soon.
-    from render.dicom.pixels import decode_layer
+    from render.dicom.pixels import decode_layers
 
     dtype = np.dtype(task.values.dtype)
     try:
@@ -63,10 +63,7 @@ def _decode(task: DecodeSlices, connection: Connection) -> object:
     finally:
         os.close(descriptor)
     codes = np.frombuffer(memory, dtype).reshape(task.shape)
-    return [
-        decode_layer(task.root, layer, task.values, codes[index])
-        for index, layer in enumerate(task.layers, start=task.first)
-    ]
+    return decode_layers(task.root, task.layers, task.values, codes[task.first : task.first + len(task.layers)])
 
 
 if __name__ == "__main__":

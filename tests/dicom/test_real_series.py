@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 -- its own name for itself
 from pydicom import dcmread
 
-from render.dicom.access import open_pixels
+from render.dicom.access import PixelFiles
 from render.dicom.codecs import decode
 from render.dicom.header import quiet_pydicom, read_header
 from render.dicom.ingest import Ingest
@@ -72,8 +72,8 @@ class TestPetCt:
         volume = load_volume(plan)
         slopes = [source.frame.slope for source in plan.slices]
         assert len(set(slopes)) == 135
-        with quiet_pydicom():
-            stored = np.stack([read_stored(plan.root, source) for source in plan.slices])
+        with quiet_pydicom(), PixelFiles(plan.root) as files:
+            stored = np.stack([read_stored(files, source) for source in plan.slices])
         expected = (stored.astype(np.float64) * np.array(slopes)[:, None, None]).astype(np.float32)
         np.testing.assert_array_equal(volume.codes, expected)
         assert (volume.slope, volume.intercept, volume.info.units) == (1, 0, units)
@@ -179,8 +179,10 @@ class TestCodecs:
                 assert isinstance(instance, Instance)
                 assert instance.format is not None
                 assert instance.extent is not None
-                with open_pixels(folder, instance) as file:
-                    pixels = decode(file, instance.transfer_syntax, instance.format, instance.extent, 1, 0)
+                with PixelFiles(folder) as files:
+                    pixels = decode(
+                        files.open(instance), instance.transfer_syntax, instance.format, instance.extent, 1, 0
+                    )
                 images.append((instance.transfer_syntax, pixels))
         return images
 

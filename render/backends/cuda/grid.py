@@ -1,0 +1,160 @@
+"""The brick grid's sizes, which of its levels a frame skips by, and a volume's statistics from its histogram.
+
+The finest bricks have `BRICK` voxels a side; each coarser level doubles that, until one brick is left. A ray is
+marched in segments that one look-up bounds (see ``kernels/bricks.cuh``), in two steps: first on a coarse level, for
+what is empty or hopeless in bulk, then on a fine one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from render.backends.base import Statistics
+from render.volume import Volume
+
+BRICK = 8
+"""Voxels along a side of the finest bricks."""
+COARSER = 4
+"""The coarse level's bricks have at least this many times the fine ones' side, where there is such a level."""
+BOX_SLACK = 0.05
+"""Voxels. What float32 may lose between a segment's box and its samples."""
+MIN_SEGMENT = 4
+"""Samples. With fewer to a look-up the coarser level is cheaper."""
+MAX_SEGMENT = 64
+MAX_COARSE_SEGMENTS = 16
+
+HISTOGRAM_BINS = 65536
+HISTOGRAM_VOXELS = 8_000_000
+"""Of a larger volume every second, third, ... row is counted: the percentiles' error is far below a window's step."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """Bricks of one size.
+
+    Attributes
+    ----------
+    size
+        Voxels along a side.
+    shape
+        Bricks, ``(K, J, I)``.
+    """
+
+    size: int
+    shape: tuple[int, int, int]
+
+    @property
+    def bricks(self) -> int:
+        """How many there are."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How the rays of a frame are cut.
+
+    Attributes
+    ----------
+    fine, coarse
+        Which levels bound the segments.
+    samples
+        Of a fine segment.
+    coarse_segments
+        Fine segments to a coarse one.
+    """
+
+    fine: int
+    coarse: int
+    samples: int
+    coarse_segments: int
+
+
+def levels(shape: tuple[int, int, int]) -> tuple[Level, ...]:
+    """Return the levels of a volume of this shape ``(K, J, I)``, finest first."""
+    size, result = BRICK, []
+    while True:
+        k, j, i = (-(-n // size) for n in shape)
+        result.append(Level(size, (k, j, i)))
+        if max(k, j, i) == 1:
+            return tuple(result)
+        size *= 2
+
+
+def grid_nbytes(shape: tuple[int, int, int], dtype_bytes: int) -> int:
+    """Bytes of the bounds and flags of all levels."""
+    return sum(level.bricks for level in levels(shape)) * (2 * dtype_bytes + 1)
+
+
+def segments_of(grid: Sequence[Level], along: npt.NDArray[np.float64], reach: float) -> Segments:
+    """Choose the levels for rays that advance by at most `along` voxels a sample on each axis, shape (3,).
+
+    Parameters
+    ----------
+    grid
+        All levels, finest first.
+    along
+        0 for a thin view.
+    reach
+        Voxels around a sample that are read with it.
+    """
+    counts = [
+        int((level.size - 1 - BOX_SLACK - 2 * reach) / max(float(along.max()), 1e-6)) + 1
+        if level.size - 1 - BOX_SLACK - 2 * reach >= 0
+        else 0
+        for level in grid
+    ]
+    # The coarsest level is a single brick, which bounds everything.
+    counts[-1] = MAX_SEGMENT * MAX_COARSE_SEGMENTS
+    fine = next(n for n, count in enumerate(counts) if count >= MIN_SEGMENT)
+    samples = min(counts[fine], MAX_SEGMENT)
+    coarse = next((n for n in range(fine, len(grid)) if grid[n].size >= COARSER * grid[fine].size), len(grid) - 1)
+    return Segments(fine, coarse, samples, min(max(counts[coarse] // samples, 1), MAX_COARSE_SEGMENTS))
+
+
+def histogram_stride(voxels: int) -> int:
+    """Return which rows of a volume are counted: every how many-th."""
+    return max(1, voxels // HISTOGRAM_VOXELS)
+
+
+def histogram_per_bin(code_range: tuple[float, float]) -> float:
+    """Return bins per code of a float32 histogram that starts at the least code; 0 if there is but one."""
+    span = code_range[1] - code_range[0]
+    return 0.0 if span == 0 or not np.isfinite(span) else (HISTOGRAM_BINS - 1) / span
+
+
+def statistics_of(counts: npt.NDArray[Any], code_range: tuple[float, float], volume: Volume) -> Statistics:
+    """Return a volume's statistics; percentiles to within a 65,536th of the range.
+
+    Parameters
+    ----------
+    counts
+        What the kernel `histogram` counted, shape (HISTOGRAM_BINS,).
+    code_range
+        Least and greatest valid code; descending if there is none.
+    volume
+        For its type, its invalid code and what the codes mean.
+    """
+    minimum, maximum = code_range
+    if minimum > maximum:
+        return Statistics(0.0, 0.0, 0.0, 0.0)
+    total = counts.astype(np.int64)
+    if volume.codes.dtype == np.int16:
+        positions = np.arange(HISTOGRAM_BINS) - 32768.0
+        total[int(minimum) + 32768] = 0
+        if volume.invalid_code is not None:
+            total[volume.invalid_code + 32768] = 0
+    else:
+        positions = minimum + np.arange(HISTOGRAM_BINS) / (histogram_per_bin(code_range) or 1.0)
+    cumulated = np.cumsum(total)
+    low = high = minimum
+    if cumulated[-1]:
+        low, high = (float(positions[np.searchsorted(cumulated, cumulated[-1] * part)]) for part in (0.01, 0.99))
+    low, high = min(max(low, minimum), maximum), min(high, maximum)
+    ends = sorted(code * volume.slope + volume.intercept for code in (minimum, maximum))
+    middle = sorted(code * volume.slope + volume.intercept for code in (low, high))
+    return Statistics(ends[0], ends[1], middle[0], middle[1])

@@ -1,0 +1,98 @@
+// The ray of a pixel, and where along it there is something to sample.
+#pragma once
+#include "parameters.cuh"
+
+// Beyond every sample.
+constexpr float HUGE_K = 3e38f;
+// Voxels a step: a ray slower than this along an axis is parallel to it.
+constexpr float PARALLEL = 1e-12f;
+// Voxels. A sample this little beyond a face is inside: float32 can't tell it from one on the face.
+constexpr float FACE_TOLERANCE = 1e-4f;
+
+// A block of 128 threads draws 16 x 8 pixels, each warp 8 x 4 of them: neighbours read neighbouring voxels.
+constexpr int BLOCK_WIDTH = 16, BLOCK_HEIGHT = 8;
+
+// Sample k lies at (x, y, z) + step * k; those from `first` to `last` count, and those from `inner_first` to
+// `inner_last` may be read without checks. A ray that misses has first > last.
+struct Ray {
+    float x, y, z, step_x, step_y, step_z;
+    float first, last, inner_first, inner_last;
+};
+
+__device__ inline bool pixel_of_thread(const Parameters &p, int row_from, int row_to, int &column, int &row) {
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    column = blockIdx.x * BLOCK_WIDTH + (warp & 1) * 8 + (lane & 7);
+    row = row_from + blockIdx.y * BLOCK_HEIGHT + (warp >> 1) * 4 + (lane >> 3);
+    return column < p.width && row < row_to;
+}
+
+__device__ inline long long pixel_index(const Parameters &p, int column, int row) {
+    return static_cast<long long>(row) * p.width + column;
+}
+
+__device__ inline void clip_axis(float x, float step, float low, float high, float &first, float &last) {
+    const float slope = fabsf(step) < PARALLEL ? PARALLEL : step;
+    const float a = (low - x) / slope, b = (high - x) / slope;
+    first = fmaxf(first, fminf(a, b));
+    last = fminf(last, fmaxf(a, b));
+}
+
+__device__ inline double pixel_axis(const double *first, const Parameters &p, int axis, int column, int row) {
+    return first[axis] + column * p.column[axis] + row * p.row[axis];
+}
+
+// A pixel's ray, not clipped yet: `first` is that of the first sample before the eye. In float64 up to here: a few
+// operations a ray, and the only place where large numbers cancel.
+__device__ inline Ray ray_of(const Parameters &p, int column, int row) {
+    double x = pixel_axis(p.origin, p, 0, column, row);
+    double y = pixel_axis(p.origin, p, 1, column, row);
+    double z = pixel_axis(p.origin, p, 2, column, row);
+    double step_x = p.step[0], step_y = p.step[1], step_z = p.step[2];
+    float first = -HUGE_K;
+    if (p.perspective) {
+        const double u = p.eye_right_mm + column * p.spacing_right_mm;
+        const double v = p.eye_down_mm + row * p.spacing_down_mm;
+        const double steps = sqrt(u * u + v * v + p.eye_distance2_mm2) / p.step_mm;
+        step_x = pixel_axis(p.eye, p, 0, column, row) / steps;
+        step_y = pixel_axis(p.eye, p, 1, column, row) / steps;
+        step_z = pixel_axis(p.eye, p, 2, column, row) / steps;
+        x += step_x * p.lattice;
+        y += step_y * p.lattice;
+        z += step_z * p.lattice;
+        // Strictly before the eye: the sample in the eye itself has no direction.
+        first = static_cast<float>(floor(-steps - p.lattice)) + 1.0f;
+    }
+    return Ray{static_cast<float>(x),      static_cast<float>(y),      static_cast<float>(z),
+               static_cast<float>(step_x), static_cast<float>(step_y), static_cast<float>(step_z),
+               first,                      HUGE_K,                     -HUGE_K,
+               HUGE_K};
+}
+
+// A pixel's ray, clipped to the volume and the slab.
+__device__ inline Ray enter(const Parameters &p, int column, int row) {
+    Ray ray = ray_of(p, column, row);
+    float first = fmaxf(ray.first, p.first), last = p.last;
+    const float low = -0.5f - FACE_TOLERANCE, high = -0.5f + FACE_TOLERANCE;
+    clip_axis(ray.x, ray.step_x, low, p.size[0] + high, first, last);
+    clip_axis(ray.y, ray.step_y, low, p.size[1] + high, first, last);
+    clip_axis(ray.z, ray.step_z, low, p.size[2] + high, first, last);
+    ray.first = ceilf(first);
+    ray.last = floorf(last);
+#if !VOXELCAST_TEXTURE
+    const float side_x = p.size[0] - 1 - p.margin, side_y = p.size[1] - 1 - p.margin, side_z = p.size[2] - 1 - p.margin;
+    if (side_x < p.margin || side_y < p.margin || side_z < p.margin) {
+        // Too thin to have an inside: clip_axis would take its faces for each other.
+        ray.inner_first = HUGE_K;
+        ray.inner_last = -HUGE_K;
+    } else {
+        first = ray.first;
+        last = ray.last;
+        clip_axis(ray.x, ray.step_x, p.margin, side_x, first, last);
+        clip_axis(ray.y, ray.step_y, p.margin, side_y, first, last);
+        clip_axis(ray.z, ray.step_z, p.margin, side_z, first, last);
+        ray.inner_first = ceilf(first);
+        ray.inner_last = floorf(last);
+    }
+#endif
+    return ray;
+}

@@ -1,0 +1,156 @@
+// Kernels that give values, float32 in modality units, NaN outside: one sample a ray, the extreme and the mean of the
+// samples along a ray. Each draws rows row_from to row_to - 1 of `out`, which is the whole picture.
+#include "bricks.cuh"
+#include "parameters.cuh"
+#include "rays.cuh"
+#include "sampling.cuh"
+
+__device__ inline float not_a_number() { return __int_as_float(0x7fc00000); }
+
+// One sample a ray, on the plane.
+extern "C" __global__ void thin(const __grid_constant__ Parameters p, const Code *__restrict__ codes,
+                                cudaTextureObject_t texture, const unsigned char *__restrict__ flags,
+                                float *__restrict__ out, int row_from, int row_to) {
+    int column, row;
+    if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
+    const Voxels voxels = voxels_of(p, codes, texture);
+    const Ray ray = ray_of(p, column, row);
+    const float x = ray.x, y = ray.y, z = ray.z;
+    const float face = -0.5f - FACE_TOLERANCE;
+    const float last_x = p.size[0] - 1, last_y = p.size[1] - 1, last_z = p.size[2] - 1;
+    float result = not_a_number();
+    if (x >= face && y >= face && z >= face && x <= last_x - face && y <= last_y - face && z <= last_z - face) {
+        bool careful = false;
+#if !VOXELCAST_TEXTURE
+        careful = fminf(fminf(x, y), z) < p.margin || x > last_x - p.margin || y > last_y - p.margin ||
+                  z > last_z - p.margin;
+#endif
+        if (p.has_invalid && !careful) careful = flags[fine_brick(p, ray, 0.0f, 0.0f)] & INVALID;
+        float value;
+        bool valid = true;
+        if (careful)
+            valid = probe(voxels, p, x, y, z, value);
+        else
+            value = sample(voxels, x, y, z);
+        if (valid) result = fmaf(value, p.scale, p.offset);
+    }
+    out[pixel_index(p, column, row)] = result;
+}
+
+// Maximum along each ray, or the minimum, which is the maximum of what is negated (`sign`). `fine_bounds` and
+// `coarse_bounds` are the bricks' greatest codes, or their least. A segment is left out if its bound does not exceed
+// what the ray has already; the one with the highest bound goes first, so that most others fall.
+extern "C" __global__ void extreme(const __grid_constant__ Parameters p, const Code *__restrict__ codes,
+                                   cudaTextureObject_t texture, const Code *__restrict__ fine_bounds,
+                                   const unsigned char *__restrict__ fine_flags,
+                                   const Code *__restrict__ coarse_bounds,
+                                   const unsigned char *__restrict__ coarse_flags, float *__restrict__ out,
+                                   int row_from, int row_to) {
+    int column, row;
+    if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
+    const Voxels voxels = voxels_of(p, codes, texture);
+    const Ray ray = enter(p, column, row);
+    const float length = p.segment, stretch = p.segment * p.coarse_segments;
+    float likeliest = ray.first, highest = -HUGE_K, best = -HUGE_K;
+    for (float begin = ray.first; begin <= ray.last; begin += stretch) {
+        const int brick = coarse_brick(p, ray, begin, begin + stretch - 1.0f);
+        const float bound = p.sign * coarse_bounds[brick];
+        if (bound > highest && !(coarse_flags[brick] & EMPTY)) {
+            highest = bound;
+            likeliest = begin;
+        }
+    }
+    for (int turn = -1;; ++turn) {
+        const float from = turn < 0 ? likeliest : ray.first + turn * stretch;
+        if (from > ray.last) break;
+        if (turn >= 0 && from == likeliest) continue;
+        const int around = coarse_brick(p, ray, from, from + stretch - 1.0f);
+        if (coarse_flags[around] & EMPTY || !(p.sign * coarse_bounds[around] > best)) continue;
+        const float to = fminf(from + stretch - 1.0f, ray.last);
+        for (float begin = from; begin <= to; begin += length) {
+            const float end = fminf(begin + length - 1.0f, to);
+            const int brick = fine_brick(p, ray, begin, begin + length - 1.0f);
+            const unsigned flags = fine_flags[brick];
+            if (flags & EMPTY || !(p.sign * fine_bounds[brick] > best)) continue;
+            if (flags & INVALID || begin < ray.inner_first || end > ray.inner_last) {
+                for (float k = begin; k <= end; k += 1.0f) {
+                    float value;
+                    const bool valid = probe(voxels, p, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
+                                             fmaf(ray.step_z, k, ray.z), value);
+                    if (valid) best = fmaxf(best, p.sign * value);
+                }
+            } else {
+                for (float k = begin; k <= end; k += 1.0f)
+                    best = fmaxf(best, p.sign * sample(voxels, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
+                                                       fmaf(ray.step_z, k, ray.z)));
+            }
+        }
+    }
+    out[pixel_index(p, column, row)] = best > -HUGE_K ? fmaf(p.sign * best, p.scale, p.offset) : not_a_number();
+}
+
+// A float32 sum of thousands of samples that loses nothing worth mentioning (Kahan).
+struct Sum {
+    float total, lost;
+
+    __device__ void add(float value) {
+        const float corrected = __fsub_rn(value, lost);
+        const float next = __fadd_rn(total, corrected);
+        lost = __fsub_rn(__fsub_rn(next, total), corrected);
+        total = next;
+    }
+};
+
+// Mean of the samples inside along each ray. Segments of one constant value are added without sampling.
+extern "C" __global__ void mean(const __grid_constant__ Parameters p, const Code *__restrict__ codes,
+                                cudaTextureObject_t texture, const Code *__restrict__ fine_low,
+                                const Code *__restrict__ fine_high, const unsigned char *__restrict__ fine_flags,
+                                const Code *__restrict__ coarse_low, const Code *__restrict__ coarse_high,
+                                const unsigned char *__restrict__ coarse_flags, float *__restrict__ out, int row_from,
+                                int row_to) {
+    int column, row;
+    if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
+    const Voxels voxels = voxels_of(p, codes, texture);
+    const Ray ray = enter(p, column, row);
+    const float length = p.segment, stretch = p.segment * p.coarse_segments;
+    Sum sum{0.0f, 0.0f};
+    float taken = 0.0f;
+    for (float from = ray.first; from <= ray.last; from += stretch) {
+        const float to = fminf(from + stretch - 1.0f, ray.last);
+        const int around = coarse_brick(p, ray, from, from + stretch - 1.0f);
+        const unsigned all = coarse_flags[around];
+        if (all & EMPTY) continue;
+        if (!(all & INVALID) && coarse_low[around] == coarse_high[around]) {
+            sum.add(coarse_low[around] * (to - from + 1.0f));
+            taken += to - from + 1.0f;
+            continue;
+        }
+        for (float begin = from; begin <= to; begin += length) {
+            const float end = fminf(begin + length - 1.0f, to);
+            const int brick = fine_brick(p, ray, begin, begin + length - 1.0f);
+            const unsigned flags = fine_flags[brick];
+            if (flags & EMPTY) continue;
+            float part = 0.0f;
+            if (flags & INVALID || begin < ray.inner_first || end > ray.inner_last) {
+                for (float k = begin; k <= end; k += 1.0f) {
+                    float value;
+                    const bool valid = probe(voxels, p, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
+                                             fmaf(ray.step_z, k, ray.z), value);
+                    part += valid ? value : 0.0f;
+                    taken += valid ? 1.0f : 0.0f;
+                }
+            } else {
+                taken += end - begin + 1.0f;
+                if (fine_low[brick] == fine_high[brick])
+                    part = fine_low[brick] * (end - begin + 1.0f);
+                else
+                    for (float k = begin; k <= end; k += 1.0f)
+                        part += sample(voxels, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
+                                       fmaf(ray.step_z, k, ray.z));
+            }
+            sum.add(part);
+        }
+    }
+    out[pixel_index(p, column, row)] =
+        taken > 0.0f ? fmaf(sum.total / taken, p.scale, p.offset) : not_a_number();
+}

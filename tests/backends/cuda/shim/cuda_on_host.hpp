@@ -1,0 +1,97 @@
+// What the kernels use of CUDA, for a host compiler. A launch runs thread after thread: that is a valid order, since the
+// kernels neither synchronise nor share memory. Included before the kernels' own text, by the compiler's command line.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+using std::fmaf, std::isfinite, std::max, std::min;
+
+#define __global__
+#define __device__
+#define __grid_constant__
+#define __align__(bytes) alignas(bytes)
+
+struct uint3 {
+    unsigned x, y, z;
+};
+struct uchar4 {
+    unsigned char x, y, z, w;
+};
+inline uchar4 make_uchar4(unsigned char x, unsigned char y, unsigned char z, unsigned char w) { return {x, y, z, w}; }
+
+inline thread_local uint3 blockIdx, threadIdx, blockDim, gridDim;
+
+template <class T>
+inline T __ldg(const T *at) {
+    return *at;
+}
+inline float __int_as_float(int bits) {
+    float result;
+    std::memcpy(&result, &bits, sizeof(result));
+    return result;
+}
+// The compiler is told not to contract, so the plain operations are these.
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline unsigned atomicAdd(unsigned *at, unsigned value) {
+    const unsigned before = *at;
+    *at += value;
+    return before;
+}
+
+// A 3D CUDA array with one channel; a texture or surface object is its address.
+struct HostArray {
+    void *texels;
+    std::int32_t size[3];    // i, j, k
+    std::int32_t is_uint16;  // read as normalised float; else float32, read as it is
+};
+using cudaTextureObject_t = unsigned long long;
+using cudaSurfaceObject_t = unsigned long long;
+
+inline HostArray &host_array(unsigned long long object) { return *reinterpret_cast<HostArray *>(object); }
+
+struct TexelWeight {
+    int before, after;
+    float part;
+};
+
+// Linear filtering as the CUDA programming guide has it: xB = x - 0.5, i = floor(xB), the fraction in fixed point with
+// 8 bits, 1.0 among them; addresses clamped.
+inline TexelWeight texel_weight(float x, int size) {
+    const float at = x - 0.5f, whole = std::floor(at);
+    const int index = static_cast<int>(whole);
+    return {std::clamp(index, 0, size - 1), std::clamp(index + 1, 0, size - 1),
+            std::floor((at - whole) * 256.0f + 0.5f) / 256.0f};
+}
+
+template <class T>
+inline T tex3D(cudaTextureObject_t object, float x, float y, float z);
+
+template <>
+inline float tex3D<float>(cudaTextureObject_t object, float x, float y, float z) {
+    const HostArray &array = host_array(object);
+    const TexelWeight wx = texel_weight(x, array.size[0]), wy = texel_weight(y, array.size[1]);
+    const TexelWeight wz = texel_weight(z, array.size[2]);
+    double total = 0;
+    for (int n = 0; n < 8; ++n) {
+        const long long k = n & 4 ? wz.after : wz.before, j = n & 2 ? wy.after : wy.before;
+        const long long at = (k * array.size[1] + j) * array.size[0] + (n & 1 ? wx.after : wx.before);
+        const double weight =
+            (n & 4 ? wz.part : 1.0 - wz.part) * (n & 2 ? wy.part : 1.0 - wy.part) * (n & 1 ? wx.part : 1.0 - wx.part);
+        total += weight * (array.is_uint16 ? static_cast<const std::uint16_t *>(array.texels)[at]
+                                           : static_cast<const float *>(array.texels)[at]);
+    }
+    // Cards return what was filtered of a 16-bit format in 16 bits.
+    return static_cast<float>(array.is_uint16 ? std::rint(total) / 65535.0 : total);
+}
+
+template <class T>
+inline void surf3Dwrite(T value, cudaSurfaceObject_t object, int x_bytes, int y, int z) {
+    const HostArray &array = host_array(object);
+    const long long at = (static_cast<long long>(z) * array.size[1] + y) * array.size[0];
+    static_cast<T *>(array.texels)[at + x_bytes / static_cast<int>(sizeof(T))] = value;
+}

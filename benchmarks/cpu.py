@@ -4,151 +4,175 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.metadata
 import json
-import os
-import platform
-import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding
-import numpy as np
-
-import render
-from benchmarks.subjects import WORKS, Subject, Work, data_folder, subjects, view_names, view_of
-from benchmarks.vtk_peer import VtkPeer
-from render.backends.base import ResidentVolume
-from render.backends.cpu.renderer import CpuRenderer
-from render.frame import Frame
-from render.volume import Volume
-from tests.comparison import COLOR_TOLERANCE, agreement, value_tolerance
-from tests.reference import render_reference
+from benchmarks.cpu_fresh import compile_and_start, first_frame, opengl, scalar
+from benchmarks.cpu_rows import RowBench, summary
+from benchmarks.cpu_sections import Bench, fairness, new_look, sizes, threads, upload
+from benchmarks.machine import machine, versions
+from benchmarks.plan import FULL, QUICK, SECTIONS, TINY, Plan
+from benchmarks.subjects import WORKS, Subject, Work, data_folder, noise, real_subjects, torso, viewpoints_of
+from render.backends.cpu import CpuRenderer
 
 THREADS = 2
-FRAMES, QUICK_FRAMES = 7, 3
-CHECKED_RAYS = 1000
+
+MEASURES: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "sizes": sizes,
+    "threads": threads,
+    "upload": upload,
+    "compile": compile_and_start,
+    "first_frame": first_frame,
+    "new_look": new_look,
+    "fairness": fairness,
+    "scalar": scalar,
+    "opengl": opengl,
+}
 
 
-def measure(
-    renderer: CpuRenderer, resident: ResidentVolume, peer: VtkPeer, subject: Subject, work: Work, name: str, frames: int
+def run(
+    plan: Plan,
+    *,
+    works: Sequence[Work] = WORKS,
+    sections: Sequence[str] | None = None,
+    thread_count: int = THREADS,
+    with_peer: bool = True,
+    save: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> dict[str, Any]:
-    """Time one work and view: a row of the report."""
-    volumes = {subject.volume.id: resident}
-    views = [view_of(subject, work, name, number) for number in range(frames + 1)]
-    frame = renderer.render(views[0], volumes)  # the warm-up
-    step_mm = frame.step_mm
-    if work.is_flat:
-        # The lattice has no sample in the plane: an even number, as many as lie within the slab.
-        samples = 2 * max(1, int(work.slab_mm / step_mm / 2 + 0.5)) if work.slab_mm else 1
-        theirs: Any = peer.plane(views[0], step_mm, samples)
-    else:
-        theirs = peer.rays(views[0], step_mm)
-    ours_ms, peer_ms = [], []
-    for view in views[1:]:
-        start = time.perf_counter()
-        frame = renderer.render(view, volumes)
-        ours_ms.append((time.perf_counter() - start) * 1e3)
-        theirs.aim(view)
-        peer_ms.append(_timed_ms(theirs.draw))
-    ours, other = statistics.median(ours_ms), statistics.median(peer_ms)
-    return {
-        "work": work.name,
-        "volume": subject.name,
-        "view": name,
-        "ours_ms": round(ours, 3),
-        "peer": theirs.peer,
-        "peer_ms": round(other, 3),
-        "ratio": round(other / ours, 3),
-        "step_mm": round(step_mm, 4),
-        "agreement": round(checked(frame, subject.volume), 5),
-    }
+    """Measure, telling of each row and section on standard output.
 
+    Parameters
+    ----------
+    plan
+        How much.
+    works, sections
+        Only these; None takes the plan's sections.
+    thread_count
+        Of both sides.
+    with_peer
+        Whether VTK takes part.
+    save
+        Given the report as it grows, after each section.
 
-def _timed_ms(draw: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    draw()
-    return (time.perf_counter() - start) * 1e3
-
-
-def checked(frame: Frame, volume: Volume) -> float:
-    """Return the fraction of a thousand of the frame's rays that agree with the float64 reference."""
-    viewport = frame.view.viewport
-    generator = np.random.default_rng(7)
-    rows, columns = (generator.integers(0, n, CHECKED_RAYS) for n in (viewport.height_px, viewport.width_px))
-    reference = render_reference(frame.view, volume, pixels=np.stack([rows, columns], axis=1))
-    picture: Any = frame.values if frame.color is None else frame.color
-    tolerance = value_tolerance(volume) if frame.color is None else COLOR_TOLERANCE
-    agrees, _ = agreement(reference, picture[rows, columns], tolerance)
-    return float(agrees.mean())
-
-
-def machine(renderer: CpuRenderer) -> dict[str, Any]:
-    """Return what the figures depend on."""
-    features = llvmlite.binding.get_host_cpu_features()
-    bits = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
-    return {
-        "cpu": _cpu_name(),
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "simd_bits": bits,
-        "threads": renderer.threads,
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or llvmlite.binding.get_host_cpu_name()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, print a table, write the report."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one view of each, median of 3: a few minutes")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the report goes")
-    parser.add_argument("--threads", type=int, default=THREADS, help="of both sides (default: %(default)s)")
-    options = parser.parse_args(arguments)
+    Returns
+    -------
+    dict
+        The report; README.md beside this file describes it.
+    """
+    chosen = plan.sections if sections is None else sections
     began = time.perf_counter()
-    renderer = CpuRenderer(threads=options.threads)
+    renderer = CpuRenderer(threads=thread_count)
     report: dict[str, Any] = {
         "benchmark": "cpu",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "quick": options.quick,
         "machine": machine(renderer),
-        "versions": {
-            "python": platform.python_version(),
-            "voxelcast": render.__version__,
-            **{name: importlib.metadata.version(name) for name in ("numpy", "numba", "llvmlite", "vtk")},
-        },
-        "rays": [512, 512],
-        "rows": [],
+        "versions": versions(),
+        "frames": plan.frames,
+        "rays": [plan.side_px, plan.side_px],
     }
-    for subject in subjects(data_folder()):
-        resident = renderer.upload(subject.volume)
-        peer = VtkPeer(subject.volume, options.threads)
-        for work in WORKS:
-            for name in view_names(work, quick=options.quick):
-                row = measure(renderer, resident, peer, subject, work, name, QUICK_FRAMES if options.quick else FRAMES)
-                report["rows"].append(row)
-                print(
-                    f"{row['volume']:24} {row['work']:12} {row['view']:12} ours {row['ours_ms']:8.1f} ms   "
-                    f"{row['peer']} {row['peer_ms']:8.1f} ms   ratio {row['ratio']:6.2f}   "
-                    f"agreement {row['agreement']:.3f}",
-                    flush=True,
-                )
-        renderer.release(resident)
+    subject = torso(plan.torso_shape)
+    if "rows" in chosen:
+        report["rows"] = []
+        for row in _rows(plan, works, renderer, subject, with_peer):
+            report["rows"].append(row)
+            print(_told(row), flush=True)
+        report["summary"] = summary(report["rows"], report["machine"]["lanes"])
+        save(report)
+    resident = renderer.upload(subject.volume)
+    bench = Bench(plan, works, thread_count, renderer, resident, subject)
+    for name, measure in MEASURES.items():
+        if name in chosen and (with_peer or name != "opengl"):
+            report[name] = measure(bench)
+            print(f"{name}: {json.dumps(report[name])}", flush=True)
+            save(report)
+    renderer.release(resident)
     renderer.close()
     report["seconds"] = round(time.perf_counter() - began, 1)
-    options.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    save(report)
+    return report
+
+
+def _rows(
+    plan: Plan, works: Sequence[Work], renderer: CpuRenderer, subject: Subject, with_peer: bool
+) -> Iterator[dict[str, Any]]:
+    for each in _subjects(plan, subject):
+        peer = None
+        if with_peer:
+            from benchmarks.vtk_peer import VtkPeer
+
+            peer = VtkPeer(each.volume, renderer.threads)
+        resident = renderer.upload(each.volume)
+        bench = RowBench(renderer, resident, peer, each, plan)
+        for work in works:
+            for viewpoint in viewpoints_of(work, plan.viewpoints):
+                yield bench.measure(work, viewpoint)
+        renderer.release(resident)
+
+
+def _subjects(plan: Plan, subject: Subject) -> Iterator[Subject]:
+    yield subject
+    if plan.takes_real:
+        yield from real_subjects(data_folder())
+    if plan.takes_noise:
+        yield noise(plan.noise_side)
+
+
+def _told(row: dict[str, Any]) -> str:
+    peer = f"{row['peer']} {row['peer_ms']:8.1f} ms   ratio {row['ratio']:6.2f}   " if "peer" in row else ""
+    return (
+        f"{row['volume']:24} {row['work']:12} {row['view']:17} ours {row['ours_ms']:8.1f} ms   "
+        f"{peer}agreement {row['agreement']:.3f}"
+    )
+
+
+def _chosen(names: str, known: Sequence[str], what: str) -> list[str]:
+    chosen = names.split(",")
+    for name in chosen:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"no {what} {name!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two views of each work, fewer sections: a few minutes")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the report goes")
+    parser.add_argument("--threads", type=int, default=THREADS, help="of both sides (default: %(default)s)")
+    parser.add_argument(
+        "--only",
+        type=lambda names: _chosen(names, [work.name for work in WORKS], "work"),
+        metavar="WORK[,WORK]",
+        help="these works alone",
+    )
+    parser.add_argument(
+        "--sections",
+        type=lambda names: _chosen(names, SECTIONS, "section"),
+        metavar="SECTION[,SECTION]",
+        help=f"these alone, of {', '.join(SECTIONS)}",
+    )
+    parser.add_argument("--no-peer", action="store_true", help="without VTK: no ratios")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # to try the machinery, not to measure
+    options = parser.parse_args(arguments)
+    if not options.no_peer and versions()["vtk"] is None:
+        parser.error("VTK is not installed: pip install '.[bench]', or --no-peer")
+    run(
+        TINY if options.tiny else QUICK if options.quick else FULL,
+        works=[work for work in WORKS if options.only is None or work.name in options.only],
+        sections=options.sections,
+        thread_count=options.threads,
+        with_peer=not options.no_peer,
+        save=lambda report: _write(options.json, report | {"quick": options.quick}),
+    )
     return 0
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

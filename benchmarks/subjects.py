@@ -16,17 +16,19 @@ from render.transfer import TransferFunction, load_preset
 from render.view import Layer, Orientation, RenderingMethod, View, Viewport, oriented_camera
 from render.volume import Volume, VolumeInfo
 
-SIDE_PX = 512
 SLAB_MM = 20.0
 TURN_DEG = 3.0
-"""From one frame to the next, about the picture's vertical: nothing can be reused."""
-OBLIQUE_DEG = (37.0, 21.0)
-"""Turn and tilt of the oblique views: no axis of any grid."""
+"""From one frame to the next: nothing can be reused."""
+SCROLL_VOXELS = 1.37
+"""From one axis-aligned plane to the next, of the smallest spacing: neither a voxel's centre nor half-way."""
+NOISE = "noise"
+"""The volume in which nothing can be skipped: reported, but no part of a median."""
+TORSO = "demo_torso"
 
 
 @dataclass(frozen=True)
 class Work:
-    """One kind of picture. `is_flat` is a plane or a slab, seen head-on; the others are seen whole."""
+    """One kind of picture. `is_flat` is a plane or a slab; the others are seen whole."""
 
     name: str
     method: RenderingMethod
@@ -50,6 +52,60 @@ WORKS = (
 
 
 @dataclass(frozen=True)
+class Viewpoint:
+    """From where.
+
+    Attributes
+    ----------
+    name
+        In the report.
+    orientation
+        The side from which the camera starts.
+    turn_deg, tilt_deg
+        Then turned about the picture's vertical and its horizontal; 0 and 0 for the axis-aligned ones.
+    fov_deg
+        Vertical angle of view; None for orthographic.
+    distance
+        Of the eye from the volume's centre, diagonals of the volume: over 0.5 is outside of it.
+    """
+
+    name: str
+    orientation: Orientation
+    turn_deg: float = 0.0
+    tilt_deg: float = 0.0
+    fov_deg: float | None = None
+    distance: float = 1.0
+
+    @property
+    def is_axial(self) -> bool:
+        """Whether the rays run along the patient's axes."""
+        return not (self.turn_deg or self.tilt_deg)
+
+    @property
+    def projection(self) -> str:
+        """``orthographic`` or ``perspective``."""
+        return "orthographic" if self.fov_deg is None else "perspective"
+
+
+OBLIQUE = Viewpoint("oblique", Orientation.ANTERIOR, 37.0, 21.0)
+VIEWPOINTS = (
+    Viewpoint("feet", Orientation.FEET),
+    Viewpoint("anterior", Orientation.ANTERIOR),
+    Viewpoint("left", Orientation.LEFT),
+    OBLIQUE,
+    Viewpoint("steep", Orientation.LEFT, -24.0, 52.0),
+    Viewpoint("perspective", Orientation.ANTERIOR, 37.0, 21.0, 35.0),
+    Viewpoint("perspective_near", Orientation.POSTERIOR, 28.0, -17.0, 55.0, 0.6),
+)
+QUICK_VIEWPOINTS = tuple(each for each in VIEWPOINTS if each.name in ("oblique", "perspective"))
+
+
+def viewpoints_of(work: Work, chosen: tuple[Viewpoint, ...]) -> tuple[Viewpoint, ...]:
+    """Return those of a work: all for planes; whole volumes, whose peer is slow, are not seen from the feet."""
+    return tuple(each for each in chosen if work.is_flat or each.name != "feet")
+
+
+@dataclass(frozen=True)
 class Subject:
     """A volume and how it is volume rendered."""
 
@@ -58,17 +114,16 @@ class Subject:
     transfer_function: TransferFunction
 
 
-def subjects(data: Path | None) -> Iterator[Subject]:
-    """Yield the volumes one by one; real series only if `data` is their folder."""
-    yield Subject("demo_torso", torso_volume(), load_preset("CT-AAA"))
-    if data is not None:
-        for name, folder, preset in (
-            ("petct_acrin_fusion/ct", data / "petct_acrin_fusion" / "ct", "CT-AAA"),
-            ("mr_head_t1_oblique_192", data / "mr_head_t1_oblique_192", "MR-Default"),
-        ):
-            if folder.is_dir():
-                yield Subject(name, _load(folder), load_preset(preset))
-    yield Subject("noise", noise_volume(), load_preset("CT-AAA"))
+def torso(shape: tuple[int, int, int]) -> Subject:
+    """Return the demonstration's volume, on a grid of this shape."""
+    return Subject(TORSO, torso_volume(shape), load_preset("CT-AAA"))
+
+
+def real_subjects(data: Path | None) -> Iterator[Subject]:
+    """Yield the real series one by one, where `data`, their folder, has them."""
+    for name, preset in (("petct_acrin_fusion/ct", "CT-AAA"), ("mr_head_t1_oblique_192", "MR-Default")):
+        if data is not None and (data / name).is_dir():
+            yield Subject(name, _load(data / name), load_preset(preset))
 
 
 def data_folder() -> Path | None:
@@ -86,39 +141,38 @@ def _load(folder: Path) -> Volume:
     return load_volume(select(scan(folder)))
 
 
-def noise_volume() -> Volume:
-    """Uniform noise, -1000 to 1500 HU, 256 voxels a side: nothing can be skipped."""
-    codes = np.random.default_rng(1).integers(-1000, 1501, (256, 256, 256), np.int16)
-    geometry = VolumeGeometry.from_axes(codes.shape, (-127.5, -127.5, -127.5), (1, 0, 0), (0, 1, 0), (0, 0, 1))
-    return Volume("noise", geometry, codes, info=VolumeInfo(modality="CT", units="HU"))
+def noise(side: int) -> Subject:
+    """Return uniform noise, -1000 to 1500 HU, a cube of 1 mm voxels: nothing can be skipped."""
+    codes = np.random.default_rng(1).integers(-1000, 1501, (side, side, side), np.int16)
+    middle = -(side - 1) / 2
+    geometry = VolumeGeometry.from_axes(codes.shape, (middle, middle, middle), (1, 0, 0), (0, 1, 0), (0, 0, 1))
+    volume = Volume(NOISE, geometry, codes, info=VolumeInfo(modality="CT", units="HU"))
+    return Subject(NOISE, volume, load_preset("CT-AAA"))
 
 
-def view_names(work: Work, *, quick: bool) -> tuple[str, ...]:
-    """Return the views of a work."""
-    if quick:
-        return ("oblique",)
-    return ("feet", "anterior", "oblique") if work.is_flat else ("anterior", "left", "oblique", "perspective")
+def view_of(subject: Subject, work: Work, viewpoint: Viewpoint, frame: int, side_px: int) -> View:
+    """Return the View of the frame of this number.
 
-
-def view_of(subject: Subject, work: Work, name: str, frame: int) -> View:
-    """Return the View of the frame of this number."""
+    Frame by frame, axis-aligned planes move on by `SCROLL_VOXELS`, as when one scrolls; axis-aligned views of the whole
+    volume turn about the line of sight, so that their rays stay along the axis; all others turn about the picture's
+    vertical.
+    """
     geometry = subject.volume.geometry
-    viewport = Viewport(SIDE_PX, SIDE_PX)
-    orientation = {"feet": Orientation.FEET, "left": Orientation.LEFT}.get(name, Orientation.ANTERIOR)
-    camera = oriented_camera(orientation, geometry, viewport)
-    turn, tilt = OBLIQUE_DEG if name in ("oblique", "perspective") else (0.0, 0.0)
+    viewport = Viewport(side_px, side_px)
+    camera = oriented_camera(viewpoint.orientation, geometry, viewport)
     look_at = np.array(camera.look_at)
     right, down, forward = camera.basis
-    if work.is_flat and not turn:
-        # A parallel plane: the next slices, as when one scrolls.
-        offset = forward * (frame * 1.37 * geometry.smallest_spacing_mm)
-        camera = replace(camera, position=_point(camera.position + offset), look_at=_point(look_at + offset))
+    advance = frame * TURN_DEG
+    if viewpoint.is_axial:
+        rotation = np.eye(3) if work.is_flat else _rotation(forward, advance)
     else:
-        rotation = _rotation(down, turn + frame * TURN_DEG) @ _rotation(right, tilt)
-        position = look_at + rotation @ (np.array(camera.position) - look_at)
-        camera = replace(camera, position=_point(position), up=_point(rotation @ np.array(camera.up)))
-    if name == "perspective":
-        camera = replace(camera, parallel_scale_mm=None, fov_deg=35.0)
+        rotation = _rotation(down, viewpoint.turn_deg + advance) @ _rotation(right, viewpoint.tilt_deg)
+    if viewpoint.is_axial and work.is_flat:
+        look_at = look_at + forward * (frame * SCROLL_VOXELS * geometry.smallest_spacing_mm)
+    position = look_at - rotation @ forward * (viewpoint.distance * geometry.diagonal_mm)
+    camera = replace(camera, position=_point(position), look_at=_point(look_at), up=_point(rotation @ camera.up))
+    if viewpoint.fov_deg is not None:
+        camera = replace(camera, parallel_scale_mm=None, fov_deg=viewpoint.fov_deg)
     function = subject.transfer_function
     if not work.shaded:
         function = replace(function, shading=None)

@@ -1,4 +1,4 @@
-"""VTK drawing the same View: vtkImageReslice for planes and slabs, the fixed-point ray caster for the rest."""
+"""VTK drawing the same View: vtkImageReslice for planes and slabs, its ray casters for the rest."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ NOTHING = -32768
 class VtkPeer:
     """VTK with a volume, ready to draw.
 
-    Both of its renderers get the voxels as 16-bit modality values, on a grid with true spacing, and the volume's
-    axes as a matrix. A sheared grid would go through `vtkImageReslice` only.
+    Its renderers get the voxels as 16-bit modality values, on a grid with true spacing, and the volume's axes as a
+    matrix. A sheared grid would go through `vtkImageReslice` only.
+
+    Parameters
+    ----------
+    volume
+        What to draw.
+    threads
+        Of each renderer.
     """
 
     def __init__(self, volume: Volume, threads: int) -> None:
@@ -40,13 +47,24 @@ class VtkPeer:
         return Resliced(self._image, self._patient_from_grid, view, step_mm, samples, self._threads)
 
     def rays(self, view: View, step_mm: float) -> RayCast:
-        """Return what draws a MIP or a volume rendering."""
+        """Return what draws a MIP or a volume rendering, this view of it first; `aim` sets others."""
+        return RayCast(self._scene(view), step_mm, self._threads)
+
+    def opengl(self, view: View, step_mm: float) -> OpenGlRayCast:
+        """Return what draws the same through OpenGL."""
+        return OpenGlRayCast(self._scene(view), step_mm)
+
+    def _scene(self, view: View) -> Scene:
         span = int(self._values.min()), int(self._values.max())
-        return RayCast(self._image, self._patient_from_grid, span, view, step_mm, self._threads)
+        return Scene(self._image, self._patient_from_grid, span, view)
 
 
 class Resliced:
-    """`vtkImageReslice`, linear."""
+    """`vtkImageReslice`, linear.
+
+    Its rays are parallel. A thin plane in perspective is the same picture all the same, since the samples lie on the
+    plane; a slab in perspective is not: the peer takes as many samples, but of the parallel slab.
+    """
 
     peer = "vtkImageReslice"
 
@@ -70,6 +88,7 @@ class Resliced:
         self._filter.SetEnableSMP(False)
         self._filter.SetNumberOfThreads(threads)
         self._step_mm = step_mm
+        self.is_same_picture = view.camera.fov_deg is None or samples == 1
         if samples > 1:
             self._filter.SetSlabNumberOfSlices(samples)
             if view.rendering_method is RenderingMethod.AVERAGE_IP:
@@ -102,31 +121,24 @@ class Resliced:
         return picture
 
 
-class RayCast:
-    """`vtkFixedPointVolumeRayCastMapper`, which works on the processor.
+class Scene:
+    """A volume before a camera, in a window off the screen; a mapper is still to be set.
 
-    Only its ray casting is timed, by the calls that VTK's own multi-block mapper makes; what it takes to bring
-    the picture through OpenGL to a window, in software here, is not.
+    Parameters
+    ----------
+    image, patient_from_grid
+        The volume.
+    span
+        Its least and greatest value.
+    view
+        Of its kind will all pictures be: a MIP, or a volume rendering with this transfer function.
     """
 
-    peer = "vtkFixedPointVolumeRayCastMapper"
-
     def __init__(
-        self,
-        image: Any,
-        patient_from_grid: npt.NDArray[np.float64],
-        span: tuple[int, int],
-        view: View,
-        step_mm: float,
-        threads: int,
+        self, image: Any, patient_from_grid: npt.NDArray[np.float64], span: tuple[int, int], view: View
     ) -> None:
-        self._mapper = vtk.vtkFixedPointVolumeRayCastMapper()
-        self._mapper.SetInputData(image)
-        self._mapper.SetNumberOfThreads(threads)
-        self._mapper.AutoAdjustSampleDistancesOff()
-        self._mapper.SetImageSampleDistance(1)
-        self._mapper.SetSampleDistance(step_mm)
-        self._mapper.SetInteractiveSampleDistance(step_mm)
+        self.image = image
+        self.first = view
         appearance = vtk.vtkVolumeProperty()
         appearance.SetInterpolationTypeToLinear()
         if view.is_color:
@@ -134,31 +146,39 @@ class RayCast:
             assert function is not None
             _set_curves(appearance, function)
         else:
-            self._mapper.SetBlendModeToMaximumIntensity()
             ramp, gray = vtk.vtkPiecewiseFunction(), vtk.vtkColorTransferFunction()
             for value, level in zip(span, (0.0, 1.0), strict=True):
                 ramp.AddPoint(value, level)
                 gray.AddRGBPoint(value, level, level, level)
             appearance.SetScalarOpacity(ramp)
             appearance.SetColor(gray)
-        self._volume = vtk.vtkVolume()
-        self._volume.SetMapper(self._mapper)
-        self._volume.SetProperty(appearance)
+        self.volume = vtk.vtkVolume()
+        self.volume.SetProperty(appearance)
         matrix = vtk.vtkMatrix4x4()
         matrix.DeepCopy(patient_from_grid.ravel().tolist())
-        self._volume.SetUserMatrix(matrix)
-        self._renderer = vtk.vtkRenderer()
-        self._renderer.AddVolume(self._volume)
-        self._window = vtk.vtkRenderWindow()
-        self._window.SetOffScreenRendering(1)
-        self._window.SetSize(view.viewport.width_px, view.viewport.height_px)
-        self._window.AddRenderer(self._renderer)
-        self.aim(view)
-        self._window.Render()  # sizes its picture, computes normals: the warm-up
+        self.volume.SetUserMatrix(matrix)
+        self.renderer = vtk.vtkRenderer()
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(1)
+        self.window.SetSize(view.viewport.width_px, view.viewport.height_px)
+        self.window.AddRenderer(self.renderer)
+
+    def show(self, mapper: Any, step_mm: float) -> None:
+        """Draw with this mapper from now on, the first view at once: it computes normals, sizes its picture."""
+        mapper.SetInputData(self.image)
+        mapper.AutoAdjustSampleDistancesOff()
+        mapper.SetImageSampleDistance(1)
+        mapper.SetSampleDistance(step_mm)
+        if not self.first.is_color:
+            mapper.SetBlendModeToMaximumIntensity()
+        self.volume.SetMapper(mapper)
+        self.renderer.AddVolume(self.volume)
+        self.aim(self.first)
+        self.window.Render()
 
     def aim(self, view: View) -> None:
         """Set the next frame's camera."""
-        camera = self._renderer.GetActiveCamera()
+        camera = self.renderer.GetActiveCamera()
         camera.SetPosition(*view.camera.position)
         camera.SetFocalPoint(*view.camera.look_at)
         camera.SetViewUp(*view.camera.up)
@@ -168,25 +188,82 @@ class RayCast:
         else:
             camera.ParallelProjectionOff()
             camera.SetViewAngle(view.camera.fov_deg)
-        self._renderer.ResetCameraClippingRange()
-
-    def draw(self) -> None:
-        """Cast the rays."""
-        self._mapper.PerVolumeInitialization(self._renderer, self._volume)
-        self._mapper.PerSubVolumeInitialization(self._renderer, self._volume, 0)
-        self._mapper.RenderSubVolume()
+        self.renderer.ResetCameraClippingRange()
 
     def picture(self) -> npt.NDArray[np.uint8]:
-        """Return what a window shows of it, RGB, shape (H, W, 3)."""
-        self._window.Render()
+        """Return what the window shows, RGB, shape (H, W, 3)."""
+        self.window.Render()
         grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self._window)
+        grab.SetInput(self.window)
         grab.ReadFrontBufferOff()
         grab.Update()
         output = grab.GetOutput()
         width, height, _ = output.GetDimensions()
         picture: npt.NDArray[np.uint8] = vtk_to_numpy(output.GetPointData().GetScalars()).reshape(height, width, -1)
         return picture[::-1]
+
+
+class RayCast:
+    """`vtkFixedPointVolumeRayCastMapper`, which works on the processor.
+
+    Only its ray casting is timed, by the calls that VTK's own multi-block mapper makes; what it takes to bring
+    the picture through OpenGL to a window, in software here, is not.
+    """
+
+    peer = "vtkFixedPointVolumeRayCastMapper"
+    is_same_picture = True
+
+    def __init__(self, scene: Scene, step_mm: float, threads: int) -> None:
+        self._scene = scene
+        self._mapper = vtk.vtkFixedPointVolumeRayCastMapper()
+        self._mapper.SetNumberOfThreads(threads)
+        self._mapper.SetInteractiveSampleDistance(step_mm)
+        scene.show(self._mapper, step_mm)
+
+    def aim(self, view: View) -> None:
+        """Set the next frame's camera."""
+        self._scene.aim(view)
+
+    def draw(self) -> None:
+        """Cast the rays."""
+        self._mapper.PerVolumeInitialization(self._scene.renderer, self._scene.volume)
+        self._mapper.PerSubVolumeInitialization(self._scene.renderer, self._scene.volume, 0)
+        self._mapper.RenderSubVolume()
+
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """Return what a window shows of it, RGB, shape (H, W, 3)."""
+        return self._scene.picture()
+
+
+class OpenGlRayCast:
+    """`vtkOpenGLGPUVolumeRayCastMapper`, on whatever OpenGL there is: software, on a machine without a card."""
+
+    peer = "vtkOpenGLGPUVolumeRayCastMapper"
+
+    def __init__(self, scene: Scene, step_mm: float) -> None:
+        self._scene = scene
+        mapper = vtk.vtkOpenGLGPUVolumeRayCastMapper()
+        mapper.LockSampleDistanceToInputSpacingOff()
+        scene.show(mapper, step_mm)
+
+    @property
+    def device(self) -> str:
+        """Name OpenGL's renderer."""
+        lines = self._scene.window.ReportCapabilities().splitlines()
+        return next((line.partition(":")[2].strip() for line in lines if "renderer string" in line), "unknown")
+
+    def aim(self, view: View) -> None:
+        """Set the next frame's camera."""
+        self._scene.aim(view)
+
+    def draw(self) -> None:
+        """Draw into the window, and wait until it is done."""
+        self._scene.window.Render()
+        self._scene.window.WaitForCompletion()
+
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """Return what the window shows, RGB, shape (H, W, 3)."""
+        return self._scene.picture()
 
 
 def _set_curves(appearance: Any, function: TransferFunction) -> None:

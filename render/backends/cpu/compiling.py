@@ -1,38 +1,22 @@
-"""When kernels are compiled, and where the results are kept.
+"""When kernels are compiled.
 
 A kernel compiles on its first use, or earlier in `compile_kernels`, whichever comes first; each has a lock of its own,
-so a view waits for the kernel that it needs and for no other. The results are cached on disk. numba notices a change
-only in the file of a kernel itself, so the directory is keyed by everything that a result depends on.
+so a view waits for the kernel that it needs and for no other. The results are cached on disk: see `kernel_cache`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
-import stat
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import llvmlite
-import llvmlite.binding
-import numba
 from numba import types
 
-from render.backends.cpu import kernels_color, kernels_resize, kernels_upload, kernels_values, operations
-
-logger = logging.getLogger(__name__)
-
-settings: Any = numba.config
-"""numba fills its attributes in at run time."""
+from render.backends.cpu import kernels_color, kernels_resize, kernels_upload, kernels_values
+from render.backends.cpu.kernel_cache import compile_function
+from render.backends.cpu.operations import WIDTH
 
 Progress = Callable[[str, int, int], None]
-
-_numba_settings = threading.Lock()
-"""numba takes the cache directory from a global; only one kernel at a time may set it."""
 
 
 class Kernel:
@@ -66,88 +50,13 @@ class Kernel:
             return
         with self._lock:
             if self._compiled is None:
-                self._compiled = self._compile(cache_directory())
-
-    def _compile(self, directory: Path | None) -> Any:
-        if directory is not None:
-            try:
-                with _numba_settings:
-                    before = settings.CACHE_DIR
-                    settings.CACHE_DIR = str(directory)
-                    try:
-                        compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(self._function)
-                    finally:
-                        settings.CACHE_DIR = before
-                compiled.compile(self._signature)
-                compiled.disable_compile()
-                return compiled
-            except Exception as error:  # a full disk, a damaged file, ...; a fault of the text is raised again below
-                logger.warning("kernel %s is compiled without the cache: %s", self.name, type(error).__name__)
-        compiled = numba.njit(nogil=True, error_model="numpy")(self._function)
-        compiled.compile(self._signature)
-        compiled.disable_compile()
-        return compiled
+                self._compiled = compile_function(self.name, self._function, self._signature, WIDTH)
 
     def __call__(self, *args: Any) -> None:
         """Run it, compiling it first if that is not done."""
         if self._compiled is None:
             self.compile()
         self._compiled(*args)
-
-
-def cache_key() -> str:
-    """Name what compiled kernels depend on besides their own text: these files, numba, llvmlite, the CPU, the lanes."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    cpu = settings.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    features = settings.CPU_FEATURES or ""
-    digest.update(f"{numba.__version__} {llvmlite.__version__} {cpu} {features} {operations.WIDTH}".encode())
-    return digest.hexdigest()[:16]
-
-
-def cache_candidates() -> list[Path]:
-    """Directories to try, best first: the user's cache, then a private one among the temporary files."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / ".cache"
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    return [home / "voxelcast", Path(tempfile.gettempdir()) / f"voxelcast-{user}"]
-
-
-_directory: list[Path | None] = []
-_directory_lock = threading.Lock()
-
-
-def cache_directory() -> Path | None:
-    """Return the directory for this process's kernels, made if need be; None if there is no place for one."""
-    with _directory_lock:
-        if not _directory:
-            key = cache_key()
-            _directory.append(next((d for c in cache_candidates() if (d := usable_directory(c, key))), None))
-            if _directory[0] is None:
-                logger.warning("no directory for compiled kernels: they are compiled at each start")
-        return _directory[0]
-
-
-def usable_directory(base: Path, key: str) -> Path | None:
-    """Return ``base/kernels-<key>`` if it can be made and written to by this user alone, else None.
-
-    What is in there is executed, so a directory that somebody else owns or may write to is not used.
-    """
-    directory = base / f"kernels-{key}"
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-        if hasattr(os, "getuid"):
-            for folder in (base, directory):
-                status = folder.stat()
-                if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                    return None
-    except OSError:
-        return None
-    return directory
 
 
 def _flat(dtype: Any) -> Any:

@@ -30,17 +30,19 @@ settings: Any = numba.config
 WIDTHS = (4, 8, 16)
 
 
-def host_width() -> int:
-    """Lanes that suit the CPU that numba compiles for: 16 with AVX-512, else 8; ``VOXELCAST_LANES`` overrides."""
+def host_width() -> tuple[int, str]:
+    """Lanes that suit the CPU that numba compiles for, and why: 16 with AVX-512, else 8; or ``VOXELCAST_LANES``."""
     wanted = os.environ.get("VOXELCAST_LANES", "")
     if wanted.isdigit() and int(wanted) in WIDTHS:
-        return int(wanted)
+        return int(wanted), f"VOXELCAST_LANES={wanted}"
     if settings.CPU_NAME:
-        return 8
-    return 16 if llvmlite.binding.get_host_cpu_features().get("avx512vl") else 8
+        return 8, f"NUMBA_CPU_NAME={settings.CPU_NAME}"
+    if llvmlite.binding.get_host_cpu_features().get("avx512vl"):
+        return 16, "the CPU has AVX-512"
+    return 8, "the CPU has no AVX-512"
 
 
-WIDTH = host_width()
+WIDTH, REASON = host_width()
 PACKET_WIDTH = {4: 2, 8: 4, 16: 4}[WIDTH]
 """Lanes form a packet of pixels, this many wide and `PACKET_HEIGHT` high: neighbours read neighbouring voxels."""
 PACKET_HEIGHT = WIDTH // PACKET_WIDTH
@@ -220,8 +222,6 @@ sqrt = _unary(F32, F32, _f32_call("sqrt"))
 absolute = _unary(F32, F32, _f32_call("fabs"))
 floor = _unary(F32, F32, _f32_call("floor"))
 ceil = _unary(F32, F32, _f32_call("ceil"))
-is_number = _unary(F32, MASK, lambda b, v: b.fcmp_ordered("ord", v, v))
-"""False in lanes that hold NaN."""
 # The reductions' callers never pass NaN; without the flag LLVM spends a dozen instructions on it.
 reduce_min = _unary(
     F32,

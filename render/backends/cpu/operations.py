@@ -6,12 +6,16 @@ module is imported: the lanes, unless ``VOXELCAST_LANES=1`` asks for scalars or 
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any
 
 from render.backends.cpu import scalars
 from render.backends.cpu.scalars import inline
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,9 @@ class KernelSet:
     name
         ``lanes`` or ``scalars``.
     reason
-        Why, in one line.
+        Why these, or why this many lanes; one line.
     is_fallback
-        Whether the lanes were wanted and could not be had.
+        Whether the lanes were wanted and can't be had.
     modules
         Where the operations are found.
     """
@@ -36,22 +40,40 @@ class KernelSet:
     modules: tuple[Any, ...]
 
     def __getitem__(self, operation: str) -> Any:
-        return next(getattr(module, operation) for module in self.modules if hasattr(module, operation))
+        for module in self.modules:
+            if hasattr(module, operation):
+                return getattr(module, operation)
+        raise KeyError(operation)
 
 
 def choose() -> KernelSet:
-    """Return the set that this process can have."""
+    """Return the set that this process can have. Compiles a small kernel on lanes, or loads it from the cache."""
     if os.environ.get("VOXELCAST_LANES") == "1":
         return KernelSet("scalars", "VOXELCAST_LANES=1", False, (scalars,))
     try:
-        from render.backends.cpu import gathers, lanes, rows3
-    except Exception as error:  # numba's extension API is not as it was
-        first_line = str(error).partition("\n")[0]
-        return KernelSet("scalars", f"no SIMD lanes: {type(error).__name__}: {first_line}", True, (scalars,))
-    return KernelSet("lanes", "the host's vectors", False, (lanes, gathers, rows3))
+        from render.backends.cpu import gathers, lanes, probe, rows3
+
+        if probe.lanes_work():
+            return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows3))
+        reason = "SIMD lanes compute wrong numbers"
+    except Exception as error:  # whatever numba and LLVM raise
+        lines = [line.strip() for line in str(error).splitlines()]
+        said = next((line for line in lines if line and not line.startswith("Failed in nopython")), "")
+        reason = f"SIMD lanes do not compile: {type(error).__name__}: {said[:200]}"
+    return KernelSet("scalars", reason, True, (scalars,))
 
 
 KERNEL_SET = choose()
+
+
+@functools.cache
+def tell() -> None:
+    """Log which set it is, once in a process: a warning if it is not the one that was wanted."""
+    if KERNEL_SET.is_fallback:
+        logger.warning("kernels draw one ray at a time, several times slower: %s", KERNEL_SET.reason)
+    else:
+        logger.info("kernels draw %d rays at a time: %s", WIDTH, KERNEL_SET.reason)
+
 
 WIDTH: int = KERNEL_SET["WIDTH"]
 """Rays that advance together."""
@@ -70,7 +92,6 @@ sqrt = KERNEL_SET["sqrt"]
 absolute = KERNEL_SET["absolute"]
 to_i32 = KERNEL_SET["to_i32"]
 to_f32 = KERNEL_SET["to_f32"]
-is_number = KERNEL_SET["is_number"]
 reduce_min = KERNEL_SET["reduce_min"]
 reduce_max = KERNEL_SET["reduce_max"]
 any_lane = KERNEL_SET["any_lane"]
@@ -102,7 +123,6 @@ __all__ = [
     "gather",
     "inline",
     "is_invalid",
-    "is_number",
     "lane_column",
     "lane_row",
     "lerp",
@@ -116,6 +136,7 @@ __all__ = [
     "select",
     "splat",
     "sqrt",
+    "tell",
     "to_f32",
     "to_i32",
     "weight",

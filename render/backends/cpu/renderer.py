@@ -19,7 +19,7 @@ from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.gradients import READ_AHEAD, READ_AROUND
 from render.backends.cpu.kernels_color import INVALID, VISIBLE
 from render.backends.cpu.kernels_upload import BRICK
-from render.backends.cpu.operations import PACKET_HEIGHT, PACKET_WIDTH, WIDTH
+from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
 from render.backends.cpu.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, transfer_tables
 from render.backends.cpu.tiles import Tile, TilePool, cut
@@ -61,6 +61,7 @@ class CpuRenderer:
 
     def __init__(self, threads: int | None = None) -> None:
         self._pool = TilePool(threads or available_cores())
+        tell()
 
     @property
     def device(self) -> str:
@@ -76,6 +77,11 @@ class CpuRenderer:
     def simd_lanes(self) -> int:
         """Rays that advance together in one vector; 1 for scalar kernels."""
         return WIDTH
+
+    @property
+    def kernel_set(self) -> str:
+        """What the kernels are built on: ``lanes``, or ``scalars`` where there are none."""
+        return KERNEL_SET.name
 
     def close(self) -> None:
         """End the worker threads once the frames in hand are drawn."""

@@ -98,12 +98,6 @@ def ceil(x: Any) -> Any:
 
 
 @inline
-def is_number(x: Any) -> Any:
-    """Return False for NaN."""
-    return not math.isnan(x)
-
-
-@inline
 def reduce_min(x: Any) -> Any:
     """Return the value of the only lane."""
     return x

@@ -1,0 +1,177 @@
+"""Where compiled kernels are kept between runs.
+
+numba notices a change only in the file of a kernel itself, so each directory is keyed by everything that a result
+depends on: every file of this package, numba, llvmlite, the CPU and the width. Directories of earlier versions are
+removed once they have not been used for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding
+import numba
+
+logger = logging.getLogger(__name__)
+
+settings: Any = numba.config
+"""numba fills its attributes in at run time."""
+
+KEPT = 6
+"""Directories that stay, this process's included: a few widths, CPUs or environments of one user."""
+UNUSED_S = 3600.0
+"""One that was used within this time stays, whatever their number: a process may be compiling into it."""
+
+_OURS = re.compile(r"kernels-[0-9a-f]{16}")
+_NUMBAS = re.compile(r".+\.nb[ci](\.tmp\.[0-9a-f]+)?")
+
+_numba_settings = threading.Lock()
+"""numba takes the cache directory from a global; only one kernel at a time may set it."""
+
+
+def cache_key(width: int) -> str:
+    """Name what compiled kernels of this width depend on besides their own text."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    features = settings.CPU_FEATURES or ""
+    digest.update(f"{numba.__version__} {llvmlite.__version__} {cpu_name()} {features} {width}".encode())
+    return digest.hexdigest()[:16]
+
+
+def cpu_name() -> str:
+    """Name the CPU that is compiled for, as LLVM does."""
+    return str(settings.CPU_NAME or llvmlite.binding.get_host_cpu_name())
+
+
+def cache_candidates() -> list[Path]:
+    """Directories to try, best first: the user's cache, then a private one among the temporary files."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    home = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / ".cache"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return [home / "voxelcast", Path(tempfile.gettempdir()) / f"voxelcast-{user}"]
+
+
+_directories: dict[int, Path | None] = {}
+_directory_lock = threading.Lock()
+
+
+def cache_directory(width: int) -> Path | None:
+    """Return the directory for this process's kernels of a width, made if need be; None if there is no place for one.
+
+    The first call marks it as used, and prunes its neighbours.
+    """
+    with _directory_lock:
+        if width not in _directories:
+            key = cache_key(width)
+            directory = next((d for c in cache_candidates() if (d := usable_directory(c, key))), None)
+            if directory is None:
+                logger.warning("no directory for compiled kernels: they are compiled at each start")
+            else:
+                with contextlib.suppress(OSError):
+                    os.utime(directory)
+                prune(directory)
+            _directories[width] = directory
+        return _directories[width]
+
+
+def usable_directory(base: Path, key: str) -> Path | None:
+    """Return ``base/kernels-<key>`` if it can be made and written to by this user alone, else None.
+
+    What is in there is executed, so a directory that somebody else owns or may write to is not used.
+    """
+    directory = base / f"kernels-{key}"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+        if not all(_is_private(folder) for folder in (base, directory)):
+            return None
+    except OSError:
+        return None
+    return directory
+
+
+def _is_private(folder: Path) -> bool:
+    if not hasattr(os, "getuid"):
+        return True
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def prune(current: Path) -> None:
+    """Remove the neighbours of a kernel directory that have long not been used, but for the latest few.
+
+    Only numba's own files are removed, and then the folders that this leaves empty. Failure is no error: another
+    process may be pruning as well.
+    """
+    now = time.time()
+    used: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(current.parent):
+            if _OURS.fullmatch(entry.name) and entry.name != current.name and entry.is_dir(follow_symlinks=False):
+                used.append((entry.stat(follow_symlinks=False).st_mtime, Path(entry.path)))
+    used.sort(reverse=True)
+    for when, directory in used[KEPT - 1 :]:
+        if now - when > UNUSED_S:
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        if not _is_private(directory):
+            return
+    for folder, _, names in os.walk(directory, topdown=False):
+        with contextlib.suppress(OSError):
+            for name in names:
+                if _NUMBAS.fullmatch(name):
+                    os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+
+
+def compile_function(name: str, function: Callable[..., Any], signature: Any, width: int) -> Any:
+    """Compile a function for one signature without the GIL, or load it from the cache. Blocks.
+
+    Parameters
+    ----------
+    name
+        For the log.
+    function, signature
+        Its text, and numba types of the arguments.
+    width
+        Of the set of operations that the text is written over.
+    """
+    directory, fault = cache_directory(width), ""
+    if directory is not None:
+        try:
+            with _numba_settings:
+                before = settings.CACHE_DIR
+                settings.CACHE_DIR = str(directory)
+                try:
+                    compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+                finally:
+                    settings.CACHE_DIR = before
+            compiled.compile(signature)
+            compiled.disable_compile()
+            return compiled
+        except Exception as error:  # a full disk, a damaged file, ...; a fault of the text is raised again below
+            fault = type(error).__name__
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    compiled.compile(signature)
+    compiled.disable_compile()
+    if fault:
+        logger.warning("kernel %s was compiled without the cache: %s", name, fault)
+    return compiled

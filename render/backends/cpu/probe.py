@@ -1,0 +1,105 @@
+"""Whether the SIMD lanes work here: a small kernel that uses each of their operations, and checks the result.
+
+numba's extension API is not as stable as its language, and LLVM not equally tried on every CPU. Importing this module
+needs the lanes; the texts of the kernels do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from render.backends.cpu.gathers import gather, is_invalid, lerp, mix, row, weight
+from render.backends.cpu.kernel_cache import compile_function
+from render.backends.cpu.lanes import (
+    PACKET_WIDTH,
+    WIDTH,
+    absolute,
+    any_lane,
+    ceil,
+    extract,
+    floor,
+    fma,
+    lane_column,
+    lane_row,
+    maximum,
+    minimum,
+    reduce_max,
+    reduce_min,
+    select,
+    splat,
+    sqrt,
+    to_f32,
+    to_i32,
+)
+from render.backends.cpu.rows3 import row3, weights3
+from render.backends.cpu.weights import WEIGHT_ONE
+
+F = np.float32
+INVALID = 25
+UNIT = F(1 / WEIGHT_ONE)
+
+
+def probe(codes: Any, numbers: Any, packed: Any, out: Any) -> None:
+    """Write a number for each lane to `out`; exact, whatever is fused. The arrays have `WIDTH` + 4 elements."""
+    at = to_i32(fma(lane_row(), F(PACKET_WIDTH), lane_column()))
+    quarter = to_f32(at & np.int32(3)) * F(0.25)
+    none = quarter - quarter
+    in_int, in_float = weight(codes, quarter), weight(numbers, quarter)
+    pair = row(codes, 1, at, in_int) * UNIT + row(numbers, 1, at, in_float)
+    apart = mix(gather(codes, at), gather(codes, at + np.int32(1)), in_int) * UNIT
+    apart = apart + mix(gather(numbers, at), gather(numbers, at + np.int32(1)), in_float)
+    three = row3(codes, 0, at, weights3(codes, quarter, none, 1.0)) * UNIT
+    three = three + row3(numbers, 0, at, weights3(numbers, quarter, none, 1.0))
+    bad = is_invalid(gather(codes, at), np.int32(INVALID)) | is_invalid(gather(numbers, at), np.int32(0))
+    high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2))
+    ends = splat(reduce_min(quarter) + reduce_max(to_f32(at)))
+    rounded = floor(quarter) + ceil(quarter) + sqrt(absolute(splat(F(0)) - quarter * quarter))
+    total = lerp(pair, apart, quarter) + three + high + ends + rounded
+    total = minimum(maximum(total, splat(F(-1))), splat(F(1e6)))
+    if any_lane((at >= np.int32(0)) & (quarter < F(1))):
+        total = select(bad, splat(F(-2)), total)
+    for lane in range(WIDTH):
+        out[lane] = extract(total, lane)
+
+
+def arguments() -> tuple[npt.NDArray[Any], ...]:
+    """Return what `probe` is tried on."""
+    codes = (np.arange(WIDTH + 4, dtype=np.int16) * 40 % 64 - 15).astype(np.int16)
+    packed = (np.arange(WIDTH + 4, dtype=np.uint32) * 900_000_001).view(np.int32)
+    return codes, codes[::-1].astype(F), packed, np.zeros(WIDTH, F)
+
+
+def expected(codes: npt.NDArray[Any], numbers: npt.NDArray[Any], packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return what `probe` must write, by NumPy in float64."""
+    at = np.arange(WIDTH)
+    quarter = (at & 3) * 0.25
+    both = codes.astype(np.float64) + numbers
+
+    def between(first: int) -> npt.NDArray[Any]:
+        return np.asarray(both[at + first] * (1 - quarter) + both[at + first + 1] * quarter)
+
+    lerped = between(1) * (1 - quarter) + between(0) * quarter
+    three = both[at] * quarter + both[at + 1] * (1 - quarter)
+    high = (packed[at].view(np.uint32) >> 21) / 2
+    rounded = np.floor(quarter) + np.ceil(quarter) + quarter
+    total = np.maximum(lerped + three + high + (WIDTH - 1) + rounded, -1)
+    return np.where((codes[at] == INVALID) | np.isnan(numbers[at]), -2, total)
+
+
+def lanes_work() -> bool:
+    """Compile the probe, or load it from the cache, and run it.
+
+    Raises
+    ------
+    Exception
+        Anything that numba or LLVM raise.
+    """
+    flat = (types.Array(dtype, 1, "C") for dtype in (types.int16, types.float32, types.int32, types.float32))
+    compiled = compile_function("probe", probe, types.void(*flat), WIDTH)
+    codes, numbers, packed, out = arguments()
+    compiled(codes, numbers, packed, out)
+    return np.array_equal(out, expected(codes, numbers, packed))

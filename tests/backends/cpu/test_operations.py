@@ -1,0 +1,261 @@
+"""The operations of each set, lanes and scalars, against NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from render.backends.cpu import gathers, lanes, operations, rows3, scalars, weights
+from render.backends.cpu.operations import KernelSet
+
+F = np.float32
+INDEX = np.arange(16, dtype=np.int32)
+SETS = {
+    "lanes": KernelSet("lanes", "", False, (lanes, gathers, rows3)),
+    "scalars": KernelSet("scalars", "", False, (scalars,)),
+}
+
+
+class Operations:
+    """One set under test; compiled code sees a set's functions only as plain variables."""
+
+    def __init__(self, kernel_set: KernelSet) -> None:
+        self._set = kernel_set
+        gather, to_i32, extract = kernel_set["gather"], kernel_set["to_i32"], kernel_set["extract"]
+        lane_row, lane_column = kernel_set["lane_row"], kernel_set["lane_column"]
+        width, packet_width = kernel_set["WIDTH"], F(kernel_set["PACKET_WIDTH"])
+
+        @njit
+        def load(values: Any) -> Any:
+            """Return lanes from an array, whose first values they take."""
+            return gather(values, to_i32(lane_row() * packet_width + lane_column()))
+
+        @njit
+        def keep(value: Any, out: Any) -> None:
+            for lane in range(width):
+                out[lane] = extract(value, lane)
+
+        self.width, self.load, self.keep = width, load, keep
+
+    def over(self, run: Any, *inputs: Any, outs: int = 1, shared: tuple[Any, ...] = ()) -> Any:
+        """Run it on as many values at a time as there are lanes, until all 16 are done."""
+        out = np.zeros((outs, 16), F)
+        for start in range(0, 16, self.width):
+            part = slice(start, start + self.width)
+            run(*shared, *(values[part] for values in inputs), *(row[part] for row in out))
+        return out if outs > 1 else out[0]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._set[name]
+
+    def all(self, *names: str) -> list[Any]:
+        return [self._set[name] for name in names]
+
+
+@pytest.fixture(scope="module", params=SETS)
+def of(request: pytest.FixtureRequest) -> Operations:
+    return Operations(SETS[request.param])
+
+
+def floats(*values: float) -> np.ndarray:
+    return np.resize(np.array(values, F), 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("minimum", lambda x, y: np.where(x < y, x, y)),
+        ("maximum", lambda x, y: np.where(x > y, x, y)),
+    ],
+)
+def test_minimum_and_maximum_give_the_second_where_the_first_is_nan(of: Operations, name: str, expected: Any) -> None:
+    load, keep = of.load, of.keep
+    operation = of[name]
+
+    @njit
+    def run(a: Any, b: Any, out: Any) -> None:
+        keep(operation(load(a), load(b)), out)
+
+    a, b = floats(1, np.nan, -3, 2.5), floats(2, 7, np.nan)
+    out = of.over(run, a, b)
+    np.testing.assert_array_equal(out, expected(a, b))
+    assert np.isnan(expected(a, b)).any()  # NaN in the second place does come out
+
+
+def test_arithmetic_and_comparisons_are_numpys(of: Operations) -> None:
+    load, keep = of.load, of.keep
+    select = of["select"]
+
+    @njit
+    def run(a: Any, b: Any, out: Any) -> None:
+        x, y = load(a), load(b)
+        keep(select(x < y, (x + y) * x - y / x, F(3) * x), out)
+
+    a, b = floats(1.5, -2, 3), floats(0.5, 4, 3, 9)
+    out = of.over(run, a, b)
+    np.testing.assert_array_equal(out, np.where(a < b, (a + b) * a - b / a, F(3) * a))
+
+
+def test_integers_shift_and_convert_towards_zero(of: Operations) -> None:
+    load, keep = of.load, of.keep
+    to_f32, to_i32 = of.all("to_f32", "to_i32")
+
+    @njit
+    def run(a: Any, out: Any) -> None:
+        whole = to_i32(load(a))
+        keep(to_f32((whole << np.int32(3)) + (whole & np.int32(1))), out)
+
+    a = floats(1.9, -1.9, 2.0, -0.5)
+    out = of.over(run, a)
+    whole = np.trunc(a).astype(np.int32)
+    np.testing.assert_array_equal(out, ((whole << 3) + (whole & 1)).astype(F))
+
+
+def test_reductions_and_any(of: Operations) -> None:
+    load = of.load
+    any_lane, reduce_max, reduce_min = of.all("any_lane", "reduce_max", "reduce_min")
+
+    @njit
+    def run(a: Any) -> Any:
+        x = load(a)
+        return reduce_min(x), reduce_max(x), any_lane(x > F(4)), any_lane(x > F(5))
+
+    a = floats(1, 5, -2, 3)[: of.width]
+    assert run(a) == (a.min(), a.max(), (a > 4).any(), False)
+    assert run(a + F(8)) == (a.min() + 8, a.max() + 8, True, True)
+
+
+def test_roots_and_rounding(of: Operations) -> None:
+    load, keep = of.load, of.keep
+    absolute, ceil, floor, sqrt = of.all("absolute", "ceil", "floor", "sqrt")
+
+    @njit
+    def run(a: Any, out: Any) -> None:
+        x = load(a)
+        keep(sqrt(absolute(x)) + floor(x) * F(16) + ceil(x) * F(256), out)
+
+    a = floats(2.25, -4.5, 9)
+    out = of.over(run, a)
+    np.testing.assert_array_equal(out, (np.sqrt(np.abs(a)) + np.floor(a) * 16 + np.ceil(a) * 256))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_row_mixes_a_voxel_with_its_neighbour(of: Operations, dtype: type) -> None:
+    load, keep = of.load, of.keep
+    gather, mix, row, weight = of.all("gather", "mix", "row", "weight")
+
+    @njit
+    def run(codes: Any, index: Any, fraction: Any, out: Any, apart: Any) -> None:
+        at, part = load(index), weight(codes, load(fraction))
+        keep(row(codes, 5, at, part), out)
+        left, right = gather(codes, at + np.int32(5)), gather(codes, at + np.int32(6))
+        keep(mix(left, right, part), apart)
+
+    rng = np.random.default_rng(1)
+    codes = rng.integers(-32768, 32768, 64).astype(dtype)
+    codes[5:9] = [-32768, 32767, 32767, -32768]  # the sums must not overflow
+    index, fraction = (INDEX * 3 % 50).astype(np.int32), rng.random(16, dtype=F)
+    index[:3], fraction[:3] = [0, 1, 2], [0.5, 1.0, 0.0]
+    out, apart = of.over(run, index, fraction, outs=2, shared=(codes,))
+    wide = codes.astype(np.float64)
+    exact = wide[index + 5] * (1 - fraction) + wide[index + 6] * fraction
+    difference = np.abs(wide[index + 6] - wide[index + 5])
+    error = np.abs(out / weights.weight_unit(dtype) - exact)
+    assert (error <= difference * 2.0**-15 + np.abs(exact) * 2.0**-22 + 2.0**-6).all()
+    np.testing.assert_array_equal(out, apart)  # one load or two: the same bits
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_three_voxels_are_weighted(of: Operations, dtype: type) -> None:
+    load, keep = of.load, of.keep
+    row3, weights3 = of.all("row3", "weights3")
+
+    @njit
+    def run(codes: Any, index: Any, first: Any, last: Any, out: Any, rise: Any) -> None:
+        at = load(index)
+        keep(row3(codes, 2, at, weights3(codes, load(first), load(last), 1.0)), out)
+        keep(row3(codes, 2, at, weights3(codes, load(first), load(last), 0.0)), rise)
+
+    rng = np.random.default_rng(2)
+    codes = rng.integers(-3000, 3000, 64).astype(dtype)
+    index = (INDEX * 3 % 50).astype(np.int32)
+    first, last = (rng.random(16, dtype=F) / 2 for _ in range(2))
+    out, rise = of.over(run, index, first, last, outs=2, shared=(codes,))
+    wide = codes.astype(np.float64)
+    a, b, c = (wide[index + 2 + n] for n in range(3))
+    unit = weights.weight_unit(dtype)
+    np.testing.assert_allclose(out / unit, (a * first + b * (1 - first - last) + c * last), atol=0.6)
+    np.testing.assert_allclose(rise / unit, (a * first - b * (first + last) + c * last), atol=0.6)
+
+
+def test_invalid_is_a_code_or_nan(of: Operations) -> None:
+    load, keep = of.load, of.keep
+    is_invalid, select, splat = of.all("is_invalid", "select", "splat")
+
+    @njit
+    def run(codes: Any, invalid: Any, out: Any) -> None:
+        bad = is_invalid(load(codes), invalid)
+        keep(select(bad, splat(F(1)), splat(F(0))), out)
+
+    def over(codes: np.ndarray, invalid: int) -> Any:
+        return of.over(lambda part, out: run(part, np.int32(invalid), out), codes)
+
+    integers = np.resize(np.array([5, -2000, 7], np.int16), 16)
+    np.testing.assert_array_equal(over(integers, -2000), integers == -2000)
+    assert not over(integers, 1 << 16).any()
+    numbers = floats(5, np.nan, 7)
+    np.testing.assert_array_equal(over(numbers, 7), np.isnan(numbers))
+
+
+def test_the_high_bits_of_a_negative_word(of: Operations) -> None:
+    load, keep = of.load, of.keep
+    to_f32 = of["to_f32"]
+
+    @njit
+    def run(a: Any, out: Any) -> None:
+        keep(to_f32((load(a) >> np.int32(21)) & np.int32(2047)), out)
+
+    words = (np.arange(16, dtype=np.uint32) * 900_000_001).view(np.int32)
+    assert (words < 0).any()
+    np.testing.assert_array_equal(of.over(run, words), words.view(np.uint32) >> 21)
+
+
+def test_fused_and_interpolated(of: Operations) -> None:
+    load, keep = of.load, of.keep
+    fma, lerp = of.all("fma", "lerp")
+
+    @njit
+    def run(a: Any, b: Any, out: Any, between: Any) -> None:
+        keep(fma(load(a), load(b), load(a)) + fma(load(a), F(3), load(b)), out)
+        keep(lerp(load(a), load(b), load(b)), between)
+
+    a, b = floats(1.5, -2, 3), floats(0.5, 4, 0.25, 9, -1)
+    out, between = of.over(run, a, b, outs=2)
+    np.testing.assert_array_equal(out, a * b + a + a * 3 + b)
+    np.testing.assert_array_equal(between, a + b * (b - a))
+
+
+def test_packets_are_laid_out_by_row(of: Operations) -> None:
+    keep = of.keep
+    lane_row, lane_column = of.all("lane_row", "lane_column")
+
+    @njit
+    def run(rows: Any, columns: Any) -> None:
+        keep(lane_row(), rows)
+        keep(lane_column(), columns)
+
+    rows, columns = np.zeros((2, of.width), F)
+    run(rows, columns)
+    wide, high = of.all("PACKET_WIDTH", "PACKET_HEIGHT")
+    assert of.width == wide * high
+    np.testing.assert_array_equal(np.stack([rows, columns]), np.indices((high, wide)).reshape(2, -1))
+
+
+def test_every_operation_is_in_both_sets() -> None:
+    names = set(operations.__all__) - {"KERNEL_SET", "KernelSet", "inline", "tell"}
+    assert len(names) > 20
+    for kernel_set in SETS.values():
+        assert all(kernel_set[name] is not None for name in names)

@@ -1,4 +1,4 @@
-"""The command line: ``voxelcast serve | demo | inspect | render``.
+"""The command line: ``voxelcast serve | demo | inspect | render | doctor``.
 
 Commands import what they need when they run: ``voxelcast --help`` loads neither numba nor gRPC.
 """
@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "Serve a procedural torso, or the DICOM at a path, and print the address to open.",
     "inspect": "Say what is below a path: series, volumes, what is refused and why.",
     "render": "Render one picture, or its values, to a file.",
+    "doctor": "Say what this installation runs on: CPU, SIMD lanes, kernel cache, codecs, device.",
 }
 
 

@@ -46,7 +46,7 @@ def test_help_lists_the_commands_and_loads_no_heavy_library() -> None:
         "assert not {'numba', 'grpc', 'pydicom', 'starlette'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for name in ("serve", "demo", "inspect", "render"):
+    for name in ("serve", "demo", "inspect", "render", "doctor"):
         assert name in done.stdout
 
 

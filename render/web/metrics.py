@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -81,6 +82,13 @@ class _State(Collector):
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("voxelcast_sessions", "Streams that are connected", self._sessions.count)
         cache = self._engine.status().cache
+        renderer: Any = self._engine.renderer
+        lanes = getattr(renderer, "simd_lanes", None)
+        if lanes is not None:  # a renderer on the host's cores
+            text = "Rays that one vector of a core holds; 1 where kernels are scalar"
+            family = GaugeMetricFamily("voxelcast_simd_lanes", text, labels=("device", "kernels"))
+            family.add_metric((cache.device, renderer.kernel_set), lanes)
+            yield family
         for name, text, value in (
             ("resident", "taken by resident volumes, loads and uploads", cache.resident_bytes),
             ("pinned", "that can't be evicted", cache.pinned_bytes),

@@ -76,6 +76,9 @@ async def test_metrics_count_what_was_sent() -> None:
         assert 'voxelcast_frames_total{encoding="values_deflate",quality="final"} 1.0' in lines
         assert 'voxelcast_errors_total{reason="VOLUME_NOT_FOUND"} 1.0' in lines
         assert 'voxelcast_volumes{device="cpu",state="resident"} 1.0' in lines
+        ours = server.engine.renderer
+        lanes = f'voxelcast_simd_lanes{{device="cpu",kernels="{ours.kernel_set}"}} {float(ours.simd_lanes)}'
+        assert lanes in lines
         (sent,) = [line for line in lines if line.startswith("voxelcast_frame_bytes_total ")]
         assert float(sent.split()[1]) > 100
 

@@ -70,7 +70,6 @@ HEADER_KEYWORDS = (
     "SeriesDescription",
     "SeriesNumber",
     "InstanceNumber",
-    "DirectoryRecordType",
     "Units",
     "RescaleType",
     "LossyImageCompression",

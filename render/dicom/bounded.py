@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import zlib
 from typing import BinaryIO, cast
@@ -13,6 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from render.dicom.attributes import HEADER_KEYWORDS, integer
 from render.dicom.extent import PIXEL_ELEMENTS
+from render.dicom.instance import STREAMED
 from render.errors import UnreadableFileError
 
 MAXIMUM_INFLATED_BYTES = 1 << 30
@@ -72,6 +74,8 @@ def open_data(file: BinaryIO, transfer_syntax: str) -> BinaryIO:
     UnreadableFileError
         If a deflated data set can't be inflated, or grows beyond `MAXIMUM_INFLATED_BYTES`.
     """
+    if transfer_syntax in STREAMED:
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
     if transfer_syntax != DeflatedExplicitVRLittleEndian:
         return file
     with file:
@@ -84,16 +88,31 @@ def read_deflated(file: BinaryIO) -> tuple[FileDataset, BinaryIO, int]:
     meta = _read_file_meta(file)
     inflated = _inflate(file.read())
     stream = io.BytesIO(inflated)
+    dataset = read_bare(BoundedFile(stream, len(inflated)))
+    dataset.file_meta = meta
+    return dataset, stream, len(inflated)
+
+
+def is_bare_data_set(start: bytes) -> bool:
+    """Say whether a file starts with an explicit little endian data set where others have a preamble.
+
+    Some such files happen to have the letters of the DICM marker at byte 128.
+    """
+    return start[:2] == b"\x08\x00" and start[4:6].isalpha() and start[4:6].isupper()
+
+
+def read_bare(file: BoundedFile) -> FileDataset:
+    """Read the header of an explicit little endian data set without preamble; the file stands at its pixels then."""
     parsed = read_dataset(
-        cast(BinaryIO, BoundedFile(stream, len(inflated))),
+        cast(BinaryIO, file),
         is_implicit_VR=False,
         is_little_endian=True,
         stop_when=lambda tag, vr, length: (tag.group, tag.element) in PIXEL_ELEMENTS,
         specific_tags=[Tag(name) for name in HEADER_KEYWORDS],
     )
-    dataset = FileDataset("", parsed, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
+    dataset = FileDataset("", parsed, file_meta=FileMetaDataset(), is_implicit_VR=False, is_little_endian=True)
     dataset.set_original_encoding(False, True)
-    return dataset, stream, len(inflated)
+    return dataset
 
 
 def _read_file_meta(file: BinaryIO) -> FileMetaDataset:

@@ -46,11 +46,15 @@ def group_series(root: Path, instances: Iterable[Instance]) -> tuple[Series, ...
         owner = (instance.study_uid, instance.patient_key)
         groups[(instance.series_uid, *owner) if instance.series_uid else instance.path].append(instance)
     series = [build_series(root, members) for members in groups.values()]
-    series.sort(key=lambda member: (member.series_number is None, member.series_number or 0, member.uid, member.paths))
-    return _with_distinct_ids(series)
+    return order(series)
 
 
-def _with_distinct_ids(series: Iterable[Series]) -> tuple[Series, ...]:
+def order(series: Iterable[Series]) -> tuple[Series, ...]:
+    """Sort series by Series Number, those without one last."""
+    return tuple(sorted(series, key=lambda s: (s.series_number is None, s.series_number or 0, s.uid, s.paths)))
+
+
+def with_distinct_ids(series: Iterable[Series]) -> tuple[Series, ...]:
     """Rename volumes whose id another one has: the same SOP Instance UIDs, in another series."""
     taken: set[str] = set()
     result = []

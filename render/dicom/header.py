@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import pydicom
@@ -24,7 +23,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from render.dicom.access import Stamp, open_file
+from render.dicom.access import Stamp
 from render.dicom.attributes import (
     ENCAPSULATED_SYNTAXES,
     HEADER_KEYWORDS,
@@ -36,7 +35,7 @@ from render.dicom.attributes import (
     text,
     texts,
 )
-from render.dicom.bounded import BoundedFile, read_deflated
+from render.dicom.bounded import BoundedFile, is_bare_data_set, read_bare, read_deflated
 from render.dicom.extent import PixelExtent, find_pixels, measure
 from render.dicom.frames import (
     FrameHeader,
@@ -48,17 +47,11 @@ from render.dicom.frames import (
     read_padding,
 )
 from render.dicom.instance import Instance, SkippedFile
+from render.dicom.media import MediaDirectory, read_directory
 from render.dicom.multiframe import frame_text, read_frames
 from render.errors import UnreadableFileError
 
-_FOREIGN_MAGIC = {
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"PK\x03\x04": "a ZIP archive, not opened",
-    b"%PDF": "a PDF document",
-    b"NRRD": "an NRRD volume",
-    b"\x1f\x8b": "a gzip file, not opened",
-}
+_START_BYTES = 1024
 
 
 @contextlib.contextmanager
@@ -77,38 +70,32 @@ def quiet_pydicom() -> Iterator[None]:
         pydicom.config.settings.reading_validation_mode = before
 
 
-def read_header(root: Path, relative: str) -> Instance | SkippedFile:
-    """Read one file's header, within `quiet_pydicom`. Never raises for what a file holds: it is skipped, and why."""
-    try:
-        file, stamp = open_file(root, relative)
-        with file:
-            if stamp.size_bytes == 0:
-                return SkippedFile(relative, "empty file")
-            return _parse(file, relative, stamp)
-    except UnreadableFileError as error:
-        return SkippedFile(relative, error.message)
-    except OSError as error:
-        return SkippedFile(relative, f"can't be read: {error.strerror or 'data set is malformed'}")
-    except Exception as error:  # pydicom raises whatever the bytes lead to, and its text may quote patient data
-        return SkippedFile(relative, f"header can't be parsed: {type(error).__name__}")
+def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile | MediaDirectory:
+    """Read the header of a file that may be DICOM, within `quiet_pydicom`.
 
-
-def _parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile:
-    start = file.read(1024)
-    has_marker = start[128:132] == b"DICM"
-    if not has_marker and (foreign := _foreign(start)):
-        return SkippedFile(relative, f"not DICOM: {foreign}")
+    Raises
+    ------
+    UnreadableFileError
+        If it is truncated or malformed.
+    Exception
+        Whatever the bytes lead pydicom to: callers must expect all kinds.
+    """
+    start = file.read(_START_BYTES)
+    file.seek(0)
+    has_marker = start[128:132] == b"DICM" and not is_bare_data_set(start)
     stream, size = file, stamp.size_bytes
     is_cut = False
     if has_marker and DeflatedExplicitVRLittleEndian.encode() in start:
         dataset, stream, size = read_deflated(file)
     else:
-        file.seek(0)
         bounded = BoundedFile(file, size)
         try:
-            dataset = pydicom.dcmread(
-                cast(BinaryIO, bounded), stop_before_pixels=True, force=True, specific_tags=list(HEADER_KEYWORDS)
-            )
+            if start[128:132] == b"DICM" and not has_marker:
+                dataset = read_bare(bounded)
+            else:
+                dataset = pydicom.dcmread(
+                    cast(BinaryIO, bounded), stop_before_pixels=True, force=True, specific_tags=list(HEADER_KEYWORDS)
+                )
             is_cut = bounded.is_overrun
             if is_cut and len(dataset):
                 del dataset[max(dataset.keys())]  # the element that was cut has a part of its value
@@ -119,13 +106,7 @@ def _parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFil
     meta = dataset.file_meta
     sop_class = text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
     if sop_class == MEDIA_DIRECTORY:
-        return SkippedFile(relative, "DICOMDIR: lists files, holds no image itself")
-    # Cut between two elements, an image lacks what each image must have.
-    is_complete = all(name in dataset for name in ("SeriesInstanceUID", "Rows", "BitsAllocated", "PixelRepresentation"))
-    is_cut |= not is_complete and _name(sop_class).endswith("Image Storage")
-    cut = f"truncated: the file ends at byte {size:,}, within its header"
-    if is_cut and has_marker and "SeriesInstanceUID" not in dataset:
-        return SkippedFile(relative, cut)
+        return read_directory(file, relative, stamp.size_bytes)
     if not sop_class and "Rows" not in dataset and "SeriesInstanceUID" not in dataset:
         return SkippedFile(relative, "not a DICOM object: no SOP Class UID, Series Instance UID or Rows")
     syntax = _transfer_syntax(dataset)
@@ -134,6 +115,12 @@ def _parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFil
         pixels.read(dataset, syntax, stream, size)
     except UnreadableFileError as error:
         pixels.defect = error.message
+    # Cut between two elements, an image lacks what each image must have.
+    is_complete = all(name in dataset for name in ("SeriesInstanceUID", "Rows", "BitsAllocated", "PixelRepresentation"))
+    is_cut |= not is_complete and not pixels.is_there and _name(sop_class).endswith("Image Storage")
+    cut = f"truncated: the file ends at byte {size:,}, within its header"
+    if is_cut and has_marker and "SeriesInstanceUID" not in dataset:
+        return SkippedFile(relative, cut)
     if is_cut and pixels.extent is None:
         pixels.defect = cut
     patient = "\0".join(text(dataset, name) for name in ("PatientID", "PatientName", "PatientBirthDate"))
@@ -177,6 +164,7 @@ class _Pixels:
     modality_lut: ModalityLut | None = None
     frames: tuple[FrameHeader, ...] = ()
     defect = ""
+    is_there = False
 
     def read(self, dataset: FileDataset, syntax: UID, stream: BinaryIO, size: int) -> None:
         element = find_pixels(stream, dataset.original_encoding)
@@ -185,6 +173,7 @@ class _Pixels:
                 self.format = read_format(dataset, "PixelData")
                 raise UnreadableFileError("no pixel data")
             return
+        self.is_there = True
         name, length = element
         self.extent = measure(stream, size, length)
         self.format = read_format(dataset, name)
@@ -209,19 +198,6 @@ class _Pixels:
             raise UnreadableFileError(f"{syntax.name} pixel data are not encapsulated")
         elif self.extent.length < needed:
             raise UnreadableFileError(f"pixel data of {self.extent.length:,} bytes, {needed:,} needed")
-
-
-def _foreign(start: bytes) -> str:
-    """Name what a file without marker plainly is; empty where it may be a data set without a preamble."""
-    for magic, name in _FOREIGN_MAGIC.items():
-        if start.startswith(magic):
-            return name
-    if start[344:348] in (b"n+1\0", b"ni1\0") or start[4:8] in (b"n+2\0", b"ni2\0"):
-        return "a NIfTI volume"
-    # A bare data set starts with a command, file meta or identifying group, in either byte order.
-    if start[:2] in (b"\x00\x00", b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(start) >= 8:
-        return ""
-    return "no DICM marker at byte 128, no data set at byte 0"
 
 
 def _name(sop_class: str) -> str:

@@ -27,9 +27,10 @@ from typing import TypeAlias, TypeVar, cast
 import numpy as np
 
 import render
-from render.dicom.instance import Instance, SkippedFile
+from render.dicom.instance import SkippedFile
 from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
 from render.dicom.plan import VolumePlan
+from render.dicom.reading import FileHeader
 from render.dicom.source import Scan, scan
 from render.dicom.tasks import DecodeSlices, ReadHeaders, Task
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
@@ -154,11 +155,11 @@ class Ingest:
             codes = np.frombuffer(memory.map(), plan.values.dtype).reshape(plan.shape)
         return finish(plan, cast(Codes, codes), reports)
 
-    def _read_headers(self, root: Path, names: Sequence[str]) -> Iterator[Instance | SkippedFile]:
-        def read(chunk: Chunk) -> list[Instance | SkippedFile]:
+    def _read_headers(self, root: Path, names: Sequence[str]) -> Iterator[FileHeader]:
+        def read(chunk: Chunk) -> list[FileHeader]:
             part = tuple(names[slice(*chunk)])
             try:
-                return cast(list[Instance | SkippedFile], self._call(ReadHeaders(root, part)))
+                return cast(list[FileHeader], self._call(ReadHeaders(root, part)))
             except CodecError as error:
                 if len(part) == 1:
                     return [SkippedFile(part[0], error.message)]

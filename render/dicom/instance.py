@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from render.dicom.extent import PixelExtent
 from render.dicom.frames import FrameHeader, ModalityLut, PixelFormat
 
+NIFTI_LITTLE, NIFTI_BIG = "nifti-little", "nifti-big"
+NIFTI_LITTLE_GZIP, NIFTI_BIG_GZIP = "nifti-little-gzip", "nifti-big-gzip"
+"""What stands for a transfer syntax where the voxels are a NIfTI file's, by byte order."""
 
-STREAMED: frozenset[str] = frozenset()
+NIFTI = frozenset({NIFTI_LITTLE, NIFTI_BIG, NIFTI_LITTLE_GZIP, NIFTI_BIG_GZIP})
+
+STREAMED = frozenset({NIFTI_LITTLE_GZIP, NIFTI_BIG_GZIP})
 """Encodings that are inflated from the start, whichever part is needed."""
 
 

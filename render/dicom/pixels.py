@@ -18,6 +18,8 @@ import numpy.typing as npt
 from render.dicom.access import PixelFiles
 from render.dicom.codecs import decode
 from render.dicom.header import quiet_pydicom
+from render.dicom.instance import NIFTI
+from render.dicom.nifti import read_slice
 from render.dicom.plan import VolumePlan
 from render.dicom.slices import Layer, SliceSource
 from render.dicom.values import EXACT_FLOAT32_INTEGER, ValuePlan
@@ -167,8 +169,11 @@ def read_stored(files: PixelFiles, source: SliceSource) -> npt.NDArray[Any]:
     assert instance.format is not None
     assert instance.extent is not None
     try:
+        file = files.open(instance)
+        if instance.transfer_syntax in NIFTI:
+            return _native(read_slice(file, instance, source.frame.number - 1))
         stored = decode(
-            files.open(instance),
+            file,
             instance.transfer_syntax,
             instance.format,
             instance.extent,
@@ -182,9 +187,11 @@ def read_stored(files: PixelFiles, source: SliceSource) -> npt.NDArray[Any]:
     if source.tile is not None:
         row, column = source.tile.row, source.tile.column
         stored = stored[row : row + source.tile.rows, column : column + source.tile.columns]
-    if not stored.dtype.isnative:
-        stored = stored.astype(stored.dtype.newbyteorder("="))
-    return stored
+    return _native(stored)
+
+
+def _native(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return stored if stored.dtype.isnative else stored.astype(stored.dtype.newbyteorder("="))
 
 
 def finish(plan: VolumePlan, codes: Codes, reports: Iterable[SliceReport]) -> Volume:

@@ -16,7 +16,6 @@ from render.dicom.values import ValuePlan
 from render.geometry import VolumeGeometry
 from render.volume import VolumeInfo
 
-
 SLICES_A_CHUNK = 8
 """Small enough that progress moves, cancelling is quick and all cores end together."""
 

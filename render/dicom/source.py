@@ -1,18 +1,22 @@
-"""A folder or file of DICOM: every file below it is in a series, or skipped and said why."""
+"""A folder, archive or file: every file in it is in a series, or skipped and said why."""
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from render.dicom.grouping import group_series
-from render.dicom.header import quiet_pydicom, read_header
+from render.dicom.grouping import group_series, order, with_distinct_ids
+from render.dicom.header import quiet_pydicom
 from render.dicom.instance import Instance, SkippedFile
+from render.dicom.listing import Listing, list_file, list_folder
+from render.dicom.media import MediaDirectory, compare
+from render.dicom.nifti import NiftiFile
+from render.dicom.nifti_series import build_nifti_series
 from render.dicom.plan import VolumePlan
+from render.dicom.reading import FileHeader, read_header
 from render.dicom.series import Series
 from render.errors import PathError, RenderCancelledError
 
@@ -22,10 +26,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 Cancelled: TypeAlias = Callable[[], bool]
 """Returns true when nobody waits for the result any more."""
 
-HeaderReader: TypeAlias = Callable[[Path, Sequence[str]], Iterable[Instance | SkippedFile]]
+HeaderReader: TypeAlias = Callable[[Path, Sequence[str]], Iterable[FileHeader]]
 """Reads headers of files below a root, in any order; `render.dicom.ingest` has one that uses other processes."""
-
-VOLUME_KINDS = ("volume", "image")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +40,15 @@ class Scan:
         The folder that all paths are relative to: the scanned folder, or the scanned file's parent.
     files
         Number of files; each is in exactly one series' paths or in `skipped`.
+    missing
+        What a DICOMDIR lists and is not there, as paths below `root`.
     """
 
     root: Path
     files: int
     series: tuple[Series, ...]
     skipped: tuple[SkippedFile, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def volumes(self) -> tuple[VolumePlan, ...]:
@@ -73,7 +78,8 @@ def scan(
     Parameters
     ----------
     path
-        A folder, searched recursively, or a file.
+        A folder, searched recursively; a file; a ZIP archive of any of these; or a DICOMDIR, which stands for the
+        folder that it is in.
     progress
         Called now and then with the number of files read and their total.
     cancelled
@@ -92,54 +98,81 @@ def scan(
     if not given.exists():
         raise PathError(f"no such file or folder: {given.name}")
     root = given.resolve()
+    if root.is_file() and _is_media_directory(root):
+        root = root.parent
     if root.is_dir():
-        names, skipped = _list_files(root)
+        listing = list_folder(root)
     else:
-        root, names, skipped = root.parent, [root.name], []
-    total = len(names) + len(skipped)
-    instances: list[Instance] = []
-    for done, result in enumerate((read or _read_here)(root, names), start=len(skipped) + 1):
-        if isinstance(result, Instance):
-            instances.append(result)
-        else:
-            skipped.append(result)
+        root, listing = root.parent, list_file(root)
+    found = _Found(listing.skipped)
+    for done, result in enumerate((read or _read_here)(root, listing.names), start=len(listing.skipped) + 1):
+        found.add(result)
         if progress is not None:
-            progress(done, total)
+            progress(done, listing.total)
         if cancelled is not None and cancelled():
-            raise RenderCancelledError(f"scan given up after {done} of {total} files")
-    return Scan(root, total, group_series(root, instances), tuple(sorted(skipped, key=lambda file: file.path)))
+            raise RenderCancelledError(f"scan given up after {done} of {listing.total} files")
+    return found.to_scan(root, listing)
 
 
-def _read_here(root: Path, names: Sequence[str]) -> Iterator[Instance | SkippedFile]:
+class _Found:
+    """Results by their kind."""
+
+    def __init__(self, skipped: Iterable[SkippedFile]) -> None:
+        self._instances: list[Instance] = []
+        self._volumes: list[NiftiFile] = []
+        self._directories: list[MediaDirectory] = []
+        self._skipped = list(skipped)
+
+    def add(self, result: FileHeader) -> None:
+        if isinstance(result, Instance):
+            self._instances.append(result)
+        elif isinstance(result, NiftiFile):
+            self._volumes.append(result)
+        elif isinstance(result, MediaDirectory):
+            self._directories.append(result)
+        else:
+            self._skipped.append(result)
+
+    def to_scan(self, root: Path, listing: Listing) -> Scan:
+        """Group all that was found. The image of a NIfTI pair belongs to its header, whatever it looks like."""
+        claimed = {volume.data_path for volume in self._volumes}
+        instances = [instance for instance in self._instances if instance.path not in claimed]
+        media = compare(self._directories, listing.names)
+        skipped = [file for file in self._skipped if file.path not in claimed]
+        skipped += [SkippedFile(path, reason) for path, reason in media.reasons.items()]
+        series = [*group_series(root, instances), *(build_nifti_series(root, volume) for volume in self._volumes)]
+        return Scan(
+            root,
+            listing.total,
+            with_distinct_ids(_say_missing(member, media.missing_of_series) for member in order(series)),
+            tuple(sorted(skipped, key=lambda file: file.path)),
+            media.missing,
+        )
+
+
+def _say_missing(series: Series, missing: Mapping[str, Sequence[str]]) -> Series:
+    """Add what a DICOMDIR lists of a series and is not there to the warnings of it and its volumes."""
+    lost = missing.get(series.uid, ())
+    if not lost:
+        return series
+    warning = f"the DICOMDIR lists {len(lost)} more images of this series that are missing, the first {lost[0]}"
+    volumes = tuple(
+        replace(plan, info=replace(plan.info, warnings=(*plan.info.warnings, warning))) for plan in series.volumes
+    )
+    return replace(series, volumes=volumes, warnings=(*series.warnings, warning))
+
+
+def _is_media_directory(path: Path) -> bool:
+    (header,) = _read_here(path.parent, [path.name])
+    return isinstance(header, MediaDirectory)
+
+
+def _read_here(root: Path, names: Sequence[str]) -> Iterator[FileHeader]:
     for start in range(0, len(names), 64):
         # Not held across a yield: the filters that it sets belong to the whole process.
         with quiet_pydicom():
             batch = [read_header(root, name) for name in names[start : start + 64]]
         yield from batch
-
-
-def _list_files(root: Path) -> tuple[list[str], list[SkippedFile]]:
-    """List regular files below `root`, sorted, and what else is there."""
-    names: list[str] = []
-    skipped: list[SkippedFile] = []
-
-    def unreadable(error: OSError) -> None:
-        where = Path(error.filename).relative_to(root).as_posix()
-        skipped.append(SkippedFile(where, f"folder can't be read: {error.strerror}"))
-
-    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=False):
-        folders.sort()
-        for name in sorted(files) + [name for name in folders if os.path.islink(os.path.join(folder, name))]:
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
-            mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                skipped.append(SkippedFile(relative, "symbolic link: not followed"))
-            elif stat.S_ISREG(mode):
-                names.append(relative)
-            else:
-                skipped.append(SkippedFile(relative, "not a regular file"))
-    return names, skipped
 
 
 def _series_json(series: Series) -> dict[str, Any]:

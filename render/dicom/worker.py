@@ -16,8 +16,8 @@ from multiprocessing.reduction import recv_handle
 
 import numpy as np
 
-from render.dicom.header import quiet_pydicom, read_header
-from render.dicom.instance import Instance, SkippedFile
+from render.dicom.header import quiet_pydicom
+from render.dicom.reading import FileHeader, read_header
 from render.dicom.tasks import DecodeSlices, ReadHeaders, Task
 from render.errors import CodecError, VoxelcastError
 
@@ -48,7 +48,7 @@ def _answer(task: Task, connection: Connection, limit_bytes: int) -> object:
         return CodecError(f"ingest failed: {type(error).__name__}")
 
 
-def _read(task: ReadHeaders) -> list[Instance | SkippedFile]:
+def _read(task: ReadHeaders) -> list[FileHeader]:
     return [read_header(task.root, name) for name in task.names]
 
 

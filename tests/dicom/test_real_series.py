@@ -13,10 +13,11 @@ from pydicom import dcmread
 
 from render.dicom.access import PixelFiles
 from render.dicom.codecs import decode
-from render.dicom.header import quiet_pydicom, read_header
+from render.dicom.header import quiet_pydicom
 from render.dicom.ingest import Ingest
 from render.dicom.instance import Instance
 from render.dicom.pixels import load_volume, read_stored
+from render.dicom.reading import read_header
 from render.dicom.series import select
 from render.dicom.source import Scan, scan
 from render.errors import AmbiguousSeriesError, CodecError, NotAVolumeError

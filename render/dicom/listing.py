@@ -1,0 +1,84 @@
+"""What files there are below a folder, ZIP archives included: each is named once, or skipped and said why."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from render.dicom.archive import SEPARATOR, is_archive, list_archive
+from render.dicom.instance import SkippedFile
+from render.errors import UnreadableFileError
+
+
+@dataclass(slots=True)
+class Listing:
+    """Files to be read, and those that are not.
+
+    Attributes
+    ----------
+    names
+        Paths below the root, POSIX separators; an entry of an archive is ``a.zip!/name``.
+    """
+
+    names: list[str] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Number of files, read or not."""
+        return len(self.names) + len(self.skipped)
+
+
+def list_folder(root: Path) -> Listing:
+    """List all below a folder, sorted. Symbolic links are not followed."""
+    listing = Listing()
+
+    def unreadable(error: OSError) -> None:
+        where = Path(error.filename).relative_to(root).as_posix()
+        listing.skipped.append(SkippedFile(where, f"folder can't be read: {error.strerror}"))
+
+    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=False):
+        folders.sort()
+        for name in sorted(files) + [name for name in folders if os.path.islink(os.path.join(folder, name))]:
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                listing.skipped.append(SkippedFile(relative, "symbolic link: not followed"))
+            elif stat.S_ISREG(mode):
+                _add(listing, path, relative)
+            else:
+                listing.skipped.append(SkippedFile(relative, "not a regular file"))
+    return listing
+
+
+def list_file(path: Path) -> Listing:
+    """List one file: itself, its entries where it is an archive, and the other half of a NIfTI pair."""
+    listing = Listing()
+    _add(listing, path, path.name)
+    half = path.with_suffix({".hdr": ".img", ".img": ".hdr"}.get(path.suffix, path.suffix))
+    if half != path and half.is_file() and not half.is_symlink():
+        listing.names = sorted([*listing.names, half.name])
+    return listing
+
+
+def _add(listing: Listing, path: Path, relative: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+        if not is_archive(start):
+            listing.names.append(relative)
+            return
+        entries = list_archive(path)
+    except UnreadableFileError as error:
+        listing.skipped.append(SkippedFile(relative, error.message))
+        return
+    except OSError as error:
+        listing.skipped.append(SkippedFile(relative, f"can't be read: {error.strerror}"))
+        return
+    listing.names += [f"{relative}{SEPARATOR}{name}" for name in entries.names]
+    listing.skipped += [SkippedFile(f"{relative}{SEPARATOR}{file.path}", file.reason) for file in entries.skipped]
+    count = len(entries.names) + len(entries.skipped)
+    listing.skipped.append(SkippedFile(relative, f"ZIP archive: its {count} files are listed as {path.name}!/..."))

@@ -70,7 +70,8 @@ def examine_codecs() -> dict[str, Any]:
     from render.errors import CodecError
 
     libraries = [name for name in ("JPEG8", "JPEGLS", "JPEG2K") if getattr(imagecodecs, name).available]
-    decoded, missing = [], []
+    decoded: list[str] = []
+    missing: list[str] = []
     for syntax in sorted(ENCAPSULATED_SYNTAXES):
         if syntax in (JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE):
             is_decoded = "JPEG8" in libraries  # pydicom has no decoder to plug it into

@@ -30,7 +30,7 @@ LONGEST_S = 600.0
 
 
 class TaskError(Exception):
-    """A task of `benchmarks.fresh` failed; the text is the end of what it said."""
+    """A task of `benchmarks.fresh` failed; the text ends with the last line of what it said."""
 
 
 def run(task: str, *arguments: object, environment: Mapping[str, str] | None = None) -> tuple[dict[str, Any], float]:
@@ -58,7 +58,8 @@ def run(task: str, *arguments: object, environment: Mapping[str, str] | None = N
             raise TaskError(f"{task}: not done in {LONGEST_S:g} s") from None
         seconds = time.perf_counter() - began
         if done.returncode != 0:
-            raise TaskError(f"{task}: exit status {done.returncode}: {done.stderr.strip()[-400:]}")
+            last = done.stderr.strip().rpartition("\n")[2]
+            raise TaskError(f"{task}: exit status {done.returncode}: {last}")
         result: dict[str, Any] = json.loads(answer.read_text("utf-8"))
         return result, seconds
 

@@ -82,7 +82,7 @@ class RowBench:
         if theirs is not None:
             row |= {
                 "peer": theirs.peer,
-                "peer_picture": "same" if theirs.is_same_picture else "parallel slab",
+                "peer_picture": theirs.picture_is,
                 **spread("peer", peer_ms),
                 "ratio": round(statistics.median(peer_ms) / statistics.median(ours_ms), 3),
             }

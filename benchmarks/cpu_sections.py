@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.plan import Plan, spread, timed_ms
 from benchmarks.subjects import OBLIQUE, WORKS, Subject, Work, view_of
@@ -112,11 +113,12 @@ def upload(bench: Bench) -> dict[str, Any]:
     """Time the upload of a large volume of the torso's voxels, as int16 and as float32."""
     shape = bench.plan.upload_shape
     geometry = VolumeGeometry.from_axes(shape, (0, 0, 0), (0.7, 0, 0), (0, 0.7, 0), (0, 0, 1))
-    codes = np.resize(bench.torso.volume.codes, shape)
+    codes: npt.NDArray[Any] = np.resize(bench.torso.volume.codes, shape)
     result: dict[str, Any] = {"voxels": codes.size, "limit_ms": MOST_UPLOAD_MS, "limit_percent": MOST_UPLOAD_PERCENT}
-    is_met = True
     for dtype in (np.int16, np.float32):
-        volume = Volume("upload", geometry, codes.astype(dtype))
+        name = np.dtype(dtype).name
+        voxels: Any = codes.astype(dtype)
+        volume = Volume("upload", geometry, voxels)
         bench.renderer.release(bench.renderer.upload(volume))  # the warm-up
         times_ms = []
         for _ in range(bench.plan.repeats):
@@ -125,14 +127,15 @@ def upload(bench: Bench) -> dict[str, Any]:
             times_ms.append((time.perf_counter() - start) * 1e3 * 1e8 / codes.size)
             bench.renderer.release(resident)
         percent = 100 * (resident.nbytes / volume.nbytes - 1)
-        is_met = is_met and statistics.median(times_ms) <= MOST_UPLOAD_MS and percent <= MOST_UPLOAD_PERCENT
-        result[np.dtype(dtype).name] = {
+        result[name] = {
             **spread("per_100m_voxels", times_ms),
             "voxels_bytes": volume.nbytes,
             "resident_bytes": resident.nbytes,
             "over_voxels_percent": round(percent, 3),
         }
-    return result | {"met": is_met}
+        result[f"{name}_ms_met"] = statistics.median(times_ms) <= MOST_UPLOAD_MS
+        result[f"{name}_percent_met"] = percent <= MOST_UPLOAD_PERCENT
+    return result
 
 
 def new_look(bench: Bench) -> dict[str, Any]:

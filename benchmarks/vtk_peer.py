@@ -14,6 +14,8 @@ from render.view import RenderingMethod, View
 from render.volume import Volume
 
 NOTHING = -32768
+ROUNDING = 1e-12
+"""Of a unit vector's components."""
 
 
 class VtkPeer:
@@ -64,6 +66,9 @@ class Resliced:
 
     Its rays are parallel. A thin plane in perspective is the same picture all the same, since the samples lie on the
     plane; a slab in perspective is not: the peer takes as many samples, but of the parallel slab.
+
+    Along the grid's axes, and only there, it centres an even number of samples half a step before the plane; it is
+    given a plane so much further on, so that the pictures are the same.
     """
 
     peer = "vtkImageReslice"
@@ -88,7 +93,9 @@ class Resliced:
         self._filter.SetEnableSMP(False)
         self._filter.SetNumberOfThreads(threads)
         self._step_mm = step_mm
-        self.is_same_picture = view.camera.fov_deg is None or samples == 1
+        self._samples = samples
+        is_same = view.camera.fov_deg is None or samples == 1
+        self.picture_is = "same" if is_same else "parallel slab"
         if samples > 1:
             self._filter.SetSlabNumberOfSlices(samples)
             if view.rendering_method is RenderingMethod.AVERAGE_IP:
@@ -104,8 +111,12 @@ class Resliced:
         pose = np.eye(4)
         pose[:3, :3] = np.stack([plane.row_direction, plane.column_direction, view.camera.basis[2]], axis=1)
         pose[:3, 3] = plane.top_left_mm
+        axes = self._grid_from_patient @ pose
+        axes[:3, :3][np.abs(axes[:3, :3]) < ROUNDING] = 0  # VTK is faster along the axes, if they are so exactly
+        if self._samples % 2 == 0 and np.count_nonzero(axes[:3, :3]) == 3:
+            axes[:3, 3] += axes[:3, 2] * (self._step_mm / 2)
         matrix = vtk.vtkMatrix4x4()
-        matrix.DeepCopy((self._grid_from_patient @ pose).ravel().tolist())
+        matrix.DeepCopy(axes.ravel().tolist())
         self._filter.SetResliceAxes(matrix)
         self._filter.SetOutputSpacing(plane.pixel_spacing_mm[1], plane.pixel_spacing_mm[0], self._step_mm or 1.0)
 
@@ -207,11 +218,11 @@ class RayCast:
     """`vtkFixedPointVolumeRayCastMapper`, which works on the processor.
 
     Only its ray casting is timed, by the calls that VTK's own multi-block mapper makes; what it takes to bring
-    the picture through OpenGL to a window, in software here, is not.
+    the picture through OpenGL to a window, in software here, is not. Its samples begin where a ray enters the volume.
     """
 
     peer = "vtkFixedPointVolumeRayCastMapper"
-    is_same_picture = True
+    picture_is = "same view"
 
     def __init__(self, scene: Scene, step_mm: float, threads: int) -> None:
         self._scene = scene

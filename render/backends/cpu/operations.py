@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,10 +58,15 @@ def choose() -> KernelSet:
             return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows3))
         reason = "SIMD lanes compute wrong numbers"
     except Exception as error:  # whatever numba and LLVM raise
-        lines = [line.strip() for line in str(error).splitlines()]
-        said = next((line for line in lines if line and not line.startswith("Failed in nopython")), "")
-        reason = f"SIMD lanes do not compile: {type(error).__name__}: {said[:200]}"
+        reason = f"SIMD lanes do not compile: {type(error).__name__}: {summary(error)}"
     return KernelSet("scalars", reason, True, (scalars,))
+
+
+def summary(error: Exception) -> str:
+    """Return the first line of an error that says something, without the path that Python adds to an ImportError."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = next((line for line in lines if line and not line.startswith("Failed in nopython")), "")
+    return re.sub(r" \([^()]*[/\\][^()]*\)$", "", said)[:200]
 
 
 KERNEL_SET = choose()

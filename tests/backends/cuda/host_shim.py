@@ -36,12 +36,17 @@ class Kernels:
 
     def __init__(self, library: Path) -> None:
         self.library = ctypes.CDLL(str(library))
+        self.library.take_reads.restype = ctypes.c_longlong
 
     def argument_bytes(self, name: str) -> list[int]:
         """Sizes of a kernel's arguments, as the host compiler has them."""
         sizes = (ctypes.c_int * 32)()
         count = self.library[f"measure_{name}"](sizes)
         return list(sizes[:count])
+
+    def take_reads(self) -> int:
+        """Return how many voxels and texels were read since the last call."""
+        return int(self.library.take_reads())
 
     def launch(self, name: str, grid: tuple[int, ...], *arguments: Any) -> None:
         """Run a kernel to its end, in blocks of the kernels' own size."""
@@ -64,14 +69,14 @@ def by_value(argument: Any) -> np.ndarray:
     return np.array(argument)
 
 
-def build(directory: Path, dtype: str, *, texture: bool) -> Kernels:
-    """Compile the kernels; skips the test where there is no g++."""
+def build(directory: Path, dtype: str, *, texture: bool, defines: tuple[str, ...] = ()) -> Kernels:
+    """Compile the kernels, with more ``-D`` options if need be; skips the test where there is no g++."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++ to compile the kernels for the host with")
     library = directory / f"kernels_{dtype}_{'texture' if texture else 'exact'}.so"
-    defines = [option for option in kernels.options(dtype, texture=texture) if option.startswith("-D")]
-    command = [compiler, *FLAGS, *defines, f"-I{KERNELS}", "-include", str(SHIM / "cuda_on_host.hpp")]
+    options = [option for option in kernels.options(dtype, texture=texture) if option.startswith("-D")]
+    command = [compiler, *FLAGS, *options, *defines, f"-I{KERNELS}", "-include", str(SHIM / "cuda_on_host.hpp")]
     done = subprocess.run([*command, str(SHIM / "launch.cpp"), "-o", str(library)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return Kernels(library)

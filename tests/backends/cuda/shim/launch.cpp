@@ -96,3 +96,6 @@ extern "C" int parameter_field(int n, const char **name, int *offset, int *bytes
 }
 extern "C" int parameter_bytes() { return sizeof(Parameters); }
 extern "C" int entry_bytes() { return sizeof(Entry); }
+
+// Voxels and texels read since the last call.
+extern "C" long long take_reads() { return std::exchange(reads, 0); }

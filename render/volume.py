@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from render.errors import InvalidArgumentError
 from render.geometry import VolumeGeometry
+from render.lookup import LookupTable
 from render.transfer import Window
 
 
@@ -42,6 +43,12 @@ class VolumeInfo:
         Which volume of its series, from 0.
     windows
         The source's own, then none: automatic ones come from the statistics.
+    voi_luts
+        The source's VOI LUTs, of modality values as the source has them: an alternative to `windows`.
+    suv_factor
+        For PET in SUVbw: what the source's values were multiplied by to give these; None where units are its own.
+    source_units
+        The source's own unit, where `units` is another.
     inverted
         MONOCHROME1: shown inverted, values untouched.
     lossy_source
@@ -61,6 +68,9 @@ class VolumeInfo:
     series_number: int | None = None
     volume_index: int = 0
     windows: tuple[Window, ...] = ()
+    voi_luts: tuple[LookupTable, ...] = ()
+    suv_factor: float | None = None
+    source_units: str = ""
     inverted: bool = False
     lossy_source: bool = False
     slice_thickness_mm: float = 0.0

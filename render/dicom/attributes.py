@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -57,7 +58,29 @@ FRAME_PHASE_KEYWORDS = (
 )
 """The same for frames of an enhanced object, beside those above; Dimension n is a Dimension Index Value."""
 
-HEADER_KEYWORDS = (
+GE_PET_CREATOR, GE_SCAN_TIME = 0x00090010, 0x0009100D
+PHILIPS_PET_CREATOR, PHILIPS_SUV_SCALE, PHILIPS_ACTIVITY_SCALE = 0x70530010, 0x70531000, 0x70531009
+"""Private elements of PET images: who reserved the block, and those that SUV needs."""
+
+PET_ATTRIBUTES: tuple[str | int, ...] = (
+    "CorrectedImage",
+    "DecayCorrection",
+    "SUVType",
+    "PatientWeight",
+    "SeriesDate",
+    "SeriesTime",
+    "AcquisitionDate",
+    "ActualFrameDuration",
+    "RadiopharmaceuticalInformationSequence",
+    GE_PET_CREATOR,
+    GE_SCAN_TIME,
+    PHILIPS_PET_CREATOR,
+    PHILIPS_SUV_SCALE,
+    PHILIPS_ACTIVITY_SCALE,
+)
+"""What SUV needs, beside what is read of any image."""
+
+HEADER_KEYWORDS: tuple[str | int, ...] = (
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyInstanceUID",
@@ -95,14 +118,23 @@ HEADER_KEYWORDS = (
     "ModalityLUTSequence",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
+    "FloatPixelPaddingValue",
+    "FloatPixelPaddingRangeLimit",
+    "DoubleFloatPixelPaddingValue",
+    "DoubleFloatPixelPaddingRangeLimit",
     "WindowCenter",
     "WindowWidth",
     "WindowCenterWidthExplanation",
     "VOILUTFunction",
+    "VOILUTSequence",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     *PHASE_KEYWORDS,
+    *PET_ATTRIBUTES,
 )
+"""All that a scan reads of a file, by keyword or tag."""
+
+HEADER_TAGS: list[BaseTag | int] = [Tag(name) for name in HEADER_KEYWORDS]
 
 LARGEST_LENGTH_MM = 1e6
 """A kilometre: larger than any scanner, small enough that no arithmetic on it overflows."""

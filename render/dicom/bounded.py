@@ -9,10 +9,10 @@ from typing import BinaryIO, cast
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from render.dicom.attributes import HEADER_KEYWORDS, integer
+from render.dicom.attributes import HEADER_TAGS, integer
 from render.dicom.extent import PIXEL_ELEMENTS
 from render.dicom.instance import STREAMED
 from render.errors import UnreadableFileError
@@ -108,7 +108,7 @@ def read_bare(file: BoundedFile) -> FileDataset:
         is_implicit_VR=False,
         is_little_endian=True,
         stop_when=lambda tag, vr, length: (tag.group, tag.element) in PIXEL_ELEMENTS,
-        specific_tags=[Tag(name) for name in HEADER_KEYWORDS],
+        specific_tags=HEADER_TAGS,
     )
     dataset = FileDataset("", parsed, file_meta=FileMetaDataset(), is_implicit_VR=False, is_little_endian=True)
     dataset.set_original_encoding(False, True)

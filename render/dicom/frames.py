@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 
 from render.dicom.attributes import PHASE_KEYWORDS, floats, integer, lengths, text, texts, values
+from render.dicom.luts import read_luts
 from render.errors import UnreadableFileError
+from render.lookup import LookupTable
 
 Floats: TypeAlias = tuple[float, ...]
 
@@ -45,14 +46,6 @@ class PixelFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class ModalityLut:
-    """Modality LUT (PS3.3 C.11.1): the first stored value that is mapped, and the table."""
-
-    first: int
-    table: Floats
-
-
-@dataclass(frozen=True, slots=True)
 class FrameHeader:
     """One frame: where it lies and what its numbers mean.
 
@@ -66,6 +59,8 @@ class FrameHeader:
         Pixel Spacing: (between rows, between columns); None where absent.
     phase
         What may tell frames at one position apart: (keyword, value) pairs of `PHASE_KEYWORDS`.
+    voi_luts
+        VOI LUTs of modality values.
     """
 
     number: int
@@ -77,6 +72,7 @@ class FrameHeader:
     intercept: float
     windows: tuple[WindowValues, ...]
     phase: tuple[tuple[str, str], ...]
+    voi_luts: tuple[LookupTable, ...] = ()
 
 
 def read_format(dataset: Dataset, element: str) -> PixelFormat:
@@ -115,43 +111,50 @@ def read_format(dataset: Dataset, element: str) -> PixelFormat:
     )
 
 
-def read_padding(dataset: Dataset, pixels: PixelFormat) -> tuple[int, int] | None:
+def read_padding(dataset: Dataset, pixels: PixelFormat) -> tuple[float, float] | None:
     """Return the lowest and highest stored value that is padding (PS3.3 C.7.5.1.1.2), or None.
 
     Writers confuse the VR (US for signed pixels): the value is brought into the range of the stored type.
     """
-    first = floats(dataset, "PixelPaddingValue")
-    if first is None or pixels.element != "PixelData":
+    prefix = pixels.element.removesuffix("PixelData")
+    try:
+        first = floats(dataset, f"{prefix}PixelPaddingValue")
+        limit = floats(dataset, f"{prefix}PixelPaddingRangeLimit") or first
+    except UnreadableFileError:
+        if prefix:  # NaN, for one: it is no value anyway
+            return None
+        raise
+    if first is None or limit is None:
         return None
-    limit = floats(dataset, "PixelPaddingRangeLimit") or first
+    if prefix:
+        return min(first[0], limit[0]), max(first[0], limit[0])
     ends = sorted(_as_stored(int(end), pixels) for end in (first[0], limit[0]))
     return ends[0], ends[1]
 
 
-def read_modality_lut(dataset: Dataset) -> ModalityLut | None:
-    """Return the Modality LUT, or None where there is none."""
-    items = values(dataset, "ModalityLUTSequence")
-    if not items:
-        return None
-    item = items[0]
-    descriptor = floats(item, "LUTDescriptor", 3)
-    data = item.get("LUTData")
-    if descriptor is None or data is None:
-        raise UnreadableFileError("ModalityLUTSequence without descriptor or data")
-    # 0 entries mean 65536; the first value is signed where pixels are, which writers get wrong: see `_as_stored`.
-    count = int(descriptor[0]) or 65536
-    if isinstance(data, bytes):
-        table = tuple(np.frombuffer(data[: len(data) // 2 * 2], "<u2").astype(float).tolist())
-        if int(descriptor[2]) == 8 and len(data) == count:
-            table = tuple(float(value) for value in data)
-    else:
-        table = tuple(float(value) for value in data)
-    if len(table) < count:
-        raise UnreadableFileError(f"ModalityLUTSequence has {len(table)} entries, {count} announced")
-    return ModalityLut(int(descriptor[1]), table[:count])
+def read_modality_lut(dataset: FileDataset, pixels: PixelFormat) -> LookupTable | None:
+    """Return the Modality LUT, or None where there is none.
+
+    Raises
+    ------
+    UnreadableFileError
+        As `read_luts`.
+    """
+    tables = read_luts(
+        dataset, "ModalityLUTSequence", signed=pixels.signed, little_endian=dataset.original_encoding[1] is not False
+    )
+    return next(iter(tables), None)
 
 
-def read_frame(dataset: Dataset) -> FrameHeader:
+def read_voi_luts(dataset: Dataset, *, signed: bool, little_endian: bool) -> tuple[LookupTable, ...]:
+    """Return the VOI LUTs; where one is malformed there are none, as values do not depend on them."""
+    try:
+        return read_luts(dataset, "VOILUTSequence", signed=signed, little_endian=little_endian)
+    except UnreadableFileError:
+        return ()
+
+
+def read_frame(dataset: FileDataset, pixels: PixelFormat) -> FrameHeader:
     """Read the single frame of a classic image.
 
     Raises
@@ -174,6 +177,11 @@ def read_frame(dataset: Dataset) -> FrameHeader:
         intercept=intercept[0],
         windows=read_windows(dataset),
         phase=tuple((name, "\\".join(texts(dataset, name))) for name in PHASE_KEYWORDS if values(dataset, name)),
+        voi_luts=read_voi_luts(
+            dataset,
+            signed=pixels.signed or intercept[0] < 0,
+            little_endian=dataset.original_encoding[1] is not False,
+        ),
     )
 
 
@@ -215,4 +223,10 @@ def read_thickness(dataset: Dataset) -> float:
 def _as_stored(value: int, pixels: PixelFormat) -> int:
     span = 1 << pixels.bits_allocated
     value %= span
-    return value - span if pixels.signed and value >= span // 2 else value
+    if not pixels.signed:
+        return value
+    if value >= span // 2:
+        return value - span
+    # 2048 is -2048 where 12 bits are stored: no pixel can be 2048.
+    half = 1 << (pixels.bits_stored - 1)
+    return value - 2 * half if half <= value < 2 * half else value

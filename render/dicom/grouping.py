@@ -23,7 +23,7 @@ from render.dicom.stack import (
     fit,
     same_position_mm,
 )
-from render.dicom.values import common_windows, plan_values, units_of
+from render.dicom.values import meaning_of
 from render.errors import NotAVolumeError, VoxelcastError
 from render.geometry import VolumeGeometry
 from render.volume import VolumeInfo
@@ -264,22 +264,24 @@ def _plan(
     label: str = "",
 ) -> VolumePlan:
     first = slices[0].instance
-    values, value_warnings = plan_values(slices)
-    windows, window_warnings = common_windows(slices)
+    meaning = meaning_of(slices)
     name, _, value = label.partition("=")
     info = VolumeInfo(
         modality=first.modality,
-        units=units_of(first),
+        units=meaning.units,
         description=first.description,
         study_uid=first.study_uid,
         series_uid=first.series_uid,
         frame_of_reference_uid=first.frame_of_reference_uid,
         series_number=first.series_number,
-        windows=windows,
+        windows=meaning.windows,
+        voi_luts=meaning.voi_luts,
+        suv_factor=meaning.suv_factor,
+        source_units=meaning.source_units,
         inverted=first.format is not None and first.format.photometric == "MONOCHROME1",
         lossy_source=any(source.instance.lossy for source in slices),
         slice_thickness_mm=slices[0].frame.thickness_mm,
-        warnings=(*warnings, *value_warnings, *window_warnings),
+        warnings=(*warnings, *meaning.warnings),
         extra={name: value} if label else {},
     )
     return VolumePlan(
@@ -287,7 +289,7 @@ def _plan(
         root=root,
         slices=tuple(slices),
         geometry=geometry,
-        values=values,
+        values=meaning.values,
         info=info,
         is_localizer="LOCALIZER" in first.image_type,
         patient_key=first.patient_key,

@@ -26,7 +26,7 @@ from pydicom.uid import (
 from render.dicom.access import Stamp
 from render.dicom.attributes import (
     ENCAPSULATED_SYNTAXES,
-    HEADER_KEYWORDS,
+    HEADER_TAGS,
     LOSSY_SYNTAXES,
     MEDIA_DIRECTORY,
     NATIVE_SYNTAXES,
@@ -39,7 +39,6 @@ from render.dicom.bounded import BoundedFile, is_bare_data_set, read_bare, read_
 from render.dicom.extent import PixelExtent, find_pixels, measure
 from render.dicom.frames import (
     FrameHeader,
-    ModalityLut,
     PixelFormat,
     read_format,
     read_frame,
@@ -49,7 +48,9 @@ from render.dicom.frames import (
 from render.dicom.instance import Instance, SkippedFile
 from render.dicom.media import MediaDirectory, read_directory
 from render.dicom.multiframe import frame_text, read_frames
+from render.dicom.suv import read_pet
 from render.errors import UnreadableFileError
+from render.lookup import LookupTable
 
 _START_BYTES = 1024
 
@@ -94,7 +95,7 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
                 dataset = read_bare(bounded)
             else:
                 dataset = pydicom.dcmread(
-                    cast(BinaryIO, bounded), stop_before_pixels=True, force=True, specific_tags=list(HEADER_KEYWORDS)
+                    cast(BinaryIO, bounded), stop_before_pixels=True, force=True, specific_tags=HEADER_TAGS
                 )
             is_cut = bounded.is_overrun
             if is_cut and len(dataset):
@@ -150,6 +151,7 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
         padding=pixels.padding,
         modality_lut=pixels.modality_lut,
         frames=pixels.frames,
+        pet=read_pet(dataset) if text(dataset, "Modality") == "PT" else None,
         defect=pixels.defect,
     )
 
@@ -160,8 +162,8 @@ class _Pixels:
     format: PixelFormat | None = None
     extent: PixelExtent | None = None
     number_of_frames = 0
-    padding: tuple[int, int] | None = None
-    modality_lut: ModalityLut | None = None
+    padding: tuple[float, float] | None = None
+    modality_lut: LookupTable | None = None
     frames: tuple[FrameHeader, ...] = ()
     defect = ""
     is_there = False
@@ -181,9 +183,9 @@ class _Pixels:
         if "PerFrameFunctionalGroupsSequence" in dataset:
             self.frames = read_frames(dataset, self.number_of_frames)
         elif self.number_of_frames == 1:
-            self.frames = (read_frame(dataset),)
+            self.frames = (read_frame(dataset, self.format),)
         self.padding = read_padding(dataset, self.format)
-        self.modality_lut = read_modality_lut(dataset)
+        self.modality_lut = read_modality_lut(dataset, self.format)
         needed = self.format.bytes_of(self.number_of_frames)
         if syntax not in NATIVE_SYNTAXES and syntax not in ENCAPSULATED_SYNTAXES:
             raise UnreadableFileError(f"no decoder for transfer syntax {syntax.name}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from render.dicom.extent import PixelExtent
-from render.dicom.frames import FrameHeader, ModalityLut, PixelFormat
+from render.dicom.frames import FrameHeader, PixelFormat
+from render.dicom.suv import PetHeader
+from render.lookup import LookupTable
 
 NIFTI_LITTLE, NIFTI_BIG = "nifti-little", "nifti-big"
 NIFTI_LITTLE_GZIP, NIFTI_BIG_GZIP = "nifti-little-gzip", "nifti-big-gzip"
@@ -33,6 +35,8 @@ class Instance:
         Lowest and highest stored value that is no tissue.
     frames
         Empty for multi-frame objects whose frames have no place in the patient: cine, for one.
+    pet
+        What SUV needs; None but for PET.
     defect
         Why the pixels can't be used although the header could be read; empty if they can.
     """
@@ -58,9 +62,10 @@ class Instance:
     format: PixelFormat | None = None
     extent: PixelExtent | None = None
     number_of_frames: int = 0
-    padding: tuple[int, int] | None = None
-    modality_lut: ModalityLut | None = None
+    padding: tuple[float, float] | None = None
+    modality_lut: LookupTable | None = None
     frames: tuple[FrameHeader, ...] = ()
+    pet: PetHeader | None = field(default=None, repr=False)
     defect: str = ""
 
     @property

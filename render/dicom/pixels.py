@@ -149,7 +149,7 @@ def decode_slice(files: PixelFiles, source: SliceSource, values: ValuePlan, out:
             out[padding] = values.invalid_code
         padded = 0 if padding is None or values.invalid_code is None else int(padding.sum())
     else:
-        _to_float32(stored, source, out)
+        _to_float32(stored, source, values.factor, out)
         if padding is not None:
             out[padding] = np.nan
         padded = int(np.isnan(out).sum())
@@ -219,6 +219,8 @@ def _padding_mask(stored: npt.NDArray[Any], source: SliceSource) -> npt.NDArray[
     if padding is None:
         return None
     low, high = padding
+    if stored.dtype.kind == "f":
+        return np.asarray((stored >= low) & (stored <= high))
     limits = np.iinfo(stored.dtype)
     if high < limits.min or low > limits.max:
         return None
@@ -230,7 +232,7 @@ def _padding_mask(stored: npt.NDArray[Any], source: SliceSource) -> npt.NDArray[
 def _to_int16(stored: npt.NDArray[Any], source: SliceSource, values: ValuePlan, out: npt.NDArray[Any]) -> None:
     lut = source.instance.modality_lut
     if lut is not None:
-        stored = _look_up(stored, lut.first, lut.table)
+        stored = lut.look_up(stored)
     if values.offset:
         np.subtract(stored, values.offset, out=out, dtype=np.int32, casting="unsafe")
         return
@@ -241,18 +243,13 @@ def _to_int16(stored: npt.NDArray[Any], source: SliceSource, values: ValuePlan, 
     np.copyto(out, stored, casting="unsafe")
 
 
-def _to_float32(stored: npt.NDArray[Any], source: SliceSource, out: npt.NDArray[Any]) -> None:
+def _to_float32(stored: npt.NDArray[Any], source: SliceSource, factor: float, out: npt.NDArray[Any]) -> None:
     lut = source.instance.modality_lut
     if lut is not None:
-        np.copyto(out, _look_up(stored, lut.first, lut.table), casting="unsafe")
+        np.copyto(out, lut.look_up(stored), casting="unsafe")
         return
-    values = stored.astype(np.float64) * source.frame.slope + source.frame.intercept
+    values = (stored.astype(np.float64) * source.frame.slope + source.frame.intercept) * factor
     # Beyond float32's range is infinite: like infinities in the source, it is no value that can be drawn.
     with np.errstate(over="ignore"):
         np.copyto(out, values, casting="unsafe")
     out[~np.isfinite(out)] = np.nan
-
-
-def _look_up(stored: npt.NDArray[Any], first: int, table: Sequence[float]) -> npt.NDArray[np.float64]:
-    index = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
-    return np.asarray(np.array(table, np.float64)[index])

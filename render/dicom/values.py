@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from render.dicom.instance import Instance
 from render.dicom.slices import SliceSource
+from render.dicom.suv import suv_factor
 from render.errors import InvalidArgumentError
+from render.lookup import LookupTable
 from render.transfer import Window, WindowFunction
 
 UNSIGNED_OFFSET = 32768
@@ -21,6 +23,7 @@ _WINDOW_FUNCTIONS = {
     "LINEAR_EXACT": WindowFunction.LINEAR_EXACT,
     "SIGMOID": WindowFunction.SIGMOID,
 }
+_SUV = "SUVbw"
 _PET_UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts", "CPS": "counts/s", "PROPCPS": "", "PROPCNTS": ""}
 
 
@@ -39,6 +42,8 @@ class ValuePlan:
     invalid_code
         The int16 code of padding: that of the padding value itself, which no other voxel has. None where there is
         no padding to expect, and for float32, which has NaN.
+    factor
+        What float32 values are multiplied by after their rescale: to SUV.
     """
 
     dtype: str
@@ -46,6 +51,53 @@ class ValuePlan:
     slope: float = 1.0
     intercept: float = 0.0
     invalid_code: int | None = None
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a volume's numbers mean: see the attributes of `VolumeInfo` that have the same names."""
+
+    values: ValuePlan
+    units: str
+    windows: tuple[Window, ...]
+    voi_luts: tuple[LookupTable, ...]
+    suv_factor: float | None
+    source_units: str
+    warnings: tuple[str, ...]
+
+
+def meaning_of(slices: Sequence[SliceSource]) -> Meaning:
+    """Decide what the values of a stack mean. PET is held in SUVbw wherever its headers allow it."""
+    first = slices[0].instance
+    plan, warnings = plan_values(slices)
+    windows, window_warnings = common_windows(slices)
+    luts = slices[0].frame.voi_luts
+    if any(source.frame.voi_luts != luts for source in slices):
+        luts = ()
+    units, factor = units_of(first), None
+    pets = [source.instance.pet for source in slices if source.instance.pet is not None]
+    if len(pets) == len(slices):
+        factor, reason = suv_factor(pets, first.units)
+        if factor is None:
+            warnings += (f"no SUV: {reason}",)
+    if factor is None:
+        return Meaning(plan, units, windows, luts, None, "", (*warnings, *window_warnings))
+    if plan.dtype == "int16":
+        plan = replace(plan, slope=plan.slope * factor, intercept=plan.intercept * factor)
+    else:
+        plan = replace(plan, factor=factor)
+    scaled = tuple(_scaled(window, factor) for window in windows)
+    return Meaning(plan, _SUV, scaled, luts, factor, units, (*warnings, *window_warnings))
+
+
+def _scaled(window: Window, factor: float) -> Window:
+    """Return the window of values that were multiplied by a factor."""
+    center, width, function = window.center, window.width, window.function
+    if function is WindowFunction.LINEAR and factor != 1:
+        # LINEAR's half unit is one of the source's values; without it, it is LINEAR_EXACT.
+        center, width, function = center - 0.5, max(width - 1, 1e-6), WindowFunction.LINEAR_EXACT
+    return Window(center * factor, width * factor, function, window.explanation)
 
 
 def plan_values(slices: Sequence[SliceSource]) -> tuple[ValuePlan, tuple[str, ...]]:
@@ -63,8 +115,7 @@ def plan_values(slices: Sequence[SliceSource]) -> tuple[ValuePlan, tuple[str, ..
     if pixels.element != "PixelData" or len(paddings) > 1:
         return ValuePlan("float32"), ()
     if luts != {None}:
-        fits = all(lut is not None and 0 <= min(lut.table) and max(lut.table) < 65536 for lut in luts)
-        if fits and paddings == {None}:
+        if None not in luts and paddings == {None}:
             return ValuePlan("int16", UNSIGNED_OFFSET, 1.0, float(UNSIGNED_OFFSET)), ()
         return ValuePlan("float32"), ()
     if len(rescales) > 1:
@@ -74,7 +125,7 @@ def plan_values(slices: Sequence[SliceSource]) -> tuple[ValuePlan, tuple[str, ..
     ((slope, intercept),) = rescales
     (padding,) = paddings
     offset = UNSIGNED_OFFSET if not pixels.signed and pixels.bits_stored == 16 else 0
-    code = None if padding is None else padding[0] - offset
+    code = None if padding is None else int(padding[0]) - offset
     invalid = code if code is not None and -UNSIGNED_OFFSET <= code < UNSIGNED_OFFSET else None
     return ValuePlan("int16", offset, slope, intercept + slope * offset, invalid), ()
 

@@ -23,6 +23,13 @@ def load(folder: Path, **options: object) -> Volume:
     return load_volume(select(scan(folder)), **options)  # type: ignore[arg-type]
 
 
+def lut_item(descriptor: list[int], data: bytes) -> Dataset:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", descriptor)
+    item.add_new("LUTData", "OW", data)
+    return item
+
+
 class TestTransferSyntaxes:
     @pytest.mark.parametrize("syntax", LOSSLESS)
     @pytest.mark.parametrize("dtype", ["int16", "uint16"])
@@ -130,6 +137,38 @@ class TestRescale:
         assert volume.codes.dtype == np.int16
         np.testing.assert_array_equal(volume.values(), [[[100, 100, 60_000, 7, 7]]])
 
+    @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+    def test_a_modality_lut_as_bytes_from_a_negative_value_on(self, tmp_path: Path, syntax: str) -> None:
+        order = "<u2" if syntax == ExplicitVRLittleEndian else ">u2"
+        item = lut_item([3, 65534, 16], np.array([100, 300, 7], order).tobytes())
+        stored = np.array([[[-9, -2, -1, 0, 9]]], np.int16)
+        write_series(tmp_path, stored, transfer_syntax=syntax, ModalityLUTSequence=[item])
+        np.testing.assert_array_equal(load(tmp_path).values(), [[[100, 100, 300, 7, 7]]])
+
+    def test_a_modality_lut_of_single_bytes(self, tmp_path: Path) -> None:
+        item = lut_item([4, 0, 8], bytes([9, 8, 7, 6]))
+        write_series(tmp_path, np.array([[[0, 3]]], np.uint16), ModalityLUTSequence=[item])
+        np.testing.assert_array_equal(load(tmp_path).values(), [[[9, 6]]])
+
+    def test_a_modality_lut_shorter_than_announced(self, tmp_path: Path) -> None:
+        item = lut_item([256, 0, 16], bytes(100))
+        write_series(tmp_path, np.array([[[0, 3]]], np.uint16), ModalityLUTSequence=[item])
+        assert scan(tmp_path).series[0].reason == ("ModalityLUTSequence has 50 entries, 256 announced (slice000.dcm)")
+
+    def test_voi_luts_that_all_slices_have(self, tmp_path: Path) -> None:
+        item = lut_item([3, 65534, 10], np.array([0, 1023, 512], "<u2").tobytes())
+        item.LUTExplanation = "BONE"
+        write_series(tmp_path / "all", VOILUTSequence=[item], RescaleIntercept=-1024, RescaleSlope=1)
+        (lut,) = load(tmp_path / "all").info.voi_luts
+        assert (lut.first, lut.bits, lut.explanation) == (-2, 10, "BONE")
+        np.testing.assert_array_equal(lut.look_up([-2, -1, 0]), [0, 1023, 512])
+        write_series(tmp_path / "one", per_slice=[{"VOILUTSequence": [item]}, {}, {}, {}])
+        assert load(tmp_path / "one").info.voi_luts == ()
+
+    def test_a_malformed_voi_lut_is_none(self, tmp_path: Path) -> None:
+        write_series(tmp_path, VOILUTSequence=[lut_item([256, 0, 16], bytes(100))])
+        assert load(tmp_path).info.voi_luts == ()
+
     def test_monochrome1_is_inverted_on_display_only(self, tmp_path: Path) -> None:
         write_series(tmp_path, PhotometricInterpretation="MONOCHROME1")
         volume = load(tmp_path)
@@ -168,6 +207,21 @@ class TestPadding:
         assert data.count(b"\x28\x00\x20\x01SS") == 1
         path.write_bytes(data.replace(b"\x28\x00\x20\x01SS", b"\x28\x00\x20\x01US"))
         np.testing.assert_array_equal(np.isnan(load(tmp_path).values()), [[[True, False]]])
+
+    def test_a_value_written_unsigned_in_the_bits_stored(self, tmp_path: Path) -> None:
+        stored = (np.array([[[-2048, 5]]]) & 0xFFF).astype(np.uint16)
+        write_series(tmp_path, stored, BitsStored=12, HighBit=11, PixelRepresentation=1, PixelPaddingValue=0x800)
+        np.testing.assert_array_equal(np.isnan(load(tmp_path).values()), [[[True, False]]])
+
+    @pytest.mark.parametrize(("dtype", "prefix"), [("float32", "Float"), ("float64", "DoubleFloat")])
+    def test_padding_of_floats(self, tmp_path: Path, dtype: str, prefix: str) -> None:
+        padding = {f"{prefix}PixelPaddingValue": -1000.5, f"{prefix}PixelPaddingRangeLimit": -999.0}
+        write_series(tmp_path, np.array([[[-1001, -1000.5, -999, -998]]], dtype), **padding)
+        np.testing.assert_array_equal(np.isnan(load(tmp_path).values()), [[[False, True, True, False]]])
+
+    def test_nan_as_padding_of_floats(self, tmp_path: Path) -> None:
+        write_series(tmp_path, np.array([[[np.nan, 3]]], np.float32), FloatPixelPaddingValue=float("nan"))
+        np.testing.assert_array_equal(load(tmp_path).values(), [[[np.nan, 3]]])
 
     def test_padding_of_unsigned_16_bits(self, tmp_path: Path) -> None:
         write_series(tmp_path, np.array([[[0, 65535, 7]]], np.uint16), PixelPaddingValue=65535)
@@ -215,7 +269,7 @@ class TestInfo:
             ({"Modality": "CT"}, "HU"),
             ({"Modality": "CT", "RescaleType": "US"}, ""),
             ({"Modality": "MR"}, ""),
-            ({"Modality": "PT", "Units": "GML"}, "g/ml"),
+            ({"Modality": "PT", "Units": "CNTS"}, "counts"),
         ],
     )
     def test_units(self, tmp_path: Path, attributes: dict[str, str], units: str) -> None:

@@ -67,7 +67,7 @@ class TestPetCt:
         assert volume.invalid_code is None
         assert volume.codes.min() == -3024
 
-    @pytest.mark.parametrize(("name", "units"), [("pet_ac", "Bq/ml"), ("pet_nac", "")])
+    @pytest.mark.parametrize(("name", "units"), [("pet_ac", "SUVbw"), ("pet_nac", "")])
     def test_pet_is_the_exact_product_of_each_slices_own_slope(self, real_data: Path, name: str, units: str) -> None:
         plan = select(scan(real_data / "petct_acrin_fusion" / name))
         volume = load_volume(plan)
@@ -75,7 +75,8 @@ class TestPetCt:
         assert len(set(slopes)) == 135
         with quiet_pydicom(), PixelFiles(plan.root) as files:
             stored = np.stack([read_stored(files, source) for source in plan.slices])
-        expected = (stored.astype(np.float64) * np.array(slopes)[:, None, None]).astype(np.float32)
+        factor = plan.info.suv_factor or 1.0
+        expected = (stored.astype(np.float64) * np.array(slopes)[:, None, None] * factor).astype(np.float32)
         np.testing.assert_array_equal(volume.codes, expected)
         assert (volume.slope, volume.intercept, volume.info.units) == (1, 0, units)
 

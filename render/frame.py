@@ -73,6 +73,9 @@ class Frame:
         Of the volume, not loaded yet when this was drawn. Such a frame is never final.
     timings_ms
         Stage to duration, ``render`` at least.
+    samples_taken, samples_skipped
+        Of those that lie along the rays within the volume: interpolated, and left out because they could not change
+        the picture. Both 0 where a renderer does not count.
     """
 
     view: View
@@ -90,6 +93,8 @@ class Frame:
     lossy_source: bool = False
     missing_slices: int = 0
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    samples_taken: int = 0
+    samples_skipped: int = 0
 
     @property
     def is_final(self) -> bool:

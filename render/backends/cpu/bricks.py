@@ -44,17 +44,21 @@ class Level:
         Bounds of the valid codes in a brick and its next neighbours; ``low > high`` where there are none.
     invalid
         uint8: whether one of those voxels is invalid.
+    around
+        uint8: whether one of them, or of those `size` voxels around them, is.
     """
 
     size: int
     low: npt.NDArray[Any]
     high: npt.NDArray[Any]
     invalid: npt.NDArray[np.uint8]
+    around: npt.NDArray[np.uint8]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return int(self.low.nbytes + self.high.nbytes + self.invalid.nbytes)
+        own = 0 if self.around is self.invalid else self.around.nbytes
+        return int(self.low.nbytes + self.high.nbytes + self.invalid.nbytes + own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +83,16 @@ class BrickGrid:
         """Bytes of all levels."""
         return sum(level.nbytes for level in self.levels)
 
-    def level_for(
-        self, across: npt.NDArray[np.float64], along: npt.NDArray[np.float64], reach: float
-    ) -> tuple[Level, int]:
+    def level_for(self, across: npt.NDArray[np.float64], along: npt.NDArray[np.float64]) -> tuple[Level, int]:
         """Return the finest level that bounds a useful segment of a packet, and the samples of that segment.
 
         Parameters
         ----------
         across, along
             Size of the packet and its step, voxels on each axis, shape (3,).
-        reach
-            Voxels around a sample that are read with it.
         """
         for level in self.levels:
-            room = level.size - 1 - BOX_SLACK - 2 * reach - across
+            room = level.size - 1 - BOX_SLACK - across
             if room.min() < 0:
                 continue
             samples = int((room / np.maximum(along, 1e-6)).min()) + 1
@@ -104,13 +104,19 @@ class BrickGrid:
 
 def _with_neighbours(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
     """Extend each cell to its next neighbours along all axes."""
-    result = cells.copy()
+    result: npt.NDArray[Any] = cells.copy()
     for axis in range(3):
         here: list[slice] = [slice(None)] * 3
         there: list[slice] = [slice(None)] * 3
         here[axis], there[axis] = slice(None, -1), slice(1, None)
         widen(result[tuple(here)], result[tuple(there)].copy(), out=result[tuple(here)])
     return result
+
+
+def _widened(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Extend each cell to its neighbours on both sides along all axes."""
+    back = _with_neighbours(cells[::-1, ::-1, ::-1], np.maximum)[::-1, ::-1, ::-1]
+    return _with_neighbours(back, np.maximum)
 
 
 def _halved(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
@@ -146,12 +152,14 @@ def build_bricks(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> Bri
     minimum, maximum, has_invalid = float(low.min()), float(high.max()), bool(invalid.any())
     levels, size = [], BRICK
     while True:
+        bad = _with_neighbours(invalid, np.maximum)
         levels.append(
             Level(
                 size,
                 _with_neighbours(low, np.minimum),
                 _with_neighbours(high, np.maximum),
-                _with_neighbours(invalid, np.maximum),
+                bad,
+                _widened(bad) if has_invalid else bad,
             )
         )
         if max(low.shape) == 1:

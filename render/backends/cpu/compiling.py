@@ -12,7 +12,7 @@ from typing import Any
 
 from numba import types
 
-from render.backends.cpu import kernels_color, kernels_resize, kernels_upload, kernels_values
+from render.backends.cpu import kernels_color, kernels_plane, kernels_resize, kernels_upload, kernels_values
 from render.backends.cpu.kernel_cache import compile_function
 from render.backends.cpu.operations import WIDTH
 
@@ -32,7 +32,7 @@ class Kernel:
         numba types of the arguments.
     """
 
-    def __init__(self, name: str, function: Callable[..., None], signature: Any) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], signature: Any) -> None:
         self.name = name
         self._function = function
         self._signature = signature
@@ -52,11 +52,11 @@ class Kernel:
             if self._compiled is None:
                 self._compiled = compile_function(self.name, self._function, self._signature, WIDTH)
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *args: Any) -> Any:
         """Run it, compiling it first if that is not done."""
         if self._compiled is None:
             self.compile()
-        self._compiled(*args)
+        return self._compiled(*args)
 
 
 def _flat(dtype: Any) -> Any:
@@ -86,29 +86,29 @@ def _of_dtype(dtype: Any) -> dict[str, Kernel]:
     )
     histogram = (codes, types.int64, types.int64, *(types.float64,) * 2, types.int64[::1], *(types.int64,) * 2)
     visible = (codes, codes, _U8, types.int64[::1], types.float64, types.float64, *(types.int64,) * 2, types.uint8[::1])
-    composite = (codes, _P, _U8, _F32, _I32, _F32, _COLOR, *_TILE)
+    composite = (codes, _P, _U8, _F32, _I32, _F32, types.int32[:, ::1], *_TILE)
     is_int = dtype == types.int16
-    texts: list[tuple[str, Callable[..., None], Any]] = [
+    texts: list[tuple[str, Callable[..., Any], Any]] = [
         ("bricks", kernels_upload.bricks_int16 if is_int else kernels_upload.bricks_float32, upload),
         ("histogram", kernels_upload.histogram_int16 if is_int else kernels_upload.histogram_float32, histogram),
-        ("thin", kernels_values.thin, (codes, _P, _U8, _VALUES, *_TILE)),
+        ("thin", kernels_plane.thin, (codes, _P, _U8, _VALUES, *_TILE)),
         ("extreme", kernels_values.extreme, (codes, _P, codes, _U8, _VALUES, *_TILE)),
         ("mean", kernels_values.mean, (codes, _P, codes, codes, _U8, _VALUES, *_TILE)),
         ("visible", kernels_upload.visible_bricks, visible),
         ("composite", kernels_color.composite_kernel(False), composite),
         ("composite_shaded", kernels_color.composite_kernel(True), composite),
     ]
-    return {f"{kind}_{name}": Kernel(f"{kind}_{name}", text, types.void(*args)) for kind, text, args in texts}
+    return {f"{kind}_{name}": Kernel(f"{kind}_{name}", text, args) for kind, text, args in texts}
 
 
 def _all_kernels() -> dict[str, Kernel]:
     by_int, by_float = _of_dtype(types.int16), _of_dtype(types.float32)
     resize = {
         "enlarge_values": Kernel(
-            "enlarge_values", kernels_resize.enlarge_values, types.void(types.float32[:, ::1], types.int64, _VALUES)
+            "enlarge_values", kernels_resize.enlarge_values, (types.float32[:, ::1], types.int64, _VALUES)
         ),
         "enlarge_color": Kernel(
-            "enlarge_color", kernels_resize.enlarge_color, types.void(types.uint8[:, :, ::1], types.int64, _COLOR)
+            "enlarge_color", kernels_resize.enlarge_color, (types.uint8[:, :, ::1], types.int64, _COLOR)
         ),
     }
     # In the order of need: an MPR of a CT comes first, float32 volumes last.

@@ -3,7 +3,7 @@
 A `Lanes` value is ``<WIDTH x T>``. LLVM lowers it to what the host has: one register of AVX-512 or AVX2,
 several of SSE or NEON. The operations are those that the kernels need and no more: arithmetic and comparisons on
 lanes, or on lanes and a scalar; `select`, `minimum`, `fma`, conversions, reductions, and the gathers of `gathers` and
-`rows3`. Kernels import them from `operations`, which has the same for scalars.
+`rows4`. Kernels import them from `operations`, which has the same for scalars.
 
 There are no fast-math flags: NaN marks invalid voxels, and a result may not depend on how the compiler arranged the
 code around it. Sums of products that should fuse say so with `fma`.
@@ -295,3 +295,63 @@ def extract(typingctx: Any, lanes: Any, index: Any) -> Any:
         return builder.extract_element(args[0], context.cast(builder, args[1], index, types.int32))
 
     return lanes.dtype(lanes, index), codegen
+
+
+@primitive
+def bits(typingctx: Any, mask: Any) -> Any:
+    """Return a mask as an integer: lane n is bit n."""
+    if mask != MASK:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.zext(builder.bitcast(args[0], ir.IntType(WIDTH)), ir.IntType(64))
+
+    return types.int64(mask), codegen
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index_type: Any, index: Any, lanes: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    start = builder.gep(data, [context.cast(builder, index, index_type, types.int64)])
+    return builder.bitcast(start, lanes.as_pointer())
+
+
+@primitive
+def load(typingctx: Any, array: Any, at: Any) -> Any:
+    """Return ``array[at : at + WIDTH]``, flat, of float32 or int32."""
+    result = F32 if array.dtype == types.float32 else I32
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_address(context, builder, array, args[0], at, args[1], LLVM[result]), align=4)
+
+    return result(array, at), codegen
+
+
+@primitive
+def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
+    """Write `value` to ``array[at : at + WIDTH]``, flat, of float32 or int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _address(context, builder, array, args[0], at, args[1], LLVM[value]), align=4)
+        return context.get_dummy_value()
+
+    return types.none(array, at, value), codegen
+
+
+@primitive
+def store_rows(typingctx: Any, picture: Any, row: Any, column: Any, value: Any) -> Any:
+    """Write a packet into a C-contiguous picture ``(H, W)`` of 32-bit pixels, in which all of it must lie."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(picture)(context, builder, args[0])
+        top, left = (context.cast(builder, args[n], (row, column)[n - 1], types.int64) for n in (1, 2))
+        width = builder.extract_value(array.shape, 1)
+        line = builder.gep(array.data, [builder.add(builder.mul(top, width), left)])
+        element = LLVM[value].element
+        for first in range(0, WIDTH, PACKET_WIDTH):
+            order = ir.Constant(ir.VectorType(_I32, PACKET_WIDTH), list(range(first, first + PACKET_WIDTH)))
+            part = builder.shuffle_vector(args[3], args[3], order)
+            builder.store(part, builder.bitcast(line, ir.VectorType(element, PACKET_WIDTH).as_pointer()), align=4)
+            line = builder.gep(line, [width])
+        return context.get_dummy_value()
+
+    return types.none(picture, row, column, value), codegen

@@ -52,10 +52,10 @@ def choose() -> KernelSet:
     if os.environ.get("VOXELCAST_LANES") == "1":
         return KernelSet("scalars", "VOXELCAST_LANES=1", False, (scalars,))
     try:
-        from render.backends.cpu import gathers, lanes, probe, rows3
+        from render.backends.cpu import gathers, lanes, probe, rows4
 
         if probe.lanes_work():
-            return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows3))
+            return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows4))
         reason = "SIMD lanes compute wrong numbers"
     except Exception as error:  # whatever numba and LLVM raise
         reason = f"SIMD lanes do not compile: {type(error).__name__}: {summary(error)}"
@@ -111,8 +111,13 @@ mix = KERNEL_SET["mix"]
 row = KERNEL_SET["row"]
 lerp = KERNEL_SET["lerp"]
 is_invalid = KERNEL_SET["is_invalid"]
-weights3 = KERNEL_SET["weights3"]
-row3 = KERNEL_SET["row3"]
+weights4 = KERNEL_SET["weights4"]
+row4 = KERNEL_SET["row4"]
+
+bits = KERNEL_SET["bits"]
+load = KERNEL_SET["load"]
+store = KERNEL_SET["store"]
+store_rows = KERNEL_SET["store_rows"]
 
 __all__ = [
     "KERNEL_SET",
@@ -122,6 +127,7 @@ __all__ = [
     "KernelSet",
     "absolute",
     "any_lane",
+    "bits",
     "ceil",
     "extract",
     "floor",
@@ -132,13 +138,14 @@ __all__ = [
     "lane_column",
     "lane_row",
     "lerp",
+    "load",
     "maximum",
     "minimum",
     "mix",
     "reduce_max",
     "reduce_min",
     "row",
-    "row3",
+    "row4",
     "select",
     "splat",
     "sqrt",
@@ -146,5 +153,5 @@ __all__ = [
     "to_f32",
     "to_i32",
     "weight",
-    "weights3",
+    "weights4",
 ]

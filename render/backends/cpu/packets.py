@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from render.backends.cpu import rays
-from render.backends.cpu.operations import PACKET_WIDTH as WIDE
 from render.backends.cpu.operations import (
+    PACKET_HEIGHT,
+    PACKET_WIDTH,
     WIDTH,
     extract,
     fma,
@@ -24,6 +25,7 @@ from render.backends.cpu.operations import (
     reduce_min,
     select,
     splat,
+    store_rows,
 )
 from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, packet_rays
 
@@ -68,21 +70,21 @@ def enter(p: Any, top: int, left: int) -> Any:
 
 
 @inline
-def corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any, reach: Any) -> Any:
+def corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any) -> Any:
     """Return ``(c, s)``: the box of the segment that begins u samples after `start` has its low side at c + s * u."""
     here = fma(step, start, x)
     low = reduce_min(select(alive, here, splat(HUGE)))
     slope = reduce_min(select(alive, step, splat(HUGE)))
-    return low - reach + min(F(0), slope * span), slope
+    return low + min(F(0), slope * span), slope
 
 
 @inline
 def corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
     """`corner_axis` of the three axes, in bricks."""
-    span, reach, scale = F(p[rays.SEGMENT] - 1), F(p[rays.REACH]), F(p[rays.BRICKS_PER_VOXEL])
-    cx, sx = corner_axis(ray[0], ray[3], alive, start, span, reach)
-    cy, sy = corner_axis(ray[1], ray[4], alive, start, span, reach)
-    cz, sz = corner_axis(ray[2], ray[5], alive, start, span, reach)
+    span, scale = F(p[rays.SEGMENT] - 1), F(p[rays.BRICKS_PER_VOXEL])
+    cx, sx = corner_axis(ray[0], ray[3], alive, start, span)
+    cy, sy = corner_axis(ray[1], ray[4], alive, start, span)
+    cz, sz = corner_axis(ray[2], ray[5], alive, start, span)
     return cx * scale, cy * scale, cz * scale, sx * scale, sy * scale, sz * scale
 
 
@@ -105,12 +107,15 @@ def at(ray: Any, k: Any) -> Any:
 
 
 @inline
-def store(out: Any, value: Any, top: int, left: int, row_to: int, column_to: int) -> None:
-    """Write a packet of values; the parts beyond the tile are dropped."""
-    for lane in range(WIDTH):
-        row, column = top + lane // WIDE, left + lane % WIDE
-        if row < row_to and column < column_to:
-            out[row, column] = extract(value, lane)
+def store_packet(out: Any, value: Any, top: int, left: int, row_to: int, column_to: int) -> None:
+    """Write a packet of 32-bit pixels; the parts beyond the tile are dropped."""
+    if top + PACKET_HEIGHT <= row_to and left + PACKET_WIDTH <= column_to:
+        store_rows(out, top, left, value)
+    else:
+        for lane in range(WIDTH):
+            row, column = top + lane // PACKET_WIDTH, left + lane % PACKET_WIDTH
+            if row < row_to and column < column_to:
+                out[row, column] = extract(value, lane)
 
 
 @inline

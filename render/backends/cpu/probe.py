@@ -19,12 +19,14 @@ from render.backends.cpu.lanes import (
     WIDTH,
     absolute,
     any_lane,
+    bits,
     ceil,
     extract,
     floor,
     fma,
     lane_column,
     lane_row,
+    load,
     maximum,
     minimum,
     reduce_max,
@@ -32,10 +34,11 @@ from render.backends.cpu.lanes import (
     select,
     splat,
     sqrt,
+    store,
     to_f32,
     to_i32,
 )
-from render.backends.cpu.rows3 import row3, weights3
+from render.backends.cpu.rows4 import row4, weights4
 from render.backends.cpu.weights import WEIGHT_ONE
 
 F = np.float32
@@ -52,18 +55,21 @@ def probe(codes: Any, numbers: Any, packed: Any, out: Any) -> None:
     pair = row(codes, 1, at, in_int) * UNIT + row(numbers, 1, at, in_float)
     apart = mix(gather(codes, at), gather(codes, at + np.int32(1)), in_int) * UNIT
     apart = apart + mix(gather(numbers, at), gather(numbers, at + np.int32(1)), in_float)
-    three = row3(codes, 0, at, weights3(codes, quarter, none, 1.0)) * UNIT
-    three = three + row3(numbers, 0, at, weights3(numbers, quarter, none, 1.0))
+    four = row4(codes, 0, at, weights4(codes, (quarter, none, none), 1.0)) * UNIT
+    four = four + row4(numbers, 0, at, weights4(numbers, (quarter, none, none), 1.0))
     bad = is_invalid(gather(codes, at), np.int32(INVALID)) | is_invalid(gather(numbers, at), np.int32(0))
     high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2))
     ends = splat(reduce_min(quarter) + reduce_max(to_f32(at)))
     rounded = floor(quarter) + ceil(quarter) + sqrt(absolute(splat(F(0)) - quarter * quarter))
-    total = lerp(pair, apart, quarter) + three + high + ends + rounded
+    total = lerp(pair, apart, quarter) + four + high + ends + rounded
     total = minimum(maximum(total, splat(F(-1))), splat(F(1e6)))
     if any_lane((at >= np.int32(0)) & (quarter < F(1))):
         total = select(bad, splat(F(-2)), total)
+    whole = bits(total >= splat(F(-2)))
+    store(out, 0, total)
+    total = load(out, 0)
     for lane in range(WIDTH):
-        out[lane] = extract(total, lane)
+        out[lane] = extract(total, lane) if (whole >> lane) & 1 else F(-3)
 
 
 def arguments() -> tuple[npt.NDArray[Any], ...]:
@@ -83,10 +89,10 @@ def expected(codes: npt.NDArray[Any], numbers: npt.NDArray[Any], packed: npt.NDA
         return np.asarray(both[at + first] * (1 - quarter) + both[at + first + 1] * quarter)
 
     lerped = between(1) * (1 - quarter) + between(0) * quarter
-    three = both[at] * quarter + both[at + 1] * (1 - quarter)
+    four = both[at] * quarter + both[at + 1] * (1 - quarter)
     high = (packed[at].view(np.uint32) >> 21) / 2
     rounded = np.floor(quarter) + np.ceil(quarter) + quarter
-    total = np.maximum(lerped + three + high + (WIDTH - 1) + rounded, -1)
+    total = np.maximum(lerped + four + high + (WIDTH - 1) + rounded, -1)
     return np.where((codes[at] == INVALID) | np.isnan(numbers[at]), -2, total)
 
 

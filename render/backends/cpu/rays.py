@@ -35,10 +35,12 @@ SCALE, OFFSET, SIGN, UNIT, INVALID = 31, 32, 33, 34, 35
 """Modality value = sample * SCALE + OFFSET; 1 for maximum, -1 for minimum; see `weights.weight_unit`; invalid code."""
 GRID = 36
 """Bricks along i, j and k of the level of the grid that is in use."""
-BRICKS_PER_VOXEL, SEGMENT, REACH, CHECK_INVALID = 39, 40, 41, 42
-"""1 / brick size; samples to a segment; voxels around a sample that it may also read; whether any voxel is invalid."""
-TABLE_SCALE, TABLE_OFFSET, TABLE_LAST = 43, 44, 45
-"""Index into the transfer tables = sample * TABLE_SCALE + TABLE_OFFSET, at most TABLE_LAST."""
+BRICKS_PER_VOXEL, SEGMENT, CHECK_INVALID = 39, 40, 41
+"""1 / brick size; samples to a segment; whether any voxel is invalid."""
+TABLE_SCALE, TABLE_OFFSET, TABLE_LAST = 42, 43, 44
+"""Index into the transfer tables = sample * TABLE_SCALE + TABLE_OFFSET, truncated, at most TABLE_LAST."""
+SHOWN_FROM, SHOWN_BELOW = 45, 50
+"""Before it is truncated, such an index has opacity only if it is at least the one and less than the other."""
 AMBIENT, DIFFUSE, LIGHT_LAST, FLOOR2 = 46, 47, 48, 49
 """Shading; the last index of the specular table; the squared gradient floor."""
 PROBE = 51

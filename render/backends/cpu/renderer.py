@@ -16,8 +16,7 @@ from render.backends.base import ResidentVolume, transfer_function_of, window_of
 from render.backends.cpu import rays
 from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
-from render.backends.cpu.gradients import READ_AHEAD, READ_AROUND
-from render.backends.cpu.kernels_color import INVALID, VISIBLE
+from render.backends.cpu.kernels_color import HOLES, VISIBLE
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
@@ -141,7 +140,9 @@ class CpuRenderer:
         applied = dataclasses.replace(view, layers=(layer,))
         lattice = rays.lattice_of(volume.geometry, view.slab_mm, quality.step_factor)
         with resident.in_use() as (codes, grid):
-            picture = self._draw(applied, resident, codes, grid, lattice, quality.ray_stride, cancelled)
+            picture, (taken, possible) = self._draw(
+                applied, resident, codes, grid, lattice, quality.ray_stride, cancelled
+            )
         return Frame(
             view=applied,
             view_revision=view_revision,
@@ -157,6 +158,8 @@ class CpuRenderer:
             quality=quality,
             lossy_source=volume.info.lossy_source,
             timings_ms={"render": (time.perf_counter() - began) * 1e3},
+            samples_taken=taken,
+            samples_skipped=possible - taken,
         )
 
     def _draw(
@@ -168,38 +171,40 @@ class CpuRenderer:
         lattice: rays.Lattice,
         stride: int,
         cancelled: Callable[[], bool] | None,
-    ) -> npt.NDArray[Any]:
+    ) -> tuple[npt.NDArray[Any], tuple[int, int]]:
         height, width = view.viewport.height_px, view.viewport.width_px
         shape_px = -(-height // stride), -(-width // stride)
         geometry = resident.volume.geometry
         p = rays.ray_parameters(geometry, view.camera, coarser(view.plane, stride), shape_px, lattice)
         set_values(p, resident.volume, grid)
         if view.is_color:
-            set_shading(p, resident.volume, view, lattice.step_mm)
+            set_shading(p, resident.volume, view)
         across, along = rays.packet_extent(p, geometry, view.camera, (PACKET_HEIGHT, PACKET_WIDTH))
         if not lattice.step_mm:
             along = np.zeros(3)  # one sample: the packet's own size decides
-        level, segment = grid.level_for(across, along, p[rays.REACH])
+        level, segment = grid.level_for(across, along)
         p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
         p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment
         work = _Work(view, codes, level, p, shape_px)
-        draw: Callable[[Tile], object]
+        draw: Callable[[Tile], tuple[int, int]]
         picture: npt.NDArray[Any]
         if view.is_color:
             draw, picture = self._composite(work, resident, grid, lattice.step_mm)
         else:
             draw, picture = reduce_values(work, resident.volume.slope)
         tile = THIN_TILE if view.slab_mm == 0 else MARCH_TILE
-        self._pool.run(draw, cut(*shape_px, *tile), cancelled)
+        counts: list[tuple[int, int]] = []
+        self._pool.run(lambda tile: counts.append(draw(tile)), cut(*shape_px, *tile), cancelled)
+        samples = sum(taken for taken, _ in counts), sum(possible for _, possible in counts)
         if stride == 1:
-            return picture
+            return picture, samples
         enlarged = np.empty((height, width, *picture.shape[2:]), picture.dtype)
         KERNELS["enlarge_color" if view.is_color else "enlarge_values"](picture, stride, enlarged)
-        return enlarged
+        return enlarged, samples
 
     def _composite(
         self, work: _Work, resident: CpuVolume, grid: BrickGrid, step_mm: float
-    ) -> tuple[Callable[[Tile], object], npt.NDArray[np.uint8]]:
+    ) -> tuple[Callable[[Tile], tuple[int, int]], npt.NDArray[np.uint8]]:
         function = work.view.layers[0].transfer_function
         assert function is not None
         volume, level, codes, p = resident.volume, work.level, work.codes, work.p
@@ -211,12 +216,13 @@ class CpuRenderer:
         unit = p[rays.UNIT]
         p[rays.TABLE_SCALE], p[rays.TABLE_OFFSET] = tables.scale / unit, tables.offset + 0.5
         p[rays.TABLE_LAST] = tables.opacity.size - 1
-        out = np.empty((*work.shape_px, 4), np.uint8)
+        p[rays.SHOWN_FROM], p[rays.SHOWN_BELOW] = tables.shown
+        pixels = np.empty(work.shape_px, np.int32)
         composite = kernel("composite" if function.shading is None else "composite_shaded", codes.dtype)
         composite.compile()
         return (
-            lambda tile: composite(codes, p, flags, tables.opacity, tables.color, tables.light, out, *tile),
-            out,
+            lambda tile: composite(codes, p, flags, tables.opacity, tables.color, tables.light, pixels, *tile),
+            pixels.view(np.uint8).reshape(*work.shape_px, 4),
         )
 
 
@@ -248,7 +254,7 @@ def set_values(p: npt.NDArray[np.float64], volume: Volume, grid: BrickGrid) -> N
     p[rays.CHECK_INVALID] = grid.has_invalid
 
 
-def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View, step_mm: float) -> None:
+def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View) -> None:
     """Set the light and the gradient's neighbours, which lie half the smallest spacing along each voxel axis."""
     layer = view.layers[0]
     p[rays.LAYER_OPACITY] = layer.opacity
@@ -260,9 +266,6 @@ def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View, step_mm:
     axes = geometry.patient_from_voxel[:3, :3]
     probe = geometry.smallest_spacing_mm / 2 / np.linalg.norm(axes, axis=0)
     p[rays.PROBE : rays.PROBE + 3] = probe
-    p[rays.INNER : rays.INNER + 3] = READ_AHEAD
-    if p[rays.CHECK_INVALID]:
-        p[rays.REACH] = READ_AROUND
     per_index = volume.slope / p[rays.UNIT] / (2 * probe)
     p[rays.GRADIENT : rays.GRADIENT + 9] = (np.linalg.inv(axes).T * per_index).ravel()
     p[rays.AMBIENT], p[rays.DIFFUSE] = function.shading.ambient, function.shading.diffuse
@@ -270,7 +273,7 @@ def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View, step_mm:
     p[rays.FLOOR2] = function.gradient_floor**2
 
 
-def reduce_values(work: _Work, slope: float) -> tuple[Callable[[Tile], object], npt.NDArray[np.float32]]:
+def reduce_values(work: _Work, slope: float) -> tuple[Callable[[Tile], tuple[int, int]], npt.NDArray[np.float32]]:
     """Return what draws a tile of values, and the picture that it draws into."""
     codes, p, level = work.codes, work.p, work.level
     out = np.empty(work.shape_px, np.float32)
@@ -302,12 +305,12 @@ def visibility(
     kernel("visible", volume.codes.dtype)(
         level.low.reshape(-1),
         level.high.reshape(-1),
-        level.invalid.reshape(-1),
+        (level.invalid if function.shading is None else level.around).reshape(-1),
         tables.cumulated,
         tables.scale,
         tables.offset + 0.5,
         VISIBLE,
-        INVALID,
+        HOLES,
         flags,
     )
     return tables, flags

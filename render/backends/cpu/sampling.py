@@ -108,8 +108,37 @@ def clip_inner(p: Any, x: Any, y: Any, z: Any, step_x: Any, step_y: Any, step_z:
 
 @inline
 def sample(codes: Any, row_stride: Any, slab_stride: Any, x: Any, y: Any, z: Any) -> Any:
-    """Trilinear, times `weights.weight_unit`. Every lane must lie within the volume's outermost voxel centres."""
-    ix, iy, iz = to_i32(x), to_i32(y), to_i32(z)
+    """Trilinear, times `gathers.weight_unit`. Every lane must lie within the volume's outermost voxel centres."""
+    return trilinear(codes, row_stride, slab_stride, x, y, z, to_i32(x), to_i32(y), to_i32(z))
+
+
+@inline
+def edge_sample(codes: Any, p: Any, x: Any, y: Any, z: Any) -> Any:
+    """Return `sample` anywhere, edge values held. The volume must be two voxels thick at least."""
+    x, y, z = held(p, 0, x), held(p, 1, y), held(p, 2, z)
+    ix = to_i32(minimum(x, splat(F(p[SIZE] - 2))))
+    iy = to_i32(minimum(y, splat(F(p[SIZE + 1] - 2))))
+    iz = to_i32(minimum(z, splat(F(p[SIZE + 2] - 2))))
+    row_stride = np.int64(p[SIZE])
+    slab_stride = np.int64(p[SIZE]) * np.int64(p[SIZE + 1])
+    return trilinear(codes, row_stride, slab_stride, x, y, z, ix, iy, iz)
+
+
+@inline
+def is_flat(p: Any) -> Any:
+    """Whether the volume is one voxel thick somewhere: then it has no pairs to interpolate between."""
+    return p[SIZE] < 2 or p[SIZE + 1] < 2 or p[SIZE + 2] < 2
+
+
+@inline
+def held(p: Any, axis: int, x: Any) -> Any:
+    """Bring a coordinate between the outermost voxel centres."""
+    return minimum(maximum(x, splat(F(0))), splat(F(p[SIZE + axis] - 1)))
+
+
+@inline
+def trilinear(codes: Any, row_stride: Any, slab_stride: Any, x: Any, y: Any, z: Any, ix: Any, iy: Any, iz: Any) -> Any:
+    """Interpolate between the eight voxels from ``(ix, iy, iz)`` on."""
     at = ix + iy * row_stride + iz * slab_stride
     across = weight(codes, x - to_f32(ix))
     fy, fz = y - to_f32(iy), z - to_f32(iz)

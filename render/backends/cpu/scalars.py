@@ -179,17 +179,46 @@ def is_invalid(gathered: Any, invalid: Any) -> Any:
 
 
 @inline
-def weights3(codes: Any, first: Any, last: Any, total: float) -> Any:
-    """Weights of three neighbouring voxels, as `row3` takes them for these codes; they add up to `total`, 0 or 1."""
+def weights4(codes: Any, weights: Any, total: float) -> Any:
+    """Weights of four neighbouring voxels, as `row4` takes them for these codes.
+
+    `weights` are the first, third and fourth; the second makes the sum `total`, 0 or 1.
+    """
     if isinstance(codes[0], np.float32):
-        return first, F(total) - first - last, last
-    a, c = np.int32(first * F(WEIGHT_ONE) + F(0.5)), np.int32(last * F(WEIGHT_ONE) + F(0.5))
-    return a, np.int32(np.int32(total * WEIGHT_ONE) - a - c), c
+        return weights[0], F(total) - weights[0] - weights[1] - weights[2], weights[1], weights[2]
+    a = np.int32(weights[0] * F(WEIGHT_ONE) + F(0.5))
+    c = np.int32(weights[1] * F(WEIGHT_ONE) + F(0.5))
+    d = np.int32(weights[2] * F(WEIGHT_ONE) + F(0.5))
+    return a, np.int32(np.int32(total * WEIGHT_ONE) - a - c - d), c, d
 
 
 @inline
-def row3(codes: Any, offset: int, index: Any, weights: Any) -> Any:
-    """Weighted sum of the voxels at ``offset + index`` and the next two, times `weights.weight_unit`."""
+def row4(codes: Any, offset: int, index: Any, weights: Any) -> Any:
+    """Weighted sum of the voxels at ``offset + index`` and the next three, times `weights.weight_unit`."""
     at = offset + index
     total = gather(codes, at) * weights[0] + gather(codes, at + 1) * weights[1]
-    return np.float32(total + gather(codes, at + 2) * weights[2])
+    return np.float32(total + gather(codes, at + 2) * weights[2] + gather(codes, at + 3) * weights[3])
+
+
+@inline
+def bits(mask: Any) -> Any:
+    """Return a mask as an integer: lane n is bit n."""
+    return np.int64(1) if mask else np.int64(0)
+
+
+@inline
+def load(array: Any, at: Any) -> Any:
+    """Return ``array[at : at + WIDTH]``, flat, of float32 or int32."""
+    return array[np.uint64(at)]
+
+
+@inline
+def store(array: Any, at: Any, value: Any) -> None:
+    """Write `value` to ``array[at : at + WIDTH]``, flat, of float32 or int32."""
+    array[np.uint64(at)] = value
+
+
+@inline
+def store_rows(picture: Any, row: Any, column: Any, value: Any) -> None:
+    """Write a packet into a C-contiguous picture ``(H, W)`` of 32-bit pixels, in which all of it must lie."""
+    picture[np.uint64(row), np.uint64(column)] = value

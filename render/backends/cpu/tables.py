@@ -32,6 +32,8 @@ class TransferTables:
         Specular part over the squared cosine from 0 to 1, float32, shape (LIGHT_ENTRIES,).
     cumulated
         How many entries before each have opacity, int64, shape (ENTRIES + 1,).
+    shown
+        Entries from the first up to the second have opacity; infinite where the table's ends have.
     """
 
     scale: float
@@ -40,6 +42,7 @@ class TransferTables:
     color: npt.NDArray[np.int32]
     light: npt.NDArray[np.float32]
     cumulated: npt.NDArray[np.int64]
+    shown: tuple[float, float]
 
 
 def transfer_tables(
@@ -80,4 +83,13 @@ def transfer_tables(
     cumulated = np.zeros(ENTRIES + 1, np.int64)
     np.cumsum(opacity > 0, out=cumulated[1:])
     scale = (ENTRIES - 1) / (high - low)
-    return TransferTables(scale, -low * scale, opacity, color, light, cumulated)
+    return TransferTables(scale, -low * scale, opacity, color, light, cumulated, shown_entries(opacity))
+
+
+def shown_entries(opacity: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return `TransferTables.shown`; an empty range if nothing is."""
+    entries = np.flatnonzero(opacity)
+    if not entries.size:
+        return np.inf, -np.inf
+    first, last = int(entries[0]), int(entries[-1])
+    return (first if first else -np.inf), (last + 1 if last < opacity.size - 1 else np.inf)

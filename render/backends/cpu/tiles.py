@@ -3,6 +3,9 @@
 Tiles are the unit of fairness and of cancellation. A small frame that comes while a huge one is being drawn waits for
 the tiles in hand and little more; since it begins where the others stand, a stream of small frames does not
 starve the huge one either. Nothing of a frame that was given up stays queued.
+
+The thread that asks for a frame draws at it too, as long as it is that frame's turn: to wake a sleeping thread takes as
+long as a tenth of a thin plane. Never more than `TilePool.threads` draw at once, whoever they are.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ class TilePool:
     Parameters
     ----------
     threads
-        How many; at least 1.
+        How many draw at once; at least 1.
     clock
         Seconds, for the time that a frame has had.
     """
@@ -64,6 +67,7 @@ class TilePool:
         self._clock = clock
         self._jobs: list[_Job] = []  # those with tiles that wait, the longest unserved first
         self._changed = threading.Condition()
+        self._idle = threads  # how many more may draw
         self._closed = False
         self._workers = [
             threading.Thread(target=self._work, name=f"voxelcast-tile-{number}", daemon=True)
@@ -110,7 +114,11 @@ class TilePool:
                 raise DrainingError("the renderer is closed")
             job.used_s = min((other.used_s for other in self._jobs), default=0.0)
             self._jobs.append(job)
-            self._changed.notify(len(job.waiting))
+            draws = self._idle > 0
+            self._idle -= draws
+            self._changed.notify(min(self._idle, len(job.waiting) - draws))
+        if draws:
+            self._draw(only=job)
         job.finished.wait()
         if job.failure is not None:
             raise job.failure
@@ -124,7 +132,18 @@ class TilePool:
             worker.join()
 
     def _work(self) -> None:
-        while (taken := self._take()) is not None:
+        while True:
+            with self._changed:
+                while not (self._jobs and self._idle):
+                    if self._closed and not self._jobs:
+                        return
+                    self._changed.wait()
+                self._idle -= 1
+            self._draw()
+
+    def _draw(self, only: _Job | None = None) -> None:
+        """Draw tiles while there are some, or while it is one frame's turn; then leave the place to another."""
+        while (taken := self._take(only)) is not None:
             job, tile = taken
             failure: BaseException | None = None
             began = self._clock()
@@ -134,13 +153,14 @@ class TilePool:
                 failure = error
             self._done(job, self._clock() - began, failure)
 
-    def _take(self) -> tuple[_Job, Tile] | None:
+    def _take(self, only: _Job | None) -> tuple[_Job, Tile] | None:
         with self._changed:
-            while not self._jobs:
-                if self._closed:
-                    return None
-                self._changed.wait()
-            job = min(self._jobs, key=lambda each: each.used_s)
+            job = min(self._jobs, key=lambda each: each.used_s, default=None)
+            if job is None or (only is not None and job is not only):
+                self._idle += 1
+                if job is not None or self._closed:
+                    self._changed.notify()
+                return None
             self._jobs.remove(job)
             tile = job.waiting.popleft()
             job.drawing += 1

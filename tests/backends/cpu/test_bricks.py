@@ -55,6 +55,8 @@ def test_one_brick_bounds_any_box_of_its_size(pool: TilePool, dtype: type, holes
         brick = tuple(int(a) // level.size for a in low)
         inside = values[box]
         assert bool(level.invalid[brick]) >= bool(np.isnan(inside).any())
+        beside = tuple(slice(max(part.start - level.size, 0), part.stop + level.size) for part in box)
+        assert bool(level.around[brick]) >= bool(np.isnan(values[beside]).any())
         if not np.isnan(inside).all():
             assert level.low[brick] <= np.nanmin(inside)
             assert level.high[brick] >= np.nanmax(inside)
@@ -81,10 +83,10 @@ def test_a_segment_fits_its_level(pool: TilePool) -> None:
     grid = grid_of(volume_of(np.zeros((64, 64, 64), np.int16)), pool)
     for pixel, step in ((0.3, 0.4), (1.5, 0.4), (9.0, 0.5), (0.1, 20.0)):
         across, along = np.full(3, pixel), np.array([step, step / 2, 0.0])
-        level, samples = grid.level_for(across, along, 0.0)
+        level, samples = grid.level_for(across, along)
         fits = (across + along * (samples - 1)).max() <= level.size - 1
         assert fits or level is grid.levels[-1]
-    assert grid.level_for(np.full(3, 0.3), np.full(3, 0.4), 0.0)[0].size == BRICK
+    assert grid.level_for(np.full(3, 0.3), np.full(3, 0.4))[0].size == BRICK
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numba import njit
 
-from render.backends.cpu import gathers, lanes, operations, rows3, scalars, weights
+from render.backends.cpu import gathers, lanes, operations, rows4, scalars, weights
 from render.backends.cpu.operations import KernelSet
 
 F = np.float32
 INDEX = np.arange(16, dtype=np.int32)
 SETS = {
-    "lanes": KernelSet("lanes", "", False, (lanes, gathers, rows3)),
+    "lanes": KernelSet("lanes", "", False, (lanes, gathers, rows4)),
     "scalars": KernelSet("scalars", "", False, (scalars,)),
 }
 
@@ -169,26 +169,48 @@ def test_a_row_mixes_a_voxel_with_its_neighbour(of: Operations, dtype: type) -> 
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_three_voxels_are_weighted(of: Operations, dtype: type) -> None:
+def test_four_voxels_are_weighted(of: Operations, dtype: type) -> None:
     load, keep = of.load, of.keep
-    row3, weights3 = of.all("row3", "weights3")
+    row4, weights4 = of.all("row4", "weights4")
 
     @njit
-    def run(codes: Any, index: Any, first: Any, last: Any, out: Any, rise: Any) -> None:
-        at = load(index)
-        keep(row3(codes, 2, at, weights3(codes, load(first), load(last), 1.0)), out)
-        keep(row3(codes, 2, at, weights3(codes, load(first), load(last), 0.0)), rise)
+    def run(codes: Any, index: Any, first: Any, third: Any, fourth: Any, out: Any, rise: Any) -> None:
+        at, apart = load(index), (load(first), load(third), load(fourth))
+        keep(row4(codes, 2, at, weights4(codes, apart, 1.0)), out)
+        keep(row4(codes, 2, at, weights4(codes, apart, 0.0)), rise)
 
     rng = np.random.default_rng(2)
     codes = rng.integers(-3000, 3000, 64).astype(dtype)
     index = (INDEX * 3 % 50).astype(np.int32)
-    first, last = (rng.random(16, dtype=F) / 2 for _ in range(2))
-    out, rise = of.over(run, index, first, last, outs=2, shared=(codes,))
-    wide = codes.astype(np.float64)
-    a, b, c = (wide[index + 2 + n] for n in range(3))
+    first, third, fourth = (rng.random(16, dtype=F) / 3 for _ in range(3))
+    out, rise = of.over(run, index, first, third, fourth, outs=2, shared=(codes,))
+    a, b, c, d = (codes.astype(np.float64)[index + 2 + n] for n in range(4))
+    rest = first + third + fourth
     unit = weights.weight_unit(dtype)
-    np.testing.assert_allclose(out / unit, (a * first + b * (1 - first - last) + c * last), atol=0.6)
-    np.testing.assert_allclose(rise / unit, (a * first - b * (first + last) + c * last), atol=0.6)
+    np.testing.assert_allclose(out / unit, a * first + b * (1 - rest) + c * third + d * fourth, atol=0.8)
+    np.testing.assert_allclose(rise / unit, a * first - b * rest + c * third + d * fourth, atol=0.8)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_lanes_go_to_memory_and_back(of: Operations, dtype: type) -> None:
+    load, store, store_rows, bits = of.all("load", "store", "store_rows", "bits")
+    height, packet_width = of["PACKET_HEIGHT"], of["PACKET_WIDTH"]
+
+    @njit
+    def run(values: Any, moved: Any, picture: Any) -> Any:
+        value = load(values, 1)
+        store(moved, 2, value)
+        store_rows(picture, 1, 2, value)
+        return bits(value > load(values, 0))
+
+    values = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2], dtype)[: of.width + 1]
+    moved, picture = np.zeros(of.width + 4, dtype), np.zeros((height + 2, packet_width + 3), dtype)
+    which = run(values, moved, picture)
+    np.testing.assert_array_equal(moved, [0, 0, *values[1:], 0, 0])
+    inside = picture[1 : 1 + height, 2 : 2 + packet_width]
+    np.testing.assert_array_equal(inside.reshape(-1), values[1:])
+    assert np.count_nonzero(picture) == of.width  # and nothing beside it
+    assert which == sum(1 << lane for lane in range(of.width) if values[lane + 1] > values[lane])
 
 
 def test_invalid_is_a_code_or_nan(of: Operations) -> None:

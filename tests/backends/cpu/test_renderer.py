@@ -36,13 +36,13 @@ def pixels(frame: Frame) -> np.ndarray:
     return frame.values if frame.color is None else frame.color
 
 
-def skip_nothing(grid: BrickGrid, across: object, along: object, reach: float) -> tuple[Level, int]:
+def skip_nothing(grid: BrickGrid, across: object, along: object) -> tuple[Level, int]:
     """One brick whose bounds never rule anything out, for `BrickGrid.level_for`."""
     dtype = grid.levels[0].low.dtype
     low, high = (-32768, 32767) if dtype == np.int16 else (-1e30, 1e30)
     one = (1, 1, 1)
     invalid = np.full(one, grid.has_invalid, np.uint8)
-    return Level(1 << 20, np.full(one, low, dtype), np.full(one, high, dtype), invalid), MAX_SEGMENT
+    return Level(1 << 20, np.full(one, low, dtype), np.full(one, high, dtype), invalid, invalid), MAX_SEGMENT
 
 
 @pytest.mark.parametrize("perspective", [False, True])

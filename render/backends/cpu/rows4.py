@@ -1,4 +1,4 @@
-"""Weighted sums of three neighbouring voxels in each lane: what gradients are made of."""
+"""Weighted sums of four neighbouring voxels in each lane: what gradients are made of."""
 
 from __future__ import annotations
 
@@ -35,21 +35,20 @@ _LOAD_ORDER = [8 * group + lane for group in range(WIDTH // 8) for lane in _EIGH
 
 
 @primitive
-def _pack3(typingctx: Any, first: Any, middle: Any, last: Any) -> Any:
+def _pack4(typingctx: Any, first: Any, second: Any, third: Any, fourth: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         low_half = ir.Constant(LLVM[I32], [0xFFFF] * WIDTH)
         sixteen = ir.Constant(LLVM[I32], [16] * WIDTH)
-        low = builder.or_(builder.and_(args[0], low_half), builder.shl(args[1], sixteen))
-        high = builder.and_(args[2], low_half)
+        low, high = (builder.or_(builder.and_(args[n], low_half), builder.shl(args[n + 1], sixteen)) for n in (0, 2))
         order = [index for lane in _LOAD_ORDER for index in (lane, WIDTH + lane)]
         both = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(_I32, 2 * WIDTH), order))
         return builder.bitcast(both, LLVM[WORDS])
 
-    return WORDS(first, middle, last), codegen
+    return WORDS(first, second, third, fourth), codegen
 
 
 @primitive
-def _row3_packed(typingctx: Any, codes: Any, offset: Any, index: Any, weights: Any) -> Any:
+def _row4_packed(typingctx: Any, codes: Any, offset: Any, index: Any, weights: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shared = context.cast(builder, args[1], offset, types.int64)
         pointers = lane_pointers(context, builder, codes, args[0], shared, args[2])
@@ -73,53 +72,60 @@ def _row3_packed(typingctx: Any, codes: Any, offset: Any, index: Any, weights: A
     return F32(codes, offset, index, weights), codegen
 
 
-def weights3(codes: Any, first: Any, last: Any, total: float) -> Any:
-    """Weights of three neighbouring voxels, as `row3` takes them for these codes; they add up to `total`, 0 or 1."""
-    raise NotImplementedError("compiled code only")
+def weights4(codes: Any, weights: Any, total: float) -> Any:
+    """Weights of four neighbouring voxels, as `row4` takes them for these codes.
 
-
-def row3(codes: Any, offset: int, index: Any, weights: Any) -> Any:
-    """Weighted sum of the voxels at ``offset + index`` and the next two, times `weights.weight_unit`.
-
-    May read one voxel more.
+    `weights` are the first, third and fourth; the second makes the sum `total`, 0 or 1.
     """
     raise NotImplementedError("compiled code only")
 
 
-@overload(weights3, strict=False)
-def _weights3(codes: Any, first: Any, last: Any, total: Any) -> Any:
+def row4(codes: Any, offset: int, index: Any, weights: Any) -> Any:
+    """Weighted sum of the voxels at ``offset + index`` and the next three, times `gathers.weight_unit`."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(weights4, strict=False)
+def _weights4(codes: Any, weights: Any, total: Any) -> Any:
     one, half = np.float32(WEIGHT_ONE), np.float32(0.5)
 
-    def packed(codes: Any, first: Any, last: Any, total: Any) -> Any:
-        a, c = to_i32(fma(first, one, splat(half))), to_i32(fma(last, one, splat(half)))
-        return _pack3(a, splat(np.int32(total * WEIGHT_ONE)) - a - c, c)
+    def in_int(codes: Any, weights: Any, total: Any) -> Any:
+        a = to_i32(fma(weights[0], one, splat(half)))
+        c = to_i32(fma(weights[1], one, splat(half)))
+        d = to_i32(fma(weights[2], one, splat(half)))
+        return a, splat(np.int32(total * WEIGHT_ONE)) - a - c - d, c, d
 
-    def in_int(codes: Any, first: Any, last: Any, total: Any) -> Any:
-        a, c = to_i32(fma(first, one, splat(half))), to_i32(fma(last, one, splat(half)))
-        return a, splat(np.int32(total * WEIGHT_ONE)) - a - c, c
+    def packed(codes: Any, weights: Any, total: Any) -> Any:
+        a = to_i32(fma(weights[0], one, splat(half)))
+        c = to_i32(fma(weights[1], one, splat(half)))
+        d = to_i32(fma(weights[2], one, splat(half)))
+        return _pack4(a, splat(np.int32(total * WEIGHT_ONE)) - a - c - d, c, d)
 
-    def in_float(codes: Any, first: Any, last: Any, total: Any) -> Any:
-        return first, splat(F(total)) - first - last, last
+    def in_float(codes: Any, weights: Any, total: Any) -> Any:
+        a, c, d = weights
+        return a, splat(F(total)) - a - c - d, c, d
 
     if codes.dtype != types.int16:
         return in_float
     return packed if _PACKED else in_int
 
 
-@overload(row3, strict=False)
-def _row3(codes: Any, offset: Any, index: Any, weights: Any) -> Any:
+@overload(row4, strict=False)
+def _row4(codes: Any, offset: Any, index: Any, weights: Any) -> Any:
     def in_int(codes: Any, offset: Any, index: Any, weights: Any) -> Any:
         at = index + offset
         total = gather(codes, at) * weights[0] + gather(codes, at + np.int32(1)) * weights[1]
-        return to_f32(total + gather(codes, at + np.int32(2)) * weights[2])
+        total = total + gather(codes, at + np.int32(2)) * weights[2]
+        return to_f32(total + gather(codes, at + np.int32(3)) * weights[3])
 
     def in_float(codes: Any, offset: Any, index: Any, weights: Any) -> Any:
         at = index + offset
         total = fma(gather(codes, at + np.int32(1)), weights[1], gather(codes, at) * weights[0])
-        return fma(gather(codes, at + np.int32(2)), weights[2], total)
+        total = fma(gather(codes, at + np.int32(2)), weights[2], total)
+        return fma(gather(codes, at + np.int32(3)), weights[3], total)
 
     if codes.dtype != types.int16:
         return in_float
     if _PACKED:
-        return lambda codes, offset, index, weights: _row3_packed(codes, offset, index, weights)
+        return lambda codes, offset, index, weights: _row4_packed(codes, offset, index, weights)
     return in_int

@@ -1,0 +1,114 @@
+"""The kernel of the thin view: one sample a ray, on the plane.
+
+Pixels lie on a plane, so voxel coordinates are linear along a row of packets, whatever the projection. What is to be
+asked of a packet (is it outside, can it be sampled plainly) is answered once a row, as a range of columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from render.backends.cpu import rays
+from render.backends.cpu.operations import (
+    PACKET_HEIGHT,
+    PACKET_WIDTH,
+    WIDTH,
+    fma,
+    inline,
+    lane_column,
+    lane_row,
+    reduce_min,
+    select,
+    splat,
+)
+from render.backends.cpu.packets import brick_at, store_packet
+from render.backends.cpu.sampling import PARALLEL, F, probe, sample
+
+ORIGIN, COLUMN, ROW, SIZE = rays.ORIGIN, rays.COLUMN, rays.ROW, rays.SIZE
+OUTSIDE = -0.5 - 2 * rays.FACE_TOLERANCE
+FACE = F(-0.5 - rays.FACE_TOLERANCE)
+EVERYWHERE = 1e9
+"""Columns, and more."""
+
+
+def thin(
+    codes: Any, p: Any, invalid: Any, out: Any, row_from: int, row_to: int, column_from: int, column_to: int
+) -> Any:
+    """Draw the tile ``[row_from, row_to) x [column_from, column_to)`` of `out`, as the kernels of `kernels_values`."""
+    row_stride = np.int64(p[SIZE])
+    slab_stride = row_stride * np.int64(p[SIZE + 1])
+    scale, offset = splat(F(p[rays.SCALE])), splat(F(p[rays.OFFSET]))
+    check = p[rays.CHECK_INVALID] != 0
+    nowhere = splat(F(np.nan))
+    lanes_x, lanes_y, lanes_z = packet_axis(p, 0), packet_axis(p, 1), packet_axis(p, 2)
+    right_x, right_y, right_z = p[COLUMN], p[COLUMN + 1], p[COLUMN + 2]
+    taken = 0
+    for top in range(row_from, row_to, PACKET_HEIGHT):
+        row_x = p[ORIGIN] + top * p[ROW]
+        row_y = p[ORIGIN + 1] + top * p[ROW + 1]
+        row_z = p[ORIGIN + 2] + top * p[ROW + 2]
+        inside_from, inside_to = columns(p, row_x, row_y, row_z, OUTSIDE, OUTSIDE, OUTSIDE, False)
+        plain_from, plain_to = columns(
+            p, row_x, row_y, row_z, p[rays.INNER], p[rays.INNER + 1], p[rays.INNER + 2], True
+        )
+        for left in range(column_from, column_to, PACKET_WIDTH):
+            right = left + (PACKET_WIDTH - 1)
+            if right < inside_from or left > inside_to:
+                store_packet(out, nowhere, top, left, row_to, column_to)
+                continue
+            taken += 1
+            x = splat(F(row_x + left * right_x)) + lanes_x
+            y = splat(F(row_y + left * right_y)) + lanes_y
+            z = splat(F(row_z + left * right_z)) + lanes_z
+            plain = left >= plain_from and right <= plain_to
+            if check and plain:
+                per_voxel = F(p[rays.BRICKS_PER_VOXEL])
+                box = reduce_min(x) * per_voxel, reduce_min(y) * per_voxel, reduce_min(z) * per_voxel, F(0), F(0), F(0)
+                plain = invalid[brick_at(p, box, F(0))] == 0
+            if plain:
+                value = fma(sample(codes, row_stride, slab_stride, x, y, z), scale, offset)
+            else:
+                value, valid = probe(codes, p, x, y, z)
+                inside = valid & (x >= FACE) & (x <= F(p[SIZE] - 1) - FACE)
+                inside = inside & (y >= FACE) & (y <= F(p[SIZE + 1] - 1) - FACE)
+                inside = inside & (z >= FACE) & (z <= F(p[SIZE + 2] - 1) - FACE)
+                value = select(inside, fma(value, scale, offset), nowhere)
+            store_packet(out, value, top, left, row_to, column_to)
+    pixels = (row_to - row_from) * (column_to - column_from)
+    return min(taken * WIDTH, pixels), pixels
+
+
+@inline
+def packet_axis(p: Any, axis: int) -> Any:
+    """One coordinate of each lane relative to its packet's first."""
+    return fma(lane_row(), F(p[ROW + axis]), lane_column() * F(p[COLUMN + axis]))
+
+
+@inline
+def columns(p: Any, x: Any, y: Any, z: Any, low_x: Any, low_y: Any, low_z: Any, whole: bool) -> Any:
+    """Return the first and last column, fractional, at which a row of packets is inside.
+
+    Inside is at least `low` beyond the first voxel centre, and as much before the last, on each axis. `whole`: all
+    the pixels above one another in a packet must be; otherwise one of them.
+    """
+    first, last = columns_axis(p, 0, x, low_x, whole, -EVERYWHERE, EVERYWHERE)
+    first, last = columns_axis(p, 1, y, low_y, whole, first, last)
+    return columns_axis(p, 2, z, low_z, whole, first, last)
+
+
+@inline
+def columns_axis(p: Any, axis: int, at: Any, low: Any, whole: bool, first: Any, last: Any) -> Any:
+    """Narrow ``first <= column <= last`` to where a coordinate is inside."""
+    step, down = p[COLUMN + axis], p[ROW + axis] * (PACKET_HEIGHT - 1)
+    before, after = min(0.0, down), max(0.0, down)
+    if not whole:
+        before, after = after, before
+    low, high = low - before, p[SIZE + axis] - 1 - low - after
+    if low > high or (abs(step) < PARALLEL and not low <= at <= high):
+        return EVERYWHERE, -EVERYWHERE
+    if abs(step) < PARALLEL:
+        return first, last
+    a, b = (low - at) / step, (high - at) / step
+    return max(first, min(a, b)), min(last, max(a, b))

@@ -27,6 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from render.dicom.diffusion import DIFFUSION_TAGS
 from render.errors import UnreadableFileError
 
 PHASE_KEYWORDS = (
@@ -54,6 +55,10 @@ FRAME_PHASE_KEYWORDS = (
     "EffectiveEchoTime",
     "NominalCardiacTriggerDelayTime",
     "FrameType",
+    "EnergyWindow",
+    "Detector",
+    "RRInterval",
+    "TimeSlot",
     *(f"Dimension{n}" for n in range(1, 10)),
 )
 """The same for frames of an enhanced object, beside those above; Dimension n is a Dimension Index Value."""
@@ -79,6 +84,21 @@ PET_ATTRIBUTES: tuple[str | int, ...] = (
     PHILIPS_ACTIVITY_SCALE,
 )
 """What SUV needs, beside what is read of any image."""
+
+FRAME_ATTRIBUTES = (
+    "FrameTime",
+    "FrameTimeVector",
+    "CineRate",
+    "RecommendedDisplayFrameRate",
+    "SpacingBetweenSlices",
+    "DetectorInformationSequence",
+    "SliceVector",
+    "EnergyWindowVector",
+    "DetectorVector",
+    "RRIntervalVector",
+    "TimeSlotVector",
+)
+"""What tells and places the frames of an object without functional groups."""
 
 HEADER_KEYWORDS: tuple[str | int, ...] = (
     "SOPClassUID",
@@ -131,6 +151,8 @@ HEADER_KEYWORDS: tuple[str | int, ...] = (
     "PerFrameFunctionalGroupsSequence",
     *PHASE_KEYWORDS,
     *PET_ATTRIBUTES,
+    *FRAME_ATTRIBUTES,
+    *DIFFUSION_TAGS,
 )
 """All that a scan reads of a file, by keyword or tag."""
 

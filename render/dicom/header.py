@@ -10,11 +10,12 @@ import contextlib
 import hashlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 import pydicom
 import pydicom.config
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -34,8 +35,10 @@ from render.dicom.attributes import (
     optional_integer,
     text,
     texts,
+    values,
 )
 from render.dicom.bounded import BoundedFile, is_bare_data_set, read_bare, read_deflated
+from render.dicom.diffusion import private_b_value
 from render.dicom.extent import PixelExtent, find_pixels, measure
 from render.dicom.frames import (
     FrameHeader,
@@ -45,9 +48,11 @@ from render.dicom.frames import (
     read_modality_lut,
     read_padding,
 )
-from render.dicom.instance import Instance, SkippedFile
+from render.dicom.instance import Instance, SkippedFile, Tile
 from render.dicom.media import MediaDirectory, read_directory
+from render.dicom.mosaic import MOSAIC_TAGS, is_mosaic, read_tiles
 from render.dicom.multiframe import frame_text, read_frames
+from render.dicom.plainframes import read_plain_frames
 from render.dicom.suv import read_pet
 from render.errors import UnreadableFileError
 from render.lookup import LookupTable
@@ -114,6 +119,8 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
     pixels = _Pixels()
     try:
         pixels.read(dataset, syntax, stream, size)
+        if is_mosaic(texts(dataset, "ImageType")):
+            pixels.divide(_private_elements(file, stamp.size_bytes))
     except UnreadableFileError as error:
         pixels.defect = error.message
     # Cut between two elements, an image lacks what each image must have.
@@ -151,6 +158,7 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
         padding=pixels.padding,
         modality_lut=pixels.modality_lut,
         frames=pixels.frames,
+        tiles=pixels.tiles,
         pet=read_pet(dataset) if text(dataset, "Modality") == "PT" else None,
         defect=pixels.defect,
     )
@@ -165,6 +173,7 @@ class _Pixels:
     padding: tuple[float, float] | None = None
     modality_lut: LookupTable | None = None
     frames: tuple[FrameHeader, ...] = ()
+    tiles: tuple[Tile, ...] = ()
     defect = ""
     is_there = False
 
@@ -182,8 +191,12 @@ class _Pixels:
         self.number_of_frames = max(integer(dataset, "NumberOfFrames", 1), 1)
         if "PerFrameFunctionalGroupsSequence" in dataset:
             self.frames = read_frames(dataset, self.number_of_frames)
-        elif self.number_of_frames == 1:
-            self.frames = (read_frame(dataset, self.format),)
+        else:
+            frame = read_frame(dataset, self.format)
+            if b_value := "" if values(dataset, "DiffusionBValue") else private_b_value(dataset):
+                frame = replace(frame, phase=(("DiffusionBValue", b_value), *frame.phase))
+            is_single = self.number_of_frames == 1
+            self.frames = (frame,) if is_single else read_plain_frames(dataset, frame, self.number_of_frames)
         self.padding = read_padding(dataset, self.format)
         self.modality_lut = read_modality_lut(dataset, self.format)
         needed = self.format.bytes_of(self.number_of_frames)
@@ -200,6 +213,18 @@ class _Pixels:
             raise UnreadableFileError(f"{syntax.name} pixel data are not encapsulated")
         elif self.extent.length < needed:
             raise UnreadableFileError(f"pixel data of {self.extent.length:,} bytes, {needed:,} needed")
+
+    def divide(self, private: Dataset) -> None:
+        """Make the one frame of a mosaic its slices."""
+        if self.format is not None and len(self.frames) == 1:
+            self.frames, self.tiles = read_tiles(private, self.frames[0], self.format)
+
+
+def _private_elements(file: BinaryIO, size: int) -> Dataset:
+    """Read those of a mosaic; they are large, so no other file's are read."""
+    file.seek(0)
+    bounded = cast(BinaryIO, BoundedFile(file, size))
+    return pydicom.dcmread(bounded, stop_before_pixels=True, force=True, specific_tags=list(MOSAIC_TAGS))
 
 
 def _name(sop_class: str) -> str:

@@ -20,6 +20,24 @@ STREAMED = frozenset({NIFTI_LITTLE_GZIP, NIFTI_BIG_GZIP})
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of a frame: a mosaic's sheet holds many slices.
+
+    Attributes
+    ----------
+    row, column
+        Of its first pixel, from 0.
+    rows, columns
+        Its size.
+    """
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One DICOM file. Holds no patient data: ``patient_key`` is a hash that tells patients apart within a scan.
 
@@ -34,7 +52,9 @@ class Instance:
     padding
         Lowest and highest stored value that is no tissue.
     frames
-        Empty for multi-frame objects whose frames have no place in the patient: cine, for one.
+        One each frame, or each tile of a mosaic; those of a cine, for one, have no place in the patient.
+    tiles
+        Where the slices of a mosaic are on its sheet; empty for all else.
     pet
         What SUV needs; None but for PET.
     defect
@@ -65,6 +85,7 @@ class Instance:
     padding: tuple[float, float] | None = None
     modality_lut: LookupTable | None = None
     frames: tuple[FrameHeader, ...] = ()
+    tiles: tuple[Tile, ...] = ()
     pet: PetHeader | None = field(default=None, repr=False)
     defect: str = ""
 

@@ -62,10 +62,6 @@ def refusal(instance: Instance) -> str:
         return instance.defect
     if pixels is None:
         return "no pixels"
-    if not instance.frames:
-        return f"multi-frame object of {instance.number_of_frames} frames without places: not read as a volume"
-    if "MOSAIC" in instance.image_type:
-        return f"mosaic of {pixels.columns} x {pixels.rows} pixels: a sheet of slices, not one slice"
     if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):
         return f"{pixels.photometric}, {pixels.samples} samples a pixel: colour is not rendered"
     if pixels.bits_allocated == 1:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydicom.dataset import Dataset
 
 from render.dicom.attributes import PHASE_KEYWORDS, floats, lengths, text, texts, values
 from render.dicom.frames import FrameHeader, read_thickness, read_windows
+from render.dicom.plainframes import frame_name
 from render.errors import UnreadableFileError
 
 _PHASE_GROUPS = (
@@ -24,7 +26,7 @@ _PHASE_GROUPS = (
 
 
 def read_frames(dataset: Dataset, count: int) -> tuple[FrameHeader, ...]:
-    """Read all frames; none where the functional groups do not place them in the patient.
+    """Read all frames. Where the functional groups place not all of them in the patient, none is placed.
 
     Raises
     ------
@@ -37,8 +39,13 @@ def read_frames(dataset: Dataset, count: int) -> tuple[FrameHeader, ...]:
         raise UnreadableFileError(f"{len(per_frame)} per-frame functional groups for {count} frames")
     common = tuple((name, "\\".join(texts(dataset, name))) for name in PHASE_KEYWORDS if values(dataset, name))
     frames = tuple(_read_frame(n, (groups, shared), common) for n, groups in enumerate(per_frame, start=1))
-    is_placed = all(frame.position_mm and frame.orientation and frame.spacing_mm for frame in frames)
-    return frames if is_placed else ()
+    if all(frame.position_mm and frame.orientation and frame.spacing_mm for frame in frames):
+        return frames
+    name = frame_name(dataset)
+    return tuple(
+        replace(frame, position_mm=None, orientation=None, phase=(*frame.phase, (name, str(frame.number))))
+        for frame in frames
+    )
 
 
 def frame_text(dataset: Dataset, sequence: str, keyword: str) -> str:

@@ -5,25 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from render.dicom.frames import FrameHeader, PixelFormat
-from render.dicom.instance import Instance
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A part of a frame: a mosaic's sheet holds many slices.
-
-    Attributes
-    ----------
-    row, column
-        Of its first pixel, from 0.
-    rows, columns
-        Its size.
-    """
-
-    row: int
-    column: int
-    rows: int
-    columns: int
+from render.dicom.instance import Instance, Tile
 
 
 @dataclass(frozen=True, slots=True)

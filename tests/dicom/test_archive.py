@@ -162,7 +162,8 @@ def test_a_damaged_entry_is_said_and_names_itself_when_loaded(tmp_path: Path) ->
     whole = path.read_bytes()
     at = whole.index(b"slice001.dcm") + 500
     path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
-    with pytest.raises((UnreadableFileError, CodecError), match=r"^a\.zip!/slice00\d\.dcm: has changed since"):
+    expected = r"^a\.zip!/slice00\d\.dcm: (has changed since|ZIP entry)"
+    with pytest.raises((UnreadableFileError, CodecError), match=expected):
         load_volume(plan)
     assert reasons(scan(path))["a.zip!/slice001.dcm"] == "ZIP entry can't be inflated: BadZipFile"
 

@@ -228,8 +228,6 @@ class TestWholeTree:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("d2n_missing_slice", "spacing varies 5.0 to 10.0 mm between slices 3 and 4"),
-        ("d2n_siemens_mosaic", "mosaic of 640 x 640 pixels"),
         ("d2n_rgb_j2k_volume", "RGB, 3 samples a pixel"),
         ("fo_dicom/GH340.dcm", "Bits Allocated is 12"),
         ("fo_dicom/GH1146.dcm", "pixel data of 0 bytes, 524,288 needed"),

@@ -1,0 +1,188 @@
+"""From the slices of one series to its volumes: split by what must be equal, prove each stack, and plan it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from render.dicom.phases import Phase, Slices, split_phases, value_of
+from render.dicom.plan import VolumePlan, volume_id
+from render.dicom.slices import Layer, SliceSource
+from render.dicom.stack import fit
+from render.dicom.tolerances import ORIENTATION_TOLERANCE, SPACING_TOLERANCE_FRACTION
+from render.dicom.uneven import Place
+from render.dicom.values import ValuePlan, meaning_of
+from render.errors import NotAVolumeError, VoxelcastError
+from render.geometry import VolumeGeometry
+from render.volume import VolumeInfo
+
+LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM"})
+"""Values of Image Type or Frame Type that mark a scout. LOCALIZER is the standard's; the others are seen."""
+
+
+def split(slices: Slices) -> list[tuple[str, Slices]]:
+    """Split by all that must be equal in one volume; near-equal orientations and spacings count as equal.
+
+    Returns pairs of a key that is stable across runs and its slices.
+    """
+    groups: dict[Hashable, Slices] = defaultdict(list)
+    orientations = _Clusters(ORIENTATION_TOLERANCE, relative=False)
+    spacings = _Clusters(SPACING_TOLERANCE_FRACTION, relative=True)
+    for source in slices:
+        instance, frame = source.instance, source.frame
+        is_placed = frame.position_mm is not None and frame.orientation is not None
+        groups[
+            (
+                instance.format,
+                instance.frame_of_reference_uid,
+                instance.modality,
+                is_localizer(source),
+                orientations.of(frame.orientation) if is_placed else None,
+                spacings.of(frame.spacing_mm),
+                None if is_placed and frame.spacing_mm else f"{instance.sop_instance_uid}#{frame.number}",
+            )
+        ].append(source)
+    return [(_stable_key(members[0]), members) for members in groups.values()]
+
+
+def is_localizer(source: SliceSource) -> bool:
+    """Say whether a slice is a scout: it never becomes part of a stack of other images."""
+    return not LOCALIZERS.isdisjoint((*source.instance.image_type, *value_of(source, "FrameType").split("\\")))
+
+
+def build_volumes(root: Path, key: str, slices: Slices) -> tuple[list[VolumePlan], list[str]]:
+    """Make the volumes of slices of one key; return them, and why some make none."""
+    first = slices[0].frame
+    placing = {
+        "Image Position (Patient)": first.position_mm,
+        "Image Orientation (Patient)": first.orientation,
+        "Pixel Spacing": first.spacing_mm,
+    }
+    if missing := [name for name, value in placing.items() if value is None]:
+        warning = f"no {', '.join(missing)}: shown in pixel coordinates"
+        return [
+            _plan(root, key, Phase([source], _frame_index(source), (warning,)), _pixel_grid(source))
+            for source in slices
+        ], []
+    plans, reasons = [], []
+    try:
+        for phase in split_phases(slices):
+            members = phase.slices
+            try:
+                stack = fit([source.frame for source in members], members[0].rows, members[0].columns)
+            except VoxelcastError as error:
+                reasons.append(error.message)
+                continue
+            ordered = [members[n] for n in stack.order]
+            known = Phase(ordered, phase.index, (*phase.warnings, *stack.warnings))
+            plans.append(_plan(root, key, known, stack.geometry, stack.places))
+    except NotAVolumeError as error:
+        reasons.append(error.message)
+    return plans, reasons
+
+
+def _frame_index(source: SliceSource) -> dict[str, str]:
+    """Return what numbers an image among those of its file; empty where it is alone."""
+    return {name: value for name, value in source.frame.phase if name in ("Frame", "Image")}
+
+
+def _pixel_grid(source: SliceSource) -> VolumeGeometry:
+    """Return a grid for an image that lies nowhere in the patient: x along rows, y down columns, mm or pixels."""
+    down, right = source.frame.spacing_mm or (1.0, 1.0)
+    return VolumeGeometry.from_axes(
+        (1, source.rows, source.columns),
+        (0, 0, 0),
+        (right, 0, 0),
+        (0, down, 0),
+        (0, 0, source.frame.thickness_mm or 1.0),
+    )
+
+
+def _plan(
+    root: Path,
+    key: str,
+    phase: Phase,
+    geometry: VolumeGeometry,
+    places: Sequence[Place] = (),
+) -> VolumePlan:
+    slices = phase.slices
+    first = slices[0].instance
+    meaning = meaning_of(slices)
+    has_gaps = any(place.lower is None for place in places)
+    values = _with_gaps(meaning.values, slices[0]) if has_gaps else meaning.values
+    info = VolumeInfo(
+        modality=first.modality,
+        units=meaning.units,
+        description=first.description,
+        study_uid=first.study_uid,
+        series_uid=first.series_uid,
+        frame_of_reference_uid=first.frame_of_reference_uid,
+        series_number=first.series_number,
+        windows=meaning.windows,
+        voi_luts=meaning.voi_luts,
+        suv_factor=meaning.suv_factor,
+        source_units=meaning.source_units,
+        inverted=first.format is not None and first.format.photometric == "MONOCHROME1",
+        lossy_source=any(source.instance.lossy for source in slices),
+        slice_thickness_mm=slices[0].frame.thickness_mm,
+        warnings=(*phase.warnings, *meaning.warnings),
+        extra=dict(phase.index),
+    )
+    return VolumePlan(
+        id=volume_id(slices, f"{key}|{phase.label}"),
+        root=root,
+        slices=tuple(slices),
+        geometry=geometry,
+        values=values,
+        resampled=tuple(_layer(place, slices) for place in places),
+        info=info,
+        is_localizer=is_localizer(slices[0]),
+        patient_key=first.patient_key,
+    )
+
+
+def _with_gaps(values: ValuePlan, source: SliceSource) -> ValuePlan:
+    """Return a plan that can mark voxels invalid: by a code that no stored value has, else in float32."""
+    if values.dtype == "float32" or values.invalid_code is not None:
+        return values
+    if source.instance.modality_lut is None and source.pixels.bits_stored < 16:
+        return replace(values, invalid_code=-(1 << 15))
+    return replace(values, dtype="float32", offset=0, slope=1.0, intercept=0.0)
+
+
+def _layer(place: Place, slices: Slices) -> Layer:
+    return Layer(
+        None if place.lower is None else slices[place.lower],
+        None if place.upper is None else slices[place.upper],
+        place.fraction,
+    )
+
+
+def _stable_key(source: SliceSource) -> str:
+    """Describe what a group's slices have in common, for the volume's id: the same whenever the files are."""
+    frame = source.frame
+    cosines = tuple(round(c, 3) for c in frame.orientation or ())
+    spacing = tuple(round(mm, 4) for mm in frame.spacing_mm or ())
+    return f"{source.instance.format}|{source.instance.frame_of_reference_uid}|{cosines}|{spacing}"
+
+
+class _Clusters:
+    """Numbers near-equal tuples alike; the first of a cluster stands for it."""
+
+    def __init__(self, tolerance: float, *, relative: bool) -> None:
+        self._tolerance, self._relative = tolerance, relative
+        self._representatives: list[tuple[float, ...] | None] = []
+
+    def of(self, value: tuple[float, ...] | None) -> int:
+        for number, known in enumerate(self._representatives):
+            if value is None or known is None:
+                if value is known:
+                    return number
+                continue
+            scale = max(map(abs, known)) if self._relative else 1.0
+            if max(abs(a - b) for a, b in zip(value, known, strict=True)) <= self._tolerance * scale:
+                return number
+        self._representatives.append(value)
+        return len(self._representatives) - 1

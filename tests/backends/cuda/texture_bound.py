@@ -4,6 +4,7 @@ One sample. The unit's weights have 8 fractional bits (CUDA programming guide, "
 three fractions is off by at most 2^-9. Interpolation is linear in each fraction alone, with a slope of at most the
 greatest difference of two neighbours along that axis in the sample's cell; moving the three one after the other,
 within the cell, adds up to ``2^-9 * (Di + Dj + Dk)``. Of a 16-bit format the unit returns 16 bits: half a code more.
+To an extreme, a brick counts that exceeds it by a 64th of a code (``exceeds`` in ``values.cu``): that much more.
 
 Values. Maximum, minimum and mean move by no more than the sample that moves most.
 
@@ -42,6 +43,8 @@ from tests.reference import (
 )
 
 FRACTION_ERROR = 2.0**-9
+INT16_ERROR = 1 / 2 + 1 / 64
+"""Codes."""
 
 
 def value_tolerance(volume: Volume) -> float:
@@ -78,7 +81,7 @@ def cell_bounds(volume: Volume) -> Float64Array:
             here[other], there[other] = slice(None, -1), slice(1, None)
             steps = np.maximum(steps[tuple(here)], steps[tuple(there)])
         total += steps
-    in_codes = FRACTION_ERROR * total + (0.5 if volume.codes.dtype == np.int16 else 0.0)
+    in_codes = FRACTION_ERROR * total + (INT16_ERROR if volume.codes.dtype == np.int16 else 0.0)
     return in_codes * abs(volume.slope)
 
 

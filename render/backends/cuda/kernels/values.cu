@@ -37,6 +37,18 @@ extern "C" __global__ void thin(const __grid_constant__ Parameters p, const Code
     out[pixel_index(p, column, row)] = result;
 }
 
+// Whether a segment with this bound may hold more than a ray has. What the texture unit gives for a region of one value
+// may be a rounding off that value; it would be sampled throughout for nothing.
+__device__ inline bool exceeds(float bound, float best) {
+#if !VOXELCAST_TEXTURE
+    return bound > best;
+#elif VOXELCAST_INT16
+    return bound > best + 1.0f / 64.0f;
+#else
+    return bound > fmaf(fabsf(best), 1.0f / 1048576.0f, best);
+#endif
+}
+
 // Maximum along each ray, or the minimum, which is the maximum of what is negated (`sign`). `fine_bounds` and
 // `coarse_bounds` are the bricks' greatest codes, or their least. A segment is left out if its bound does not exceed
 // what the ray has already; the one with the highest bound goes first, so that most others fall.
@@ -52,10 +64,14 @@ extern "C" __global__ void extreme(const __grid_constant__ Parameters p, const C
     const Ray ray = enter(p, column, row);
     const float length = p.segment, stretch = p.segment * p.coarse_segments;
     float likeliest = ray.first, highest = -HUGE_K, best = -HUGE_K;
-    for (float begin = ray.first; begin <= ray.last; begin += stretch) {
-        const int brick = coarse_brick(p, ray, begin, begin + stretch - 1.0f);
-        const float bound = p.sign * coarse_bounds[brick];
-        if (bound > highest && !(coarse_flags[brick] & EMPTY)) {
+    for (float from = ray.first; from <= ray.last; from += stretch) {
+        const int around = coarse_brick(p, ray, from, from + stretch - 1.0f);
+        if (coarse_flags[around] & EMPTY || !(p.sign * coarse_bounds[around] > highest)) continue;
+        const float to = fminf(from + stretch - 1.0f, ray.last);
+        for (float begin = from; begin <= to; begin += length) {
+            const int brick = fine_brick(p, ray, begin, begin + length - 1.0f);
+            const float bound = p.sign * fine_bounds[brick];
+            if (fine_flags[brick] & EMPTY || !(bound > highest)) continue;
             highest = bound;
             likeliest = begin;
         }
@@ -63,15 +79,15 @@ extern "C" __global__ void extreme(const __grid_constant__ Parameters p, const C
     for (int turn = -1;; ++turn) {
         const float from = turn < 0 ? likeliest : ray.first + turn * stretch;
         if (from > ray.last) break;
-        if (turn >= 0 && from == likeliest) continue;
         const int around = coarse_brick(p, ray, from, from + stretch - 1.0f);
-        if (coarse_flags[around] & EMPTY || !(p.sign * coarse_bounds[around] > best)) continue;
-        const float to = fminf(from + stretch - 1.0f, ray.last);
+        if (coarse_flags[around] & EMPTY || !exceeds(p.sign * coarse_bounds[around], best)) continue;
+        const float to = fminf(from + (turn < 0 ? length : stretch) - 1.0f, ray.last);
         for (float begin = from; begin <= to; begin += length) {
+            if (turn >= 0 && begin == likeliest) continue;
             const float end = fminf(begin + length - 1.0f, to);
             const int brick = fine_brick(p, ray, begin, begin + length - 1.0f);
             const unsigned flags = fine_flags[brick];
-            if (flags & EMPTY || !(p.sign * fine_bounds[brick] > best)) continue;
+            if (flags & EMPTY || !exceeds(p.sign * fine_bounds[brick], best)) continue;
             if (flags & INVALID || begin < ray.inner_first || end > ray.inner_last) {
                 for (float k = begin; k <= end; k += 1.0f) {
                     float value;
@@ -131,7 +147,10 @@ extern "C" __global__ void mean(const __grid_constant__ Parameters p, const Code
             const unsigned flags = fine_flags[brick];
             if (flags & EMPTY) continue;
             float part = 0.0f;
-            if (flags & INVALID || begin < ray.inner_first || end > ray.inner_last) {
+            if (!(flags & INVALID) && fine_low[brick] == fine_high[brick]) {
+                part = fine_low[brick] * (end - begin + 1.0f);
+                taken += end - begin + 1.0f;
+            } else if (flags & INVALID || begin < ray.inner_first || end > ray.inner_last) {
                 for (float k = begin; k <= end; k += 1.0f) {
                     float value;
                     const bool valid = probe(voxels, p, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
@@ -140,13 +159,10 @@ extern "C" __global__ void mean(const __grid_constant__ Parameters p, const Code
                     taken += valid ? 1.0f : 0.0f;
                 }
             } else {
+                for (float k = begin; k <= end; k += 1.0f)
+                    part += sample(voxels, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
+                                   fmaf(ray.step_z, k, ray.z));
                 taken += end - begin + 1.0f;
-                if (fine_low[brick] == fine_high[brick])
-                    part = fine_low[brick] * (end - begin + 1.0f);
-                else
-                    for (float k = begin; k <= end; k += 1.0f)
-                        part += sample(voxels, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
-                                       fmaf(ray.step_z, k, ray.z));
             }
             sum.add(part);
         }

@@ -88,8 +88,8 @@ class RowBench:
             }
         return row | {
             "step_mm": round(frame.step_mm, 4),
-            "samples_taken": getattr(frame, "samples_taken", None),
-            "samples_skipped": getattr(frame, "samples_skipped", None),
+            "samples_taken": frame.samples_taken,
+            "samples_skipped": frame.samples_skipped,
             "agreement": round(checked(frame, subject.volume, plan.checked_rays), 5),
         }
 

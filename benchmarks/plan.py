@@ -69,12 +69,12 @@ class Plan:
     sides_px: tuple[int, ...] = (256, 512, 1024, 2048)
     upload_shape: tuple[int, int, int] = (400, 500, 500)
     heavy_side_px: int = 2048
-    light_frames: int = 100
+    light_frames: int = 300
     processes: int = 3
 
 
 FULL = Plan()
-QUICK = Plan(sections=QUICK_SECTIONS, viewpoints=QUICK_VIEWPOINTS, takes_noise=False, processes=1)
+QUICK = Plan(sections=QUICK_SECTIONS, viewpoints=QUICK_VIEWPOINTS, takes_noise=False, light_frames=100, processes=1)
 TINY = Plan(
     sections=("rows", "sizes", "threads", "upload", "new_look", "fairness"),
     viewpoints=QUICK_VIEWPOINTS,

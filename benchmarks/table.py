@@ -61,8 +61,16 @@ def volumes_table(report: Mapping[str, Any]) -> str:
         cells = [_ratio(row["ratio"] for row in of_work if row["volume"] == volume) for volume in volumes]
         counted = [row for row in of_work if row["volume"] != NOISE]
         times = [_number(statistics.median(row[key] for row in counted)) if counted else "" for key in _TIMES]
-        lines.append([LABELS[work], *cells, _ratio([entry["ratio"]]), _floor(entry), " / ".join(times)])
-    return _table(["peer's time over ours", *volumes, "without noise", "floor", "ms, ours / peer"], lines)
+        skipped = _skipped(counted)
+        lines.append([LABELS[work], *cells, _ratio([entry["ratio"]]), _floor(entry), " / ".join(times), skipped])
+    head = ["peer's time over ours", *volumes, "without noise", "floor", "ms, ours / peer", "samples skipped"]
+    return _table(head, lines)
+
+
+def _skipped(rows: Sequence[Row]) -> str:
+    """Return the share of all samples that were skipped."""
+    taken, skipped = (sum(row[key] for row in rows) for key in ("samples_taken", "samples_skipped"))
+    return f"{100 * skipped / (taken + skipped):.0f}%" if taken + skipped else ""
 
 
 _TIMES = ("ours_ms", "peer_ms")

@@ -52,6 +52,8 @@ def test_rows_are_of_each_work_volume_and_view_and_right(report) -> None:
         assert row["agreement"] >= 0.95, row
         assert 0 < row["ours_min_ms"] <= row["ours_ms"] <= row["ours_max_ms"]
         assert "ratio" not in row
+        assert row["samples_taken"] > 0
+        assert row["samples_skipped"] >= 0
 
 
 def test_a_report_says_where_it_was_measured(report) -> None:
@@ -141,7 +143,8 @@ def test_a_wrong_picture_does_not_agree(small) -> None:
 
 def row(work: str, volume: str, ratio: float, **more: object) -> dict:
     times = {"ours_ms": 2.0, "peer_ms": 2.0 * ratio, "agreement": 1.0}
-    return {"work": work, "volume": volume, "ratio": ratio, **times, **more}
+    samples = {"samples_taken": 25, "samples_skipped": 0 if volume == NOISE else 75}
+    return {"work": work, "volume": volume, "ratio": ratio, **times, **samples, **more}
 
 
 def test_a_summary_keeps_noise_apart_and_holds_the_rest_to_the_floor_of_the_lanes() -> None:
@@ -177,8 +180,8 @@ def test_the_table_has_medians_by_volume_and_direction_and_says_what_is_missed(r
         row("mip", NOISE, 0.5, **oblique),
     ]
     text = table.markdown(report | {"rows": rows, "summary": summary(rows, "AVX2")})
-    assert "| peer's time over ours | a | noise | without noise | floor | ms, ours / peer |" in text
-    assert "| MIP | 6.0 | 0.50 | 6.0 | 5, then 8 (missed) | 2.00 / 12 |" in text
+    assert "| peer's time over ours | a | noise | without noise | floor | ms, ours / peer | samples skipped |" in text
+    assert "| MIP | 6.0 | 0.50 | 6.0 | 5, then 8 (missed) | 2.00 / 12 | 75% |" in text
     assert "| MIP | 4.0 | 6.0 | 7.0 |" in text
 
 

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+from pydicom.uid import JPEGLSLossless
 
 from render import cli
 from render.errors import InvalidArgumentError, InvalidViewError
@@ -199,6 +201,51 @@ def test_the_columns_of_inspect_hold_the_longest_kind(run: Run, tmp_path: Path) 
     heads = [line for line in table.splitlines() if line.startswith("series")]
     assert [head.split()[1:3] for head in heads] == [["2000", "volume"], ["-", "real_world_value_mapping"]]
     assert len({head.index("files") for head in heads}) == 1
+
+
+def test_inspect_shows_who_it_is_only_when_asked(run: Run, small_series: Path) -> None:
+    _, table, _ = run("inspect", small_series, "--identify")
+    assert "    patient name Secret^Name, id phantom, birth_date -" in table
+    _, out, _ = run("inspect", small_series, "--identify", "--json")
+    (series,) = json.loads(out)["series"]
+    assert series["patient"] == {"name": "Secret^Name", "id": "phantom", "birth_date": ""}
+
+
+def test_inspect_draws_the_middle_slice_with_square_pixels(run: Run, small_series: Path, tmp_path: Path) -> None:
+    _, table, _ = run("inspect", small_series, "--thumbnails", tmp_path / "new" / "pictures")
+    assert "    thumbnail series001.png" in table
+    picture = imagecodecs.png_decode((tmp_path / "new" / "pictures" / "series001.png").read_bytes())
+    assert picture.shape == (64, 48)  # 40 rows of 0.8 mm, 48 columns of 0.5 mm
+    assert picture[int(14 * 1.6), 30] == 255  # the ball
+    assert picture[0, 0] == 0
+
+
+def test_inspect_says_which_picture_it_could_not_draw(run: Run, tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path / "in", ramp((1, 6, 5)), transfer_syntax=JPEGLSLossless)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xff\xda")
+    content[at : at + 2] = b"\xff\xff"
+    path.write_bytes(content)
+    _, out, _ = run("inspect", tmp_path / "in", "--json", "--thumbnails", tmp_path / "out")
+    (series,) = json.loads(out)["series"]
+    assert series["thumbnail"].startswith("no picture: slice000.dcm: ")
+    status, _, err = run("inspect", tmp_path / "in", "--thumbnails", path / "below")
+    assert status == 1
+    assert "--thumbnails below: can't be written" in err
+
+
+def test_inspect_names_phases_and_does_not_list_hundreds(run: Run, tmp_path: Path) -> None:
+    for n in range(15):
+        write_series(
+            tmp_path / str(n), ramp((1, 6, 5)), uid=f"1.2.7.{n}", SeriesInstanceUID="1.2.7", TriggerTime=str(n)
+        )
+    _, table, _ = run("inspect", tmp_path)
+    assert ", TriggerTime 11, id " in table
+    assert ", TriggerTime 12, id " not in table
+    assert "    ... 3 more volumes" in table
+    _, out, _ = run("inspect", tmp_path, "--json")
+    (series,) = json.loads(out)["series"]
+    assert [volume["phase"] for volume in series["volumes"]] == [{"TriggerTime": str(n)} for n in range(15)]
 
 
 def test_errors_carry_their_class_in_both_directions() -> None:

@@ -3,44 +3,120 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from render.commands.progress import Progress
+from render.errors import InvalidArgumentError, SourceError
+
+if TYPE_CHECKING:
+    from render.dicom.plan import VolumePlan
+    from render.dicom.series import Series
+    from render.dicom.source import Scan
+
+VOLUMES_SHOWN = 12
+"""Volumes of one series that the table lists: a cine has hundreds."""
+
+MISSING_SHOWN = 10
 
 
 @click.command("inspect", help="Say what is below PATH: series, volumes, what is refused and why.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON on stdout.")
-def command(path: Path, as_json: bool) -> None:
-    """Scan a path and print what was found; nothing printed identifies a patient."""
+@click.option(
+    "--thumbnails",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a picture of each series' middle slice into this folder, which is made.",
+)
+@click.option("--identify", is_flag=True, help="Show patient names, ids and birth dates, which are left out otherwise.")
+def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) -> None:
+    """Scan a path and print what was found; without ``--identify`` nothing printed but file names may tell who it is.
+
+    PATH is a folder, a file, a ZIP archive, a DICOMDIR or a NIfTI file.
+    """
+    from render.dicom.identity import read_identity
     from render.dicom.source import scan
 
     progress = Progress()
     found = scan(path, progress=lambda done, total: progress("reading headers", done, total))
+    pictures = _write_thumbnails(found, thumbnails, progress) if thumbnails is not None else {}
     progress.close()
+    patients = [read_identity(found.root, series.paths[0]) for series in found.series] if identify else []
+    if not as_json:
+        click.echo(_table(found, patients, pictures))
+        return
     report = found.to_json()
-    click.echo(json.dumps(report, indent=2) if as_json else _table(report))
+    for series, patient in zip(report["series"], patients, strict=False):
+        series["patient"] = patient
+    for n, picture in pictures.items():
+        report["series"][n]["thumbnail"] = picture
+    click.echo(json.dumps(report, indent=2))
 
 
-def _table(report: dict[str, Any]) -> str:
-    lines = [f"{report['files']} files, {len(report['series'])} series, {len(report['skipped'])} skipped", ""]
-    kind_width = max((len(series["kind"]) for series in report["series"]), default=0)
-    for series in report["series"]:
-        number = "-" if series["series_number"] is None else series["series_number"]
-        what = f"{series['kind']:{kind_width}}  {series['modality'] or '-':4} {series['files']:5} files"
-        lines += [f"series {number:>6}  {what}  {series['description']}".rstrip(), f"    uid {series['uid']}"]
-        for volume in series["volumes"]:
-            shape = " x ".join(str(n) for n in volume["shape"][::-1])
-            spacing = " x ".join(f"{mm:.3f}" for mm in volume["spacing_mm"])
-            units = volume["units"] or "no unit"
-            lines.append(f"    volume {volume['index']}: {shape}, {spacing} mm, {units}, id {volume['id']}")
-        if series["reason"]:
-            lines.append(f"    refused: {series['reason']}")
-        lines += [f"    note: {warning}" for warning in series["warnings"]]
-    if report["skipped"]:
+def _write_thumbnails(found: Scan, folder: Path, progress: Progress) -> dict[int, str]:
+    """Write a picture a series; return by the series' place what was written, or why nothing was."""
+    import imagecodecs
+
+    from render.dicom.thumbnail import middle_slice
+
+    said: dict[int, str] = {}
+    shown = [n for n, series in enumerate(found.series) if series.volumes]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for done, n in enumerate(shown, start=1):
+            path = folder / f"series{n + 1:03}.png"
+            try:
+                picture = middle_slice(found.series[n].volumes[0])
+            except SourceError as error:
+                said[n] = f"no picture: {error.message}"
+            else:
+                path.write_bytes(imagecodecs.png_encode(picture))
+                said[n] = path.name
+            progress("drawing thumbnails", done, len(shown))
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"--thumbnails {folder.name}: can't be written ({error.strerror})", field="thumbnails"
+        ) from error
+    return said
+
+
+def _table(found: Scan, patients: Sequence[Mapping[str, str]], pictures: Mapping[int, str]) -> str:
+    lines = [f"{found.files} files, {len(found.series)} series, {len(found.skipped)} skipped", ""]
+    width = max((len(series.kind) for series in found.series), default=0)
+    for n, series in enumerate(found.series):
+        lines += _series_lines(series, width)
+        if patients:
+            lines.append("    patient " + ", ".join(f"{name} {value or '-'}" for name, value in patients[n].items()))
+        if n in pictures:
+            lines.append(f"    thumbnail {pictures[n]}")
+    if found.missing:
+        lines += ["", f"missing, {len(found.missing)} files that a DICOMDIR lists:"]
+        lines += [f"    {path}" for path in found.missing[:MISSING_SHOWN]]
+        lines += ["    ..."] * (len(found.missing) > MISSING_SHOWN)
+    if found.skipped:
         lines += ["", "skipped:"]
-        lines += [f"    {skipped['path']}: {skipped['reason']}" for skipped in report["skipped"]]
+        lines += [f"    {file.path}: {file.reason}" for file in found.skipped]
     return "\n".join(lines)
+
+
+def _series_lines(series: Series, width: int) -> list[str]:
+    number = "-" if series.series_number is None else series.series_number
+    what = f"{series.kind:{width}}  {series.modality or '-':4} {len(series.paths):5} files"
+    lines = [f"series {number:>6}  {what}  {series.description}".rstrip(), f"    uid {series.uid}"]
+    lines += [_volume_line(plan) for plan in series.volumes[:VOLUMES_SHOWN]]
+    if len(series.volumes) > VOLUMES_SHOWN:
+        lines.append(f"    ... {len(series.volumes) - VOLUMES_SHOWN} more volumes")
+    if series.reason:
+        lines.append(f"    refused: {series.reason}")
+    return [*lines, *(f"    note: {warning}" for warning in series.warnings)]
+
+
+def _volume_line(plan: VolumePlan) -> str:
+    shape = " x ".join(str(n) for n in plan.shape[::-1])
+    spacing = " x ".join(f"{mm:.3f}" for mm in plan.geometry.spacing_mm)
+    phase = "".join(f", {name} {value}" for name, value in plan.info.extra.items())
+    units = plan.info.units or "no unit"
+    return f"    volume {plan.info.volume_index}: {shape}, {spacing} mm, {units}{phase}, id {plan.id}"

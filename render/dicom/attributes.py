@@ -26,6 +26,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
+from pydicom.valuerep import PersonName
 
 from render.dicom.diffusion import DIFFUSION_TAGS
 from render.errors import UnreadableFileError
@@ -202,7 +203,7 @@ def values(dataset: Dataset, keyword: str) -> list[Any]:
     element = dataset.get(keyword)
     if element is None or element == "":
         return []
-    if isinstance(element, str | bytes) or not hasattr(element, "__iter__"):
+    if isinstance(element, str | bytes | PersonName) or not hasattr(element, "__iter__"):
         return [element]
     return [value for value in element if value is not None and value != ""]
 

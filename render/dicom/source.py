@@ -17,6 +17,7 @@ from render.dicom.nifti import NiftiFile
 from render.dicom.nifti_series import build_nifti_series
 from render.dicom.plan import VolumePlan
 from render.dicom.reading import FileHeader, read_header
+from render.dicom.report import scan_json
 from render.dicom.series import Series
 from render.errors import PathError, RenderCancelledError
 
@@ -57,11 +58,7 @@ class Scan:
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON values, paths relative to the scanned path; no patient data but in file names."""
-        return {
-            "files": self.files,
-            "series": [_series_json(series) for series in self.series],
-            "skipped": [{"path": file.path, "reason": file.reason} for file in self.skipped],
-        }
+        return scan_json(self)
 
 
 def scan(
@@ -173,34 +170,3 @@ def _read_here(root: Path, names: Sequence[str]) -> Iterator[FileHeader]:
         with quiet_pydicom():
             batch = [read_header(root, name) for name in names[start : start + 64]]
         yield from batch
-
-
-def _series_json(series: Series) -> dict[str, Any]:
-    return {
-        "uid": series.uid,
-        "kind": series.kind,
-        "modality": series.modality,
-        "description": series.description,
-        "series_number": series.series_number,
-        "files": len(series.paths),
-        "paths": list(series.paths),
-        "volumes": [_volume_json(plan) for plan in series.volumes],
-        "frames": series.frames,
-        "warnings": list(series.warnings),
-        "reason": series.reason,
-    }
-
-
-def _volume_json(plan: VolumePlan) -> dict[str, Any]:
-    window = plan.info.windows[0] if plan.info.windows else None
-    return {
-        "id": plan.id,
-        "index": plan.info.volume_index,
-        "shape": list(plan.shape),
-        "affine": plan.geometry.patient_from_voxel.tolist(),
-        "spacing_mm": list(plan.geometry.spacing_mm),
-        "units": plan.info.units,
-        "window": None
-        if window is None
-        else {"center": window.center, "width": window.width, "function": window.function.value},
-    }

@@ -239,6 +239,11 @@ class TestGrouping:
         assert sorted(shapes[2:]) == [(2, 6, 5), (2, 8, 5)]
         assert [plan.info.volume_index for plan in series.volumes] == [0, 1, 2, 3]
 
+    def test_one_series_uid_of_two_patients_whose_names_begin_alike_is_two_series(self, tmp_path: Path) -> None:
+        for name in ("Smith^A", "Smyth^B"):
+            write_series(tmp_path / name, uid=f"1.2.7.{len(name)}", SeriesInstanceUID="1.2.7", PatientName=name)
+        assert len(scan(tmp_path).series) == 2
+
     def test_a_localizer_is_no_part_of_the_stack(self, tmp_path: Path) -> None:
         write_series(tmp_path / "stack")
         write_series(

@@ -1,0 +1,56 @@
+"""A small picture of a volume's middle slice, decoded on its own."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from render.dicom.header import quiet_pydicom
+from render.dicom.pixels import Codes, decode_layers
+from render.dicom.plan import VolumePlan
+from render.transfer import Window
+
+LARGEST_SIDE_PX = 256
+
+
+def middle_slice(plan: VolumePlan) -> npt.NDArray[np.uint8]:
+    """Return the middle slice as 8-bit gray, shape (rows, columns), with square pixels, at most `LARGEST_SIDE_PX`.
+
+    It is shown through the source's first window, else from the 1st to the 99th percentile of its own values.
+
+    Raises
+    ------
+    UnreadableFileError, CodecError
+        If the slice can't be decoded.
+    """
+    _, rows, columns = plan.shape
+    middle = plan.shape[0] // 2
+    codes = cast(Codes, np.empty((1, rows, columns), plan.values.dtype))
+    with quiet_pydicom():
+        decode_layers(plan.root, plan.layers[middle : middle + 1], plan.values, codes)
+    values = codes[0] * np.float64(plan.values.slope) + plan.values.intercept
+    if plan.values.invalid_code is not None:
+        values[codes[0] == plan.values.invalid_code] = np.nan
+    window = plan.info.windows[0] if plan.info.windows else _automatic(values)
+    right_mm, down_mm, _ = plan.geometry.spacing_mm
+    return _resized(window.to_gray8(values, invert=plan.info.inverted), down_mm / right_mm)
+
+
+def _automatic(values: npt.NDArray[np.float64]) -> Window:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return Window(0, 1)
+    low, high = (float(value) for value in np.percentile(known, (1, 99)))
+    return Window((low + high) / 2, max(high - low, 1e-6))
+
+
+def _resized(picture: npt.NDArray[np.uint8], aspect: float) -> npt.NDArray[np.uint8]:
+    """Take the nearest pixels: rows are `aspect` times as far apart as columns are."""
+    rows, columns = picture.shape
+    height, width = rows * aspect, float(columns)
+    scale = min(1.0, LARGEST_SIDE_PX / max(height, width))
+    down = ((np.arange(max(1, round(height * scale))) + 0.5) / max(1, round(height * scale)) * rows).astype(int)
+    right = ((np.arange(max(1, round(width * scale))) + 0.5) / max(1, round(width * scale)) * columns).astype(int)
+    return picture[np.ix_(down, right)]

@@ -83,12 +83,12 @@ def open_data(file: BinaryIO, transfer_syntax: str) -> BinaryIO:
         return io.BytesIO(_inflate(file.read()))
 
 
-def read_deflated(file: BinaryIO) -> tuple[FileDataset, BinaryIO, int]:
+def read_deflated(file: BinaryIO, tags: list[BaseTag | int] | None = HEADER_TAGS) -> tuple[FileDataset, BinaryIO, int]:
     """Read a deflated file's header; return it with the inflated stream, which stands at the pixels, and its size."""
     meta = _read_file_meta(file)
     inflated = _inflate(file.read())
     stream = io.BytesIO(inflated)
-    dataset = read_bare(BoundedFile(stream, len(inflated)))
+    dataset = read_bare(BoundedFile(stream, len(inflated)), tags)
     dataset.file_meta = meta
     return dataset, stream, len(inflated)
 
@@ -101,14 +101,20 @@ def is_bare_data_set(start: bytes) -> bool:
     return start[:2] == b"\x08\x00" and start[4:6].isalpha() and start[4:6].isupper()
 
 
-def read_bare(file: BoundedFile) -> FileDataset:
-    """Read the header of an explicit little endian data set without preamble; the file stands at its pixels then."""
+def read_bare(file: BoundedFile, tags: list[BaseTag | int] | None = HEADER_TAGS) -> FileDataset:
+    """Read the header of an explicit little endian data set without preamble; the file stands at its pixels then.
+
+    Parameters
+    ----------
+    tags
+        The elements to keep; all if None.
+    """
     parsed = read_dataset(
         cast(BinaryIO, file),
         is_implicit_VR=False,
         is_little_endian=True,
         stop_when=lambda tag, vr, length: (tag.group, tag.element) in PIXEL_ELEMENTS,
-        specific_tags=HEADER_TAGS,
+        specific_tags=tags,
     )
     dataset = FileDataset("", parsed, file_meta=FileMetaDataset(), is_implicit_VR=False, is_little_endian=True)
     dataset.set_original_encoding(False, True)

@@ -18,13 +18,14 @@ from typing import Any, BinaryIO
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders import base as decoders
 from pydicom.pixels.decoders.base import Decoder, DecodeRunner
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
     UID,
+    ExplicitVRBigEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     JPEG2000Lossless,
@@ -34,9 +35,11 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
+    RLELossless,
 )
 
 from render.dicom.attributes import JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE, NATIVE_SYNTAXES
+from render.dicom.encapsulated import read_frame
 from render.dicom.extent import PixelExtent
 from render.dicom.frames import PixelFormat
 from render.errors import CodecError
@@ -55,6 +58,16 @@ def _decode_jpeg_ls(source: bytes) -> npt.NDArray[Any]:
     return np.asarray(imagecodecs.jpegls_decode(b"\xff\xd8" + source[at:]))
 
 
+def _decode_jpeg_rgb(source: bytes) -> npt.NDArray[Any]:
+    """Decode a JPEG whose components are red, green and blue, unless its Adobe segment says that they are not.
+
+    Without that segment, libjpeg takes three components for luminance and chrominance.
+    """
+    at = source.find(b"Adobe", 0, source.find(b"\xff\xda"))
+    is_transformed = at >= 0 and source[at + 11 : at + 12] == b"\x01"
+    return np.asarray(imagecodecs.jpeg8_decode(source, colorspace=None if is_transformed else "RGB"))
+
+
 _CODECS: Mapping[str, Callable[[bytes], npt.NDArray[Any]]] = {
     JPEGBaseline8Bit: imagecodecs.jpeg8_decode,
     JPEGExtended12Bit: imagecodecs.jpeg8_decode,
@@ -68,6 +81,14 @@ _CODECS: Mapping[str, Callable[[bytes], npt.NDArray[Any]]] = {
     HTJ2KLosslessRPCL: imagecodecs.jpeg2k_decode,
     HTJ2K: imagecodecs.jpeg2k_decode,
 }
+
+_LIBRARIES: Mapping[str, str] = {
+    **dict.fromkeys(_CODECS, "JPEG8"),
+    **dict.fromkeys((JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE), "JPEG8"),
+    **dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), "JPEGLS"),
+    **dict.fromkeys((JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K), "JPEG2K"),
+}
+"""The parts of imagecodecs, by the names of its classes that say whether they are there."""
 
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15, and JPEG-LS's SOF55; the three left out are tables."""
@@ -83,7 +104,10 @@ def is_available(uid: str) -> bool:
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
     """Decode one frame for pydicom."""
-    pixels = _decode_checked(_CODECS[runner.transfer_syntax], source, runner.rows, runner.columns)
+    codec = _CODECS[runner.transfer_syntax]
+    if runner.photometric_interpretation == "RGB" and runner.transfer_syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
+        codec = _decode_jpeg_rgb
+    pixels = _decode_checked(codec, source, runner.rows, runner.columns)
     runner.set_option("bits_allocated", pixels.itemsize * 8)
     if pixels.ndim == 3:
         runner.set_option("planar_configuration", 0)
@@ -108,6 +132,23 @@ def codestream_size(source: bytes) -> tuple[int, int] | None:
     return None
 
 
+def require_codec(transfer_syntax: str) -> None:
+    """Check that the installed imagecodecs has what decodes a transfer syntax.
+
+    Raises
+    ------
+    CodecError
+        If it has been built without that library; the message says what to install.
+    """
+    library = _LIBRARIES.get(transfer_syntax)
+    if library is not None and not getattr(imagecodecs, library).available:
+        raise CodecError(
+            f"{UID(transfer_syntax).name}: the installed imagecodecs is built without {library}: "
+            "pip install 'imagecodecs[all]'",
+            transfer_syntax=transfer_syntax,
+        )
+
+
 def _decode_checked(
     codec: Callable[[bytes], npt.NDArray[Any]], source: bytes, rows: int, columns: int
 ) -> npt.NDArray[Any]:
@@ -129,9 +170,10 @@ def decoder_of(transfer_syntax: str) -> Decoder:
     Raises
     ------
     CodecError
-        If there is none.
+        If there is none, or the installed imagecodecs has been built without it.
     """
     uid = UID(transfer_syntax)
+    require_codec(uid)
     try:
         decoder = decoders.get_decoder(uid)
     except NotImplementedError:
@@ -158,13 +200,19 @@ def decode(
     CodecError
         If the codestream can't be decoded, or its size is another than the header says.
     """
-    file.seek(extent.offset)
+    number = index + 1
     try:
-        if transfer_syntax in (JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE):
-            source = get_frame(file, index, number_of_frames=frames)
-            return _decode_checked(imagecodecs.jpeg8_decode, source, pixels.rows, pixels.columns)
-        decoder = decoder_of(transfer_syntax)
         is_encapsulated = transfer_syntax not in NATIVE_SYNTAXES
+        source: BinaryIO | bytes = file
+        if is_encapsulated:
+            codestream = read_frame(file, extent, frames, index)
+            if transfer_syntax in (JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE):
+                require_codec(transfer_syntax)
+                return _decode_checked(imagecodecs.jpeg8_decode, codestream, pixels.rows, pixels.columns)
+            source, frames, index = encapsulate([codestream], has_bot=False), 1, 0
+        else:
+            file.seek(extent.offset)
+        decoder = decoder_of(transfer_syntax)
         # Bits above High Bit are not the sample's (PS3.5 8.1.1). pydicom clears them where the sample starts at bit 0.
         shifted = pixels.high_bit != pixels.bits_stored - 1 and not is_encapsulated
         options: dict[str, Any] = {
@@ -180,24 +228,41 @@ def decode(
             "pixel_keyword": pixels.element,
         }
         if not is_encapsulated:
-            options |= {"correct_unused_bits": not shifted, "pixel_vr": "OW"}
+            options |= {"correct_unused_bits": not shifted, "pixel_vr": _pixel_vr(file, transfer_syntax, extent)}
         result, _ = decoder.as_array(
-            file,
+            source,
             index=index,
             raw=True,
-            decoding_plugin="imagecodecs" if transfer_syntax in _CODECS else "",
+            # Named, so that what else is installed beside pydicom changes nothing.
+            decoding_plugin=_plugin(transfer_syntax),
             **options,
         )
     except CodecError:
         raise
     except Exception as error:  # codecs raise their own kinds; what counts is that this frame can't be decoded
         name = UID(transfer_syntax).name
-        reason = " ".join(str(error).split())[-160:]
+        reason = " ".join(str(error).split()).rpartition("available plugins: ")[2]
         raise CodecError(
-            f"{name}: frame {index + 1} can't be decoded: {reason}", transfer_syntax=transfer_syntax
+            f"{name}: frame {number} can't be decoded: {reason[-160:]}", transfer_syntax=transfer_syntax
         ) from error
     if shifted:
         result = (result << (pixels.bits_allocated - 1 - pixels.high_bit)) >> (
             pixels.bits_allocated - pixels.bits_stored
         )
     return np.asarray(result)
+
+
+def _plugin(transfer_syntax: str) -> str:
+    if transfer_syntax in _CODECS:
+        return "imagecodecs"
+    return "pydicom" if transfer_syntax == RLELossless else ""
+
+
+def _pixel_vr(file: BinaryIO, transfer_syntax: str, extent: PixelExtent) -> str:
+    """Return how native pixels are stored: 8-bit samples in big endian words are swapped, those in bytes are not."""
+    if transfer_syntax != ExplicitVRBigEndian:
+        return "OW"
+    file.seek(extent.offset - 8)  # VR, two bytes reserved, length
+    vr = "OB" if file.read(2) == b"OB" else "OW"
+    file.seek(extent.offset)
+    return vr

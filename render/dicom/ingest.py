@@ -27,12 +27,13 @@ from typing import TypeAlias, TypeVar, cast
 import numpy as np
 
 import render
-from render.dicom.instance import SkippedFile
+from render.dicom.instance import Instance, SkippedFile
+from render.dicom.picture import Picture
 from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
 from render.dicom.plan import VolumePlan
 from render.dicom.reading import FileHeader
 from render.dicom.source import Scan, scan
-from render.dicom.tasks import DecodeSlices, ReadHeaders, Task
+from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadPicture, Task
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
 from render.volume import Volume
 
@@ -154,6 +155,26 @@ class Ingest:
                     raise RenderCancelledError(f"load given up after {len(reports)} of {total} slices")
             codes = np.frombuffer(memory.map(), plan.values.dtype).reshape(plan.shape)
         return finish(plan, cast(Codes, codes), reports)
+
+    def picture(self, root: Path, instance: Instance, number: int = 1) -> Picture:
+        """Decode one frame for display, as `render.dicom.picture.read_picture` does.
+
+        Raises
+        ------
+        NotAVolumeError, UnreadableFileError, CodecError
+            As `read_picture`; CodecError also if the worker died of it.
+        DrainingError
+            If the ingest has been closed.
+        """
+        return cast(Picture, self._run(ReadPicture(root, instance, number)))
+
+    def _run(self, task: Task) -> object:
+        """Have a worker do a task while this thread waits."""
+        try:
+            future = self._pool.submit(self._call, task)
+        except RuntimeError:
+            raise DrainingError("ingest is closed") from None
+        return future.result()
 
     def _read_headers(self, root: Path, names: Sequence[str]) -> Iterator[FileHeader]:
         def read(chunk: Chunk) -> list[FileHeader]:

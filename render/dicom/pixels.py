@@ -142,7 +142,7 @@ def decode_slice(files: PixelFiles, source: SliceSource, values: ValuePlan, out:
         As `load_volume`; the message names the file, relative to `root`.
     """
     stored = read_stored(files, source)
-    padding = _padding_mask(stored, source)
+    padding = padding_mask(stored, source.instance.padding)
     if values.dtype == "int16":
         _to_int16(stored, source, values, out)
         if padding is not None and values.invalid_code is not None:
@@ -214,8 +214,8 @@ def finish(plan: VolumePlan, codes: Codes, reports: Iterable[SliceReport]) -> Vo
     )
 
 
-def _padding_mask(stored: npt.NDArray[Any], source: SliceSource) -> npt.NDArray[np.bool_] | None:
-    padding = source.instance.padding
+def padding_mask(stored: npt.NDArray[Any], padding: tuple[float, float] | None) -> npt.NDArray[np.bool_] | None:
+    """Return which stored values are padding, given its lowest and highest; None where none can be."""
     if padding is None:
         return None
     low, high = padding

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from render.dicom.instance import Instance
 from render.dicom.slices import Layer
 from render.dicom.values import ValuePlan
 
@@ -37,4 +38,13 @@ class DecodeSlices:
     first: int
 
 
-Task: TypeAlias = ReadHeaders | DecodeSlices
+@dataclass(frozen=True, slots=True)
+class ReadPicture:
+    """Decode one frame for display; answered by a `Picture`."""
+
+    root: Path
+    instance: Instance
+    number: int
+
+
+Task: TypeAlias = ReadHeaders | DecodeSlices | ReadPicture

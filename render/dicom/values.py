@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from render.dicom.frames import WindowValues
 from render.dicom.instance import Instance
 from render.dicom.slices import SliceSource
 from render.dicom.suv import suv_factor
@@ -147,13 +148,21 @@ def common_windows(slices: Sequence[SliceSource]) -> tuple[tuple[Window, ...], t
     for values in dict.fromkeys(slices[0].frame.windows):
         if not all(values in other for other in others):
             continue
-        center, width, function, explanation = values
-        try:
-            window = Window(center, width, _WINDOW_FUNCTIONS.get(function, WindowFunction.LINEAR), explanation)
-        except InvalidArgumentError:
+        center, width, function, _ = values
+        window = window_from(values)
+        if window is None:
             warnings.append(f"VOI window {center:g}/{width:g} {function} is invalid and left out")
             continue
         if function not in _WINDOW_FUNCTIONS:
             warnings.append(f"VOI LUT function of window {center:g}/{width:g} is unknown: LINEAR is used")
         windows.append(window)
     return tuple(windows), tuple(warnings)
+
+
+def window_from(values: WindowValues) -> Window | None:
+    """Return a window as DICOM states it, LINEAR where its function is unknown; None where it is invalid."""
+    center, width, function, explanation = values
+    try:
+        return Window(center, width, _WINDOW_FUNCTIONS.get(function, WindowFunction.LINEAR), explanation)
+    except InvalidArgumentError:
+        return None

@@ -18,7 +18,7 @@ import numpy as np
 
 from render.dicom.header import quiet_pydicom
 from render.dicom.reading import FileHeader, read_header
-from render.dicom.tasks import DecodeSlices, ReadHeaders, Task
+from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadPicture, Task
 from render.errors import CodecError, VoxelcastError
 
 
@@ -39,7 +39,9 @@ def main() -> None:
 def _answer(task: Task, connection: Connection, limit_bytes: int) -> object:
     """Return the result, or the error, to be sent back."""
     try:
-        return _read(task) if isinstance(task, ReadHeaders) else _decode(task, connection)
+        if isinstance(task, ReadHeaders):
+            return _read(task)
+        return _decode(task, connection) if isinstance(task, DecodeSlices) else _picture(task)
     except VoxelcastError as error:
         return error
     except MemoryError:
@@ -64,6 +66,12 @@ def _decode(task: DecodeSlices, connection: Connection) -> object:
         os.close(descriptor)
     codes = np.frombuffer(memory, dtype).reshape(task.shape)
     return decode_layers(task.root, task.layers, task.values, codes[task.first : task.first + len(task.layers)])
+
+
+def _picture(task: ReadPicture) -> object:
+    from render.dicom.picture import read_picture
+
+    return read_picture(task.root, task.instance, task.number)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.encaps import get_frame
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from pydicom.pixels import pixel_array
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-from render.dicom.codecs import codestream_size
+from render.dicom.access import PixelFiles
+from render.dicom.codecs import codestream_size, decode, decoder_of
+from render.dicom.header import quiet_pydicom
+from render.dicom.instance import Instance
 from render.dicom.pixels import load_volume
+from render.dicom.reading import read_header
 from render.dicom.series import select
 from render.dicom.source import scan
 from render.errors import CodecError
-from tests.dicom.synthetic import ENCODERS, ramp, write_series
+from tests.dicom.synthetic import ENCODERS, NATIVE, ramp, write_series
 
 
 @pytest.mark.parametrize("syntax", ENCODERS)
@@ -96,3 +101,51 @@ def test_corrupt_codestreams_are_refused_and_crash_nothing(tmp_path: Path, synta
         capture_output=True, text=True, timeout=120, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, "['decoded', 'refused']"), done.stderr[-2000:]
+
+
+class TestMissingCodec:
+    @pytest.mark.parametrize(
+        ("syntax", "library"),
+        [(JPEGLSLossless, "JPEGLS"), (JPEG2000Lossless, "JPEG2K"), (JPEGLosslessSV1, "JPEG8")],
+    )
+    def test_it_is_named_with_what_to_install(
+        self, tmp_path: Path, syntax: str, library: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_series(tmp_path, ramp((1, 17, 23)), transfer_syntax=syntax)
+        decoder_of.cache_clear()
+        monkeypatch.setattr(imagecodecs, library, type(library, (), {"available": False}))
+        with pytest.raises(CodecError) as caught:
+            load_volume(select(scan(tmp_path)))
+        assert caught.value.message.endswith(
+            f": the installed imagecodecs is built without {library}: pip install 'imagecodecs[all]'"
+        )
+        decoder_of.cache_clear()
+
+
+@pytest.mark.parametrize(("vr", "expected"), [("OB", [1, 2, 3, 4]), ("OW", [2, 1, 4, 3])])
+def test_bytes_in_big_endian_words_are_swapped_and_others_are_not(tmp_path: Path, vr: str, expected: list[int]) -> None:
+    (path,) = write_series(tmp_path, np.array([[[1, 2, 3, 4]]], np.uint8), transfer_syntax=ExplicitVRBigEndian)
+    data = path.read_bytes()
+    at = data.index(b"\x7f\xe0\x00\x10") + 4
+    path.write_bytes(data[:at] + vr.encode() + data[at + 2 :])
+    np.testing.assert_array_equal(load_volume(select(scan(tmp_path))).values(), [[expected]])
+
+
+@pytest.mark.data
+def test_native_rle_and_deflated_frames_equal_pydicoms(real_data: Path) -> None:
+    syntaxes = set()
+    with quiet_pydicom(), PixelFiles(real_data) as files:
+        for folder in ("codecs_ct_and_colour", "codecs_same_pixels_mr", "enhanced_multiframe", "pydicom_test_files"):
+            for path in sorted((real_data / folder).rglob("*")):
+                header = read_header(real_data, path.relative_to(real_data).as_posix()) if path.is_file() else None
+                if not isinstance(header, Instance) or header.format is None or header.extent is None or header.defect:
+                    continue
+                if header.transfer_syntax not in {*NATIVE, RLELossless}:
+                    continue
+                last = header.number_of_frames - 1
+                ours = decode(files.open(header), header.transfer_syntax, header.format, header.extent, last + 1, last)
+                dataset = dcmread(path, force=True)
+                dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
+                np.testing.assert_array_equal(ours, pixel_array(dataset, index=last, raw=True), path.name)
+                syntaxes.add(header.transfer_syntax)
+    assert syntaxes == {*NATIVE, RLELossless}

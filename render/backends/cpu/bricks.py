@@ -122,7 +122,13 @@ def _widened(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _halved(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
     """Join cells two by two along all axes."""
     for axis in range(3):
-        cells = widen.reduceat(cells, np.arange(0, cells.shape[axis], 2), axis=axis)
+        even: list[slice] = [slice(None)] * 3
+        odd: list[slice] = [slice(None)] * 3
+        even[axis], odd[axis] = slice(None, None, 2), slice(1, None, 2)
+        second = cells[tuple(odd)]
+        cells = cells[tuple(even)].copy()
+        odd[axis] = slice(second.shape[axis])
+        widen(cells[tuple(odd)], second, out=cells[tuple(odd)])
     return cells
 
 

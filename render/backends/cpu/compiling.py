@@ -85,7 +85,7 @@ def _of_dtype(dtype: Any) -> dict[str, Kernel]:
         *(types.int64,) * 2,
     )
     histogram = (codes, types.int64, types.int64, *(types.float64,) * 2, types.int64[::1], *(types.int64,) * 2)
-    visible = (codes, codes, _U8, types.int64[::1], types.float64, types.float64, *(types.int64,) * 2, types.uint8[::1])
+    visible = (codes, codes, _U8, _SHAPE, types.int64[::1], *(types.float64,) * 2, types.uint8[::1])
     composite = (codes, _P, _U8, _F32, _I32, _F32, types.int32[:, ::1], *_TILE)
     is_int = dtype == types.int16
     texts: list[tuple[str, Callable[..., Any], Any]] = [

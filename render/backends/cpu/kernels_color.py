@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from render.backends.cpu import rays
+from render.backends.cpu.kernels_upload import FARTHEST, HOLES
 from render.backends.cpu.operations import (
     PACKET_HEIGHT,
     PACKET_WIDTH,
@@ -31,8 +32,6 @@ SIZE, AHEAD = rays.SIZE, rays.AHEAD
 
 OPAQUE = F(0.996)
 """A ray ends when it is this opaque: what is left out is at most one step of 8 bits."""
-VISIBLE, HOLES = 1, 2
-"""Bits of the grid's flags: some opacity is above zero in the brick's range; invalid voxels may be read from it."""
 
 
 def composite_kernel(shaded: bool) -> Callable[..., Any]:
@@ -81,6 +80,8 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                 if start <= stop:
                     possible += np.int64(stop - start) + 1
                     box = corners(p, ray, alive, start)
+                    # A little less than to the next brick, so that rounding can't reach one farther.
+                    to_a_brick = F(0.9999) / max(abs(box[3]), abs(box[4]), abs(box[5]), F(1e-6))
                     rows = count = 0
                     careful = few
                     if shaded:
@@ -91,9 +92,11 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                         k = begin
                         end = min(k + (length - F(1)), stop)
                         flag = flags[brick_at(p, box, begin - start)]
-                        begin += length
-                        if flag & VISIBLE == 0:
+                        distance = flag & FARTHEST
+                        if distance != 0:
+                            begin += max(length, np.floor(F(distance - 1) * to_a_brick))
                             continue
+                        begin += length
                         holes = flat or flag & HOLES != 0
                         careful |= holes
                         taken += np.int64(end - k) + 1

@@ -1,6 +1,6 @@
 """Scalar kernels for what happens once per volume, or once per table: bricks, histogram, visibility.
 
-They are left to the compiler's own vectoriser: they stream through memory and gather nothing.
+They stream through memory and gather nothing, so most is left to the compiler's own vectoriser.
 """
 
 from __future__ import annotations
@@ -9,19 +9,46 @@ from typing import Any
 
 import numpy as np
 
-from render.backends.cpu.operations import inline
+from render.backends.cpu.operations import WIDTH, fma, inline, load, maximum, minimum, splat, store
 
 BRICK = 8
 """Voxels along each side of the finest bricks."""
+FARTHEST, HOLES = 127, 128
+"""What a brick's flag holds: the distance of visible ones, at most so many; a bit, whether it has invalid voxels."""
 
 
 @inline
-def widen_int16(codes: Any, at: int, count: int, low: Any, high: Any) -> None:
+def widen_int16(row: Any, low: Any, high: Any) -> None:
     """Widen the bounds of a row of columns by a row of voxels."""
-    for x in range(count):
-        value = codes[at + x]
+    for x in range(row.size):
+        value = row[x]
         low[x] = min(low[x], value)
         high[x] = max(high[x], value)
+
+
+@inline
+def widen_float32(codes: Any, at: int, rows: int, low: Any, high: Any, bad: Any) -> None:
+    """`widen_int16` for the `rows` rows from `at` on: NaN changes neither bound, and `bad` becomes NaN.
+
+    By the operations of lanes, several rows to a store: the compiler's own vectors store under a mask, which is slow.
+    """
+    length = low.size
+    none = splat(np.float32(0))
+    whole = length - length % WIDTH
+    for x in range(0, whole, WIDTH):
+        least, most, sums = load(low, x), load(high, x), load(bad, x)
+        for row in range(rows):
+            value = load(codes, at + row * length + x)
+            least, most, sums = minimum(value, least), maximum(value, most), fma(value, none, sums)
+        store(low, x, least)
+        store(high, x, most)
+        store(bad, x, sums)
+    for row in range(rows):
+        for x in range(whole, length):
+            value = codes[at + row * length + x]
+            low[x] = value if value < low[x] else low[x]
+            high[x] = value if value > high[x] else high[x]
+            bad[x] += value * np.float32(0)
 
 
 def bricks_int16(
@@ -46,14 +73,15 @@ def bricks_int16(
                 for y in range(line * BRICK, min(line * BRICK + BRICK, ny)):
                     at = (z * ny + y) * nx
                     if checked:
+                        row = codes[at : at + nx]
                         for x in range(nx):
-                            value = codes[at + x]
+                            value = row[x]
                             bad = value == sign
                             row_low[x] = min(row_low[x], np.int16(32767) if bad else value)
                             row_high[x] = max(row_high[x], np.int16(-32768) if bad else value)
                             row_bad[x] |= np.uint8(bad)
                     else:
-                        widen_int16(codes, at, nx, row_low, row_high)
+                        widen_int16(codes[at : at + nx], row_low, row_high)
             for column in range(low.shape[2]):
                 least, most, bad = np.int16(32767), np.int16(-32768), np.uint8(0)
                 for x in range(column * BRICK, min(column * BRICK + BRICK, nx)):
@@ -68,29 +96,23 @@ def bricks_float32(
     """`bricks_int16` for float32, where NaN marks; `marked` is not used. Empty bricks hold infinities."""
     nz, ny, nx = shape
     row_low, row_high = np.empty(nx, np.float32), np.empty(nx, np.float32)
-    row_bad = np.empty(nx, np.uint8)
+    row_bad = np.empty(nx, np.float32)  # NaN as soon as there was one: a flag of another type would not vectorise
     for layer in range(layer_from, layer_to):
         for line in range(low.shape[1]):
             row_low[:] = np.inf
             row_high[:] = -np.inf
             row_bad[:] = 0
             for z in range(layer * BRICK, min(layer * BRICK + BRICK, nz)):
-                for y in range(line * BRICK, min(line * BRICK + BRICK, ny)):
-                    at = (z * ny + y) * nx
-                    for x in range(nx):
-                        value = codes[at + x]
-                        # A comparison with NaN is false, so NaN changes neither bound.
-                        row_low[x] = value if value < row_low[x] else row_low[x]
-                        row_high[x] = value if value > row_high[x] else row_high[x]
-                        row_bad[x] |= np.uint8(value != value)
+                rows = min(BRICK, ny - line * BRICK)
+                widen_float32(codes, (z * ny + line * BRICK) * nx, rows, row_low, row_high, row_bad)
             for column in range(low.shape[2]):
-                least, most, bad = np.float32(np.inf), np.float32(-np.inf), np.uint8(0)
+                least, most, bad = np.float32(np.inf), np.float32(-np.inf), np.float32(0)
                 for x in range(column * BRICK, min(column * BRICK + BRICK, nx)):
                     least = row_low[x] if row_low[x] < least else least
                     most = row_high[x] if row_high[x] > most else most
-                    bad |= row_bad[x]
+                    bad += row_bad[x]
                 low[layer, line, column], high[layer, line, column] = least, most
-                invalid[layer, line, column] = bad
+                invalid[layer, line, column] = bad != bad
 
 
 def histogram_int16(
@@ -115,19 +137,54 @@ def histogram_float32(
 
 
 def visible_bricks(
-    low: Any, high: Any, invalid: Any, cumulated: Any, scale: float, offset: float, visible: int, bad: int, flags: Any
+    low: Any, high: Any, invalid: Any, shape: Any, cumulated: Any, scale: float, offset: float, flags: Any
 ) -> None:
-    """Set `flags`: `visible` where a table entry between the brick's bounds has opacity, `bad` where `invalid`.
+    """Set `flags`: how far the next brick with opacity is, and whether there are invalid voxels.
 
-    `cumulated[i]` counts the entries with opacity before i, so one subtraction answers for a range. The range is one
-    entry wider at both ends than the rounding of the kernels can reach.
+    The distance is in bricks, along the axis where it is greatest; 0 where a table entry between the brick's own
+    bounds has opacity. `cumulated[i]` counts the entries with opacity before i, so one subtraction answers for a range.
+    The range is one entry wider at both ends than the rounding of the kernels can reach.
     """
     last = cumulated.size - 2
     for brick in range(low.size):
-        flag = 0
+        flag = np.uint8(FARTHEST)
         if low[brick] <= high[brick]:
             first = min(max(np.int64(min(max(low[brick] * scale + offset, 0.0), last + 0.0)) - 1, 0), last)
             final = min(max(np.int64(min(max(high[brick] * scale + offset, 0.0), last + 0.0)) + 1, 0), last)
             if cumulated[final + 1] > cumulated[first]:
-                flag = visible
-        flags[brick] = flag | (bad if invalid[brick] != 0 else 0)
+                flag = np.uint8(0)
+        flags[brick] = flag
+    around = np.empty(flags.size, np.uint8)
+    spread(flags, around, shape, 1)
+    spread(flags, around, shape, -1)
+    for brick in range(low.size):
+        flags[brick] |= np.uint8(HOLES if invalid[brick] != 0 else 0)
+
+
+@inline
+def spread(distance: Any, around: Any, shape: Any, way: int) -> None:
+    """Carry distances on to the 13 neighbours that come later, forwards or backwards: a chamfer's half.
+
+    `around` holds the least of a brick and of the two beside it in its row, once a row is done.
+    """
+    nk, nj, ni = shape
+    least = np.empty(ni, np.uint8)
+    for turn in range(nk * nj):
+        line = turn if way > 0 else nk * nj - 1 - turn
+        j = line % nj
+        least[:] = FARTHEST
+        for dk, dj in ((0, -1), (-1, -1), (-1, 0), (-1, 1)):
+            other = line + way * (dk * nj + dj)
+            if 0 <= j + way * dj < nj and 0 <= other < nk * nj:
+                for i in range(ni):
+                    least[i] = min(least[i], around[other * ni + i])
+        at = line * ni
+        before = np.uint8(FARTHEST)
+        for n in range(ni):
+            i = n if way > 0 else ni - 1 - n
+            nearest = min(min(before, least[i]), np.uint8(FARTHEST - 1)) + np.uint8(1)
+            before = np.uint8(min(np.uint8(nearest), distance[at + i]))
+            distance[at + i] = before
+        for i in range(ni):
+            beside = min(distance[at + max(i - 1, 0)], distance[at + min(i + 1, ni - 1)])
+            around[at + i] = min(beside, distance[at + i])

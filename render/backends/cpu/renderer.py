@@ -16,7 +16,6 @@ from render.backends.base import ResidentVolume, transfer_function_of, window_of
 from render.backends.cpu import rays
 from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
-from render.backends.cpu.kernels_color import HOLES, VISIBLE
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
@@ -306,11 +305,10 @@ def visibility(
         level.low.reshape(-1),
         level.high.reshape(-1),
         (level.invalid if function.shading is None else level.around).reshape(-1),
+        level.low.shape,
         tables.cumulated,
         tables.scale,
         tables.offset + 0.5,
-        VISIBLE,
-        HOLES,
         flags,
     )
     return tables, flags

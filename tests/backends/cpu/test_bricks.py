@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from render.backends.cpu import CpuRenderer
 from render.backends.cpu.bricks import BrickGrid, build_bricks, measure
-from render.backends.cpu.kernels_upload import BRICK
+from render.backends.cpu.compiling import kernel
+from render.backends.cpu.kernels_upload import BRICK, FARTHEST, HOLES
 from render.backends.cpu.tiles import TilePool
 from render.geometry import VolumeGeometry
 from render.volume import Volume
@@ -147,3 +148,23 @@ def test_voxels_are_shared_even_if_they_may_not_be_written() -> None:
         assert np.shares_memory(flat, codes)
     assert resident.statistics.maximum == 999
     renderer.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_flags_tell_how_far_the_next_visible_brick_is(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(*[st.integers(1, 9)] * 3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 9999)))
+    shown = rng.random(shape) < data.draw(st.sampled_from([0.0, 0.01, 0.1, 0.5]))
+    holes = rng.random(shape) < 0.1
+    low = np.where(shown, 0, -40).astype(np.int16).reshape(-1)
+    high = np.where(shown, 5, -30).astype(np.int16).reshape(-1)
+    opacity = np.arange(64) >= 32  # of codes from 0 on
+    cumulated = np.concatenate([[0], np.cumsum(opacity)])
+    flags = np.empty(low.size, np.uint8)
+    kernel("visible", np.dtype(np.int16))(low, high, holes.reshape(-1).view(np.uint8), shape, cumulated, 1.0, 32.5, flags)
+    places = np.argwhere(shown)
+    for at, flag in zip(np.ndindex(shape), flags, strict=True):
+        nearest = np.abs(places - at).max(axis=1).min() if len(places) else FARTHEST
+        assert flag & FARTHEST == nearest
+        assert bool(flag & HOLES) == bool(holes[at])

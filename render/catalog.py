@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from render.dicom.archive import split_path
 from render.dicom.ingest import Ingest
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
@@ -49,7 +50,8 @@ class CatalogEntry:
     Attributes
     ----------
     path
-        Below its root: the file, or the folder that holds all its files; empty for a volume that came in memory.
+        Below its root: the file or archive, or the folder that holds all its files; empty for a volume that came in
+        memory.
     nbytes, dtype_bytes
         Of all voxels and of one, once loaded.
     """
@@ -257,7 +259,7 @@ class Catalog:
         self._progress = done, total
 
     def _describe(self, plan: VolumePlan) -> CatalogEntry:
-        files = {str(plan.root / source.instance.path) for source in plan.slices}
+        files = {str(_on_disk(plan.root, path)) for path in {source.instance.path for source in plan.slices}}
         place = Path(os.path.commonpath(files))
         root = next((root for root in self._roots if place.is_relative_to(root)), place)
         return CatalogEntry(
@@ -283,3 +285,9 @@ class Catalog:
             except Exception:
                 logger.exception("a root could not be scanned")
         self._idle.set()
+
+
+def _on_disk(root: Path, relative: str) -> Path:
+    """Return a scanned file's path, or that of the archive that it is in."""
+    split = split_path(root, relative)
+    return root / (relative if split is None else split[0])

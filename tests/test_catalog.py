@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,3 +199,18 @@ def test_closing_gives_the_scan_up_without_a_warning(
     catalog.close()
     assert catalog.entries() == ()
     assert not caplog.records
+
+
+def test_a_volume_in_an_archive_is_known_by_the_archives_path(tmp_path: Path, ingest: Ingest) -> None:
+    write_series(tmp_path / "files", uid="1.2.1")
+    (tmp_path / "root" / "in").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "root" / "in" / "a.zip", "w") as archive:
+        for file in (tmp_path / "files").iterdir():
+            archive.write(file, f"deep/{file.name}")
+    with Catalog([tmp_path / "root"], ingest) as catalog:
+        assert catalog.wait_until_scanned(60)
+        (entry,) = catalog.entries()
+        assert entry.path == "in/a.zip"
+        assert catalog.resolve(entry.path) == entry.volume_id
+        volume = catalog.loader(entry)(lambda done, total: None, lambda: False)
+        np.testing.assert_array_equal(volume.codes, ramp((4, 6, 5)))

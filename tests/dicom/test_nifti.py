@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import struct
@@ -14,11 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from render.backends.cpu.renderer import CpuRenderer
 from render.dicom.ingest import Ingest
 from render.dicom.pixels import load_volume
 from render.dicom.series import Series
 from render.dicom.source import scan
 from render.errors import CodecError
+from render.view import Layer, Orientation, RenderingMethod, View, Viewport, oriented_camera
 
 CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
 SFORM = np.array([[2.0, 0, 0, -10], [0, 3, 0, -20], [0, 0, 4, -30]])
@@ -251,6 +254,26 @@ class TestRealFiles:
             voxels, affine = canonical(plan)
             np.testing.assert_array_equal(voxels, reference[0])
             np.testing.assert_allclose(affine, reference[1], atol=1e-4)
+
+    def test_24_axis_orders_render_alike(self, real_data: Path) -> None:
+        plans = scan(real_data / "nifti" / "orientations_24").volumes
+        frames = []
+        with contextlib.closing(CpuRenderer(2)) as renderer:
+            for plan in plans:
+                resident = renderer.upload(load_volume(plan))
+                for name in (Orientation.FEET, Orientation.LEFT):
+                    camera = oriented_camera(name, plan.geometry, Viewport(80, 80))
+                    for method, slab_mm in ((RenderingMethod.AVERAGE_IP, 0.0), (RenderingMethod.MAXIMUM_IP, None)):
+                        view = View(camera, Viewport(80, 80), (Layer(plan.id),), method, slab_mm)
+                        frames.append(renderer.render(view, {plan.id: resident}).pixels)
+                renderer.release(resident)
+        first, *others = np.array(frames, np.float32).reshape(24, 4, 80, 80)
+        assert np.nanmax(first) - np.nanmin(first) > 50
+        for pictures in others:
+            # A pixel on the very edge may fall to either side of it.
+            assert (np.isnan(pictures) != np.isnan(first)).mean() < 0.005
+            known = ~(np.isnan(pictures) | np.isnan(first))
+            assert (np.abs(pictures - first)[known] < 0.05).mean() > 0.999
 
     def test_a_gantry_tilt_keeps_its_shear(self, real_data: Path) -> None:
         (plan,) = scan(real_data / "nifti" / "volumes" / "shear.nii.gz").volumes

@@ -140,7 +140,7 @@ class CpuRenderer:
         lattice = rays.lattice_of(volume.geometry, view.slab_mm, quality.step_factor)
         with resident.in_use() as (codes, grid):
             picture, (taken, possible) = self._draw(
-                applied, resident, codes, grid, lattice, quality.ray_stride, cancelled
+                applied, view.plane, resident, codes, grid, lattice, quality.ray_stride, cancelled
             )
         return Frame(
             view=applied,
@@ -164,6 +164,7 @@ class CpuRenderer:
     def _draw(
         self,
         view: View,
+        plane: ImagePlane,
         resident: CpuVolume,
         codes: npt.NDArray[Any],
         grid: BrickGrid,
@@ -174,7 +175,7 @@ class CpuRenderer:
         height, width = view.viewport.height_px, view.viewport.width_px
         shape_px = -(-height // stride), -(-width // stride)
         geometry = resident.volume.geometry
-        p = rays.ray_parameters(geometry, view.camera, coarser(view.plane, stride), shape_px, lattice)
+        p = rays.ray_parameters(geometry, view.camera, coarser(plane, stride), shape_px, lattice)
         set_values(p, resident.volume, grid)
         if view.is_color:
             set_shading(p, resident.volume, view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -198,9 +199,15 @@ ENCAPSULATED_SYNTAXES = frozenset(
 """Those that `render.dicom.codecs` decodes."""
 
 
+@functools.cache
+def _tag_of(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def values(dataset: Dataset, keyword: str) -> list[Any]:
     """Return all values of an attribute; an empty list where it is absent or empty."""
-    element = dataset.get(keyword)
+    found = dataset.get(_tag_of(keyword))
+    element = None if found is None else found.value
     if element is None or element == "":
         return []
     if isinstance(element, str | bytes | PersonName) or not hasattr(element, "__iter__"):

@@ -53,6 +53,7 @@ from render.dicom.media import MediaDirectory, read_directory
 from render.dicom.mosaic import MOSAIC_TAGS, is_mosaic, read_tiles
 from render.dicom.multiframe import frame_text, read_frames
 from render.dicom.plainframes import read_plain_frames
+from render.dicom.quickheader import read_quickly
 from render.dicom.suv import read_pet
 from render.errors import UnreadableFileError
 from render.lookup import LookupTable
@@ -93,7 +94,10 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
     is_cut = False
     if has_marker and DeflatedExplicitVRLittleEndian.encode() in start:
         dataset, stream, size = read_deflated(file)
+    elif has_marker and (quick := read_quickly(file)) is not None:
+        dataset = quick
     else:
+        file.seek(0)
         bounded = BoundedFile(file, size)
         try:
             if start[128:132] == b"DICM" and not has_marker:

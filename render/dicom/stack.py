@@ -140,7 +140,10 @@ def _check(
             slice=worst + 1,
             deviation_mm=float(off[worst]),
         )
-    corners = np.array([_corner_offsets(frame, rows, columns) for frame in frames])
+    # Most stacks have one orientation, written alike in all of them.
+    distinct = {(frame.orientation, frame.spacing_mm): frame for frame in frames}
+    offsets = {key: _corner_offsets(frame, rows, columns) for key, frame in distinct.items()}
+    corners = np.array([offsets[frame.orientation, frame.spacing_mm] for frame in frames])
     turned = np.linalg.norm((positions - fitted)[:, None] + corners - corners[0], axis=2).max(axis=1)
     worst = int(turned.argmax())
     if turned[worst] > tolerance:

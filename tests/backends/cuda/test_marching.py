@@ -232,3 +232,25 @@ def test_steps_longer_than_a_brick_agree(host_kernels) -> None:
     for work in ("max", "mean", "color"):
         got = verdict(ShimRenderer(host_kernels), volume, make_view(volume, work, slanted_camera(volume.geometry)))
         assert got.agrees, got
+
+
+@pytest.mark.parametrize("work", ["max", "min", "mean", "color", "color_shaded"])
+def test_a_volume_far_from_the_middle_ray_is_hit_and_the_ray_ends(host_kernels, work) -> None:
+    """Sixty million steps behind the picture's plane, further than float32 counts; as small as a grain of dust."""
+    camera = camera_at(np.zeros(3), np.array([0.0, 0.001, 0.0]), fov_deg=60.0)
+    shape = phantoms.blobs(geometry_of((12, 14, 16), (0.002, 0.002, 0.002)), INT16)
+    plane = make_view(shape, work, camera).plane
+    row, column = 3, 7
+    point = np.array(plane.top_left_mm) + column * plane.pixel_spacing_mm[1] * np.array(plane.row_direction)
+    point += row * plane.pixel_spacing_mm[0] * np.array(plane.column_direction)
+    center = 60_000 * point / np.linalg.norm(point)
+    geometry = geometry_of(shape.geometry.shape, (0.002, 0.002, 0.002), center_mm=center)
+    volume = dataclasses.replace(shape, geometry=geometry)
+    view = make_view(volume, work, camera)
+    reference = render_reference(view, volume, pixels=[(row, column)])
+    frame = drawn_once(ShimRenderer(host_kernels), volume, view)
+    got = compare(reference, frame, volume, pixels=[(row, column)])
+    assert got.agrees, got
+    assert got.seen == 1
+    others = np.delete(frame.pixels.reshape(29 * 37, -1).astype(float), row * 37 + column, axis=0)
+    assert np.isnan(others).all() or not others.any()

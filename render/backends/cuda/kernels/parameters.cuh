@@ -2,8 +2,7 @@
 // dtype; a test compares the size and every offset of the two.
 //
 // Voxel coordinates are in order (i, j, k), a voxel's centre at its whole number. Sample k of pixel (row, column), k a
-// whole number, lies at `origin + column * c + row * r + step * k`; `origin` is shifted along the ray by whole steps
-// from the lattice's own zero, so that k stays small near the volume, where float32 has to be exact.
+// whole number, lies at `origin + column * c + row * r + step * k`.
 #pragma once
 
 struct Parameters {
@@ -20,9 +19,9 @@ struct Parameters {
     // Distance of samples, mm; position of k = 0 on the lattice, in steps from the plane.
     double step_mm;
     double lattice;
-
     // Bounds of k from the slab.
-    float first, last;
+    double first, last;
+
     // Modality value = code * scale + offset; sign is 1 where greater codes win, -1 where lesser do.
     float scale, offset, sign;
     // Entry of the transfer table = (code - table_low) * table_scale + 1/2, from 0 to table_last.

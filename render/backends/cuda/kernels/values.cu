@@ -14,8 +14,8 @@ extern "C" __global__ void thin(const __grid_constant__ Parameters p, const Code
     int column, row;
     if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
     const Voxels voxels = voxels_of(p, codes, texture);
-    const Ray ray = ray_of(p, column, row);
-    const float x = ray.x, y = ray.y, z = ray.z;
+    const Line line = line_of(p, column, row);
+    const float x = static_cast<float>(line.x), y = static_cast<float>(line.y), z = static_cast<float>(line.z);
     const float face = -0.5f - FACE_TOLERANCE;
     const float last_x = p.size[0] - 1, last_y = p.size[1] - 1, last_z = p.size[2] - 1;
     float result = not_a_number();
@@ -25,7 +25,10 @@ extern "C" __global__ void thin(const __grid_constant__ Parameters p, const Code
         careful = fminf(fminf(x, y), z) < p.margin || x > last_x - p.margin || y > last_y - p.margin ||
                   z > last_z - p.margin;
 #endif
-        if (p.has_invalid && !careful) careful = flags[fine_brick(p, ray, 0.0f, 0.0f)] & INVALID;
+        if (p.has_invalid && !careful) {
+            const Ray still{x, y, z, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+            careful = flags[fine_brick(p, still, 0.0f, 0.0f)] & INVALID;
+        }
         float value;
         bool valid = true;
         if (careful)

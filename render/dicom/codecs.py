@@ -39,6 +39,7 @@ from pydicom.uid import (
 )
 
 from render.dicom.attributes import JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE, NATIVE_SYNTAXES
+from render.dicom.codestream import codestream_size
 from render.dicom.encapsulated import read_frame
 from render.dicom.extent import PixelExtent
 from render.dicom.frames import PixelFormat
@@ -90,9 +91,6 @@ _LIBRARIES: Mapping[str, str] = {
 }
 """The parts of imagecodecs, by the names of its classes that say whether they are there."""
 
-_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
-"""SOF0 to SOF15, and JPEG-LS's SOF55; the three left out are tables."""
-
 DECODER_DEPENDENCIES = {uid: ("imagecodecs",) for uid in _CODECS}
 """Part of pydicom's plugin contract, as are `is_available` and `decode_frame`."""
 
@@ -112,24 +110,6 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
     if pixels.ndim == 3:
         runner.set_option("planar_configuration", 0)
     return bytearray(np.ascontiguousarray(pixels).data.cast("B"))
-
-
-def codestream_size(source: bytes) -> tuple[int, int] | None:
-    """Return the rows and columns that a JPEG, JPEG-LS or JPEG 2000 codestream announces; None if it does not."""
-    if source[:4] == b"\xff\x4f\xff\x51":  # SOC, SIZ: length, capabilities, then the extent and offset of the grid
-        if len(source) < 24:
-            return None
-        right, bottom, left, top = struct.unpack_from(">4L", source, 8)
-        return bottom - top, right - left
-    at = source.find(b"\xff\xd8") + 2
-    while at >= 2 and at + 9 <= len(source) and source[at] == 0xFF:
-        marker = source[at + 1]
-        if marker in _START_OF_FRAME:
-            rows, columns = struct.unpack_from(">2H", source, at + 5)
-            return rows, columns
-        # A fill byte is one byte long; all other markers ahead of the frame header have a length.
-        at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", source, at + 2)[0]
-    return None
 
 
 def require_codec(transfer_syntax: str) -> None:

@@ -22,6 +22,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
 from render.dicom.access import Stamp
@@ -38,6 +39,7 @@ from render.dicom.attributes import (
     values,
 )
 from render.dicom.bounded import BoundedFile, is_bare_data_set, read_bare, read_deflated
+from render.dicom.codestream import first_codestream_size
 from render.dicom.diffusion import private_b_value
 from render.dicom.extent import PixelExtent, find_pixels, measure
 from render.dicom.frames import (
@@ -57,6 +59,9 @@ from render.dicom.quickheader import read_quickly
 from render.dicom.suv import read_pet
 from render.errors import UnreadableFileError
 from render.lookup import LookupTable
+
+LARGEST_RLE_RATIO = 64
+"""A run of RLE is two bytes and gives 128 at most (PS3.5 G.3)."""
 
 _START_BYTES = 1024
 
@@ -213,10 +218,25 @@ class _Pixels:
                 raise UnreadableFileError(
                     f"truncated: {self.extent.fragments} fragments of pixel data for {self.number_of_frames} frames"
                 )
+            self._check_codestream(syntax, stream, size)
         elif syntax not in NATIVE_SYNTAXES:
             raise UnreadableFileError(f"{syntax.name} pixel data are not encapsulated")
         elif self.extent.length < needed:
             raise UnreadableFileError(f"pixel data of {self.extent.length:,} bytes, {needed:,} needed")
+
+    def _check_codestream(self, syntax: UID, stream: BinaryIO, size: int) -> None:
+        """Refuse a size that the compressed data can't have, before anybody makes room for it."""
+        assert self.format is not None
+        assert self.extent is not None
+        rows, columns = self.format.rows, self.format.columns
+        announced = first_codestream_size(stream, self.extent)
+        if announced is not None and announced != (rows, columns):
+            raise UnreadableFileError(
+                f"codestream of {announced[0]} x {announced[1]} pixels, {rows} x {columns} by the header"
+            )
+        needed = self.format.bytes_of(self.number_of_frames)
+        if syntax == RLELossless and needed > size * LARGEST_RLE_RATIO:
+            raise UnreadableFileError(f"RLE of at most {size * LARGEST_RLE_RATIO:,} bytes, {needed:,} by the header")
 
     def divide(self, private: Dataset) -> None:
         """Make the one frame of a mosaic its slices."""

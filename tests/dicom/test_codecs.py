@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +16,15 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from render.dicom.access import PixelFiles
-from render.dicom.codecs import codestream_size, decode, decoder_of
+from render.dicom.codecs import decode, decoder_of
+from render.dicom.codestream import codestream_size
 from render.dicom.header import quiet_pydicom
 from render.dicom.instance import Instance
 from render.dicom.pixels import load_volume
 from render.dicom.reading import read_header
 from render.dicom.series import select
 from render.dicom.source import scan
-from render.errors import CodecError
+from render.errors import CodecError, NotAVolumeError
 from tests.dicom.synthetic import ENCODERS, NATIVE, ramp, write_series
 
 
@@ -54,10 +56,29 @@ def test_a_codestream_that_announces_a_huge_image_is_refused_before_it_is_decode
     size = (23).to_bytes(4, "big") + (17).to_bytes(4, "big") if syntax == JPEG2000Lossless else b"\0\x11\0\x17"
     huge = b"\0\0\xff\xff\0\0\xff\xff" if syntax == JPEG2000Lossless else b"\xff\xff\xff\xff"
     at = data.index(size, data.index(b"\xe0\x7f\x10\x00"))
+    plan = select(scan(tmp_path))
+    status = path.stat()
     path.write_bytes(data[:at] + huge + data[at + len(huge) :])
+    with pytest.raises(NotAVolumeError, match=r"codestream of 65535 x 65535 pixels, 17 x 23 by the header"):
+        select(scan(tmp_path))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a later frame's would, it comes to the decoder
     monkeypatch.setattr("render.dicom.codecs._CODECS", dict.fromkeys([syntax], pytest.fail))
     with pytest.raises(CodecError, match=r"codestream of 65535 x 65535 pixels, 17 x 23 expected"):
-        load_volume(select(scan(tmp_path)))
+        load_volume(plan)
+
+
+def test_rows_and_columns_that_rle_can_not_fill_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, ramp((1, 17, 23)), transfer_syntax=RLELossless)
+    (path,) = tmp_path.iterdir()
+    data = path.read_bytes()
+    rows, columns = b"\x28\0\x10\0US\x02\0", b"\x28\0\x11\0US\x02\0"
+    for element in (rows, columns):
+        at = data.index(element) + len(element)
+        data = data[:at] + b"\xff\xff" + data[at + 2 :]
+    path.write_bytes(data)
+    (series,) = scan(tmp_path).series
+    assert series.reason.startswith("RLE of at most ")
+    assert "8,589,672,450 by the header" in series.reason
 
 
 FUZZ = """

@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Los
 from render.dicom.pixels import load_volume
 from render.dicom.series import select
 from render.dicom.source import scan
-from render.errors import CodecError, RenderCancelledError, UnreadableFileError
+from render.errors import CodecError, NotAVolumeError, RenderCancelledError, UnreadableFileError
 from render.transfer import Window, WindowFunction
 from render.volume import Volume
 from tests.dicom.synthetic import LOSSLESS, NATIVE, positions_mm, ramp, write_series
@@ -320,7 +320,7 @@ class TestLoading:
 
     def test_a_codestream_of_another_size_is_refused(self, tmp_path: Path) -> None:
         write_series(tmp_path, ramp((1, 17, 23)), transfer_syntax=JPEGLSLossless, Rows=16)
-        with pytest.raises(CodecError, match="codestream of 17 x 23 pixels"):
+        with pytest.raises(NotAVolumeError, match="codestream of 17 x 23 pixels, 16 x 23 by the header"):
             load(tmp_path)
 
     def test_an_unknown_transfer_syntax_is_named(self, tmp_path: Path) -> None:

@@ -219,10 +219,7 @@ class TestWholeTree:
                 assert load_volume(plan).geometry.shape == plan.shape
             except CodecError as error:
                 broken.append(error.message.partition(": ")[0])
-        assert sorted(Path(path).name for path in broken) == [
-            "JPEG2000-embedded-sequence-delimiter.dcm",
-            "genFile.dcm",
-        ]
+        assert [Path(path).name for path in broken] == ["genFile.dcm"]
 
 
 @pytest.mark.parametrize(

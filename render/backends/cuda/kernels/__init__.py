@@ -14,9 +14,17 @@ own ray, and rays of one warp (8 x 4 pixels) decide alike because they are neigh
 Arguments
 ---------
 In the order of the kernel's own text, with exactly its types: ``int`` is ``np.int32``, ``long long`` ``np.int64``,
-``double`` ``np.float64``, ``float`` ``np.float32``, a texture or surface object an ``np.uint64`` (0 where the module is
-built without); `Parameters` is the 0-d structured array that `render.backends.cuda.parameters` fills. CuPy passes a
-Python int as 64 bits and a Python float as 64 bits, so neither is given.
+``double`` ``np.float64``, ``float`` ``np.float32``; a texture or surface object is its number as ``np.uint64``, 0 where
+the module is built without. CuPy passes a Python int or float as 64 bits, so neither is given. `Parameters` is what
+`render.backends.cuda.parameters.plan_frame` fills, given as ``plan.parameters.reshape(1)``: CuPy copies a structured
+NumPy array of one element by value. For a thin view of an int16 volume with exact sampling::
+
+    thin = module.get_function("thin")
+    grid, block = launch_grid(width, rows), (BLOCK_THREADS,)
+    arguments = plan.parameters.reshape(1), codes, np.uint64(0), flags, out, np.int32(top), np.int32(top + rows)
+    thin(grid, block, arguments)
+
+`tests/backends/cuda/shim_renderer.py` is a complete renderer by this contract, on the host.
 
 Sampling
 --------
@@ -26,7 +34,8 @@ object has: linear filter, clamped addressing on all axes, coordinates not norma
 of **uint16**, read as normalised float, which `texels` fills (so it needs the flag for surface load and store); over
 float32 volumes one of float32, read as it is. Texture kernels read linear memory too, next to invalid voxels.
 A sample by texture is off by at most ``2**-9`` of the greatest difference of neighbours along i, plus that along j,
-plus that along k, all within its cell, and half a code for int16, since the unit returns 16-bit formats in 16 bits.
+plus that along k, all within its cell, and half a code for int16: cards have been seen to return 16-bit formats in 16
+bits. A CUDA array has at most 16,384 voxels a side; a larger volume is sampled exactly.
 
 Pictures: `values`, `color`
 ---------------------------
@@ -48,8 +57,9 @@ Blocks of 128 threads in one dimension, as many as there are bricks, cells or vo
 
 1. Copy slices in any chunks. `bricks` for the layers of 8 slices that are complete; `texels` for the slices.
 2. When all are there: level 0 is what `bricks` wrote; `halve` makes each next level of the one before, until one
-   brick is left (`render.backends.cuda.grid.levels`). `widen` of each level gives what the picture kernels take; the
-   plain ones may be dropped, but for the last, whose single brick is the volume's range (EMPTY: no valid voxel).
+   brick is left (`render.backends.cuda.grid.levels`). `widen` of each level gives what the picture kernels take, and
+   is all that stays (`render.backends.cuda.grid.grid_nbytes`). The last level's single brick is the volume's range and
+   says whether it holds invalid voxels, or nothing else (EMPTY).
 3. `histogram` over that range, and `render.backends.cuda.grid.statistics_of` on the host.
 
 The flags' bits: VISIBLE 1, INVALID 2 (holds invalid voxels), EMPTY 4 (holds no valid one).

@@ -1,0 +1,117 @@
+"""Real files, damaged in every way that has been thought of: ``python -m tests.dicom.fuzz FOLDER [COUNT] [SECONDS]``.
+
+Each is scanned in this process and loaded by a worker. Whatever is in it, there are typed errors only, the scan's
+process does not die, and no memory is taken for a length that lies. A codec may take a worker with it: that is a
+CodecError, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from render.dicom.ingest import Ingest
+from render.dicom.source import scan
+from render.errors import VoxelcastError
+
+LARGEST_SOURCE_BYTES = 600_000
+HEADER_BYTES = 6000
+LARGEST_VOLUME_BYTES = 64 << 20
+"""Loaded at most: what a file can have is told by its own bytes, so nothing larger comes of the small ones here."""
+
+LYING_LENGTHS = (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80", b"\xff\xff", b"\xfe\xff\xff\xff")
+ROWS, COLUMNS, FRAMES = b"\x28\x00\x10\x00", b"\x28\x00\x11\x00", b"\x28\x00\x08\x00"
+NESTED = b"\x55\x00\x00\x10SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+
+
+def sources(folder: Path) -> list[Path]:
+    """Return the files that are small enough to be damaged many times over."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".md", ".txt"))
+    return sorted(path for path in found if path.stat().st_size < LARGEST_SOURCE_BYTES)
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """Return a damaged copy: flipped bits, an early end, lengths that lie, a huge image, deep sequences, a shift."""
+    data = bytearray(content)
+    head = min(len(data), HEADER_BYTES)
+    how = chance.randrange(6) if head > 8 else 1
+    if how == 0:
+        for _ in range(chance.randrange(1, 30)):
+            data[chance.randrange(head)] ^= 1 << chance.randrange(8)
+    elif how == 1:
+        del data[chance.randrange(len(data) + 1) :]
+    elif how == 2:
+        for _ in range(chance.randrange(1, 4)):
+            at, length = chance.randrange(head - 4), chance.choice(LYING_LENGTHS)
+            data[at : at + len(length)] = length
+    elif how == 3:
+        for element, value in ((ROWS, b"\xff\xff"), (COLUMNS, b"\xff\xff"), (FRAMES, b"99")):
+            if (at := data.find(element)) > 0 and chance.random() < 0.8:
+                data[at + 8 : at + 10] = value
+    elif how == 4:
+        at = max(data.find(ROWS), 0)
+        data[at:at] = NESTED * chance.choice((5, 100, 3000))
+    else:
+        at, start = chance.randrange(head), chance.randrange(head)
+        data[at:at] = data[start : start + chance.randrange(400)]
+    return bytes(data)
+
+
+def run(files: Sequence[Path], count: int, seconds: float, seed: int, ingest: Ingest) -> Counter[str]:
+    """Damage, scan and load files until there are `count` or the time is over; return how they ended.
+
+    Raises
+    ------
+    Exception
+        Anything but a typed error: the file's name, the seed and the number are in its notes.
+    """
+    chance = random.Random(seed)
+    ends: Counter[str] = Counter()
+    until = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "damaged")
+        for n in range(count):
+            if time.monotonic() > until:
+                break
+            source = chance.choice(files)
+            path.write_bytes(damaged(source.read_bytes(), chance))
+            ends["files"] += 1
+            try:
+                ends[_end(path, ingest)] += 1
+            except Exception as error:
+                error.add_note(f"{source.name}, seed {seed}, file {n}")
+                raise
+    return ends
+
+
+def _end(path: Path, ingest: Ingest) -> str:
+    try:
+        found = scan(path)
+        json.dumps(found.to_json())
+        accounted = len(found.skipped) + sum(len(series.paths) for series in found.series)
+        if accounted != found.files:
+            raise AssertionError(f"{accounted} of {found.files} files accounted for")
+        if not found.volumes:
+            return "refused"
+        plan = found.volumes[0]
+        if plan.estimated_bytes > LARGEST_VOLUME_BYTES:
+            raise AssertionError(f"a volume of {plan.estimated_bytes:,} bytes from {path.stat().st_size:,}")
+        ingest.load(plan)
+    except VoxelcastError as error:
+        return type(error).__name__
+    return "loaded"
+
+
+if __name__ == "__main__":
+    folder, count, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    with Ingest() as ingest:
+        ends = run(sources(folder), count, seconds, int(time.time()), ingest)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(", ".join(f"{name} {number:,}" for name, number in ends.most_common()), f"; peak {peak} MB")

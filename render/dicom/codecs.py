@@ -190,6 +190,9 @@ def decode(
                 require_codec(transfer_syntax)
                 return _decode_checked(imagecodecs.jpeg8_decode, codestream, pixels.rows, pixels.columns)
             source, frames, index = encapsulate([codestream], has_bot=False), 1, 0
+        elif pixels.bits_allocated == 1 and pixels.samples == 1:
+            is_swapped = transfer_syntax == ExplicitVRBigEndian and _pixel_vr(file, transfer_syntax, extent) == "OW"
+            return _decode_bits(file, pixels, extent, index, is_swapped)
         else:
             file.seek(extent.offset)
         decoder = decoder_of(transfer_syntax)
@@ -236,6 +239,21 @@ def _plugin(transfer_syntax: str) -> str:
     if transfer_syntax in _CODECS:
         return "imagecodecs"
     return "pydicom" if transfer_syntax == RLELossless else ""
+
+
+def _decode_bits(
+    file: BinaryIO, pixels: PixelFormat, extent: PixelExtent, index: int, is_swapped: bool
+) -> npt.NDArray[np.uint8]:
+    """Return a frame of single bits. Frames follow each other without a gap, in the middle of a byte too."""
+    count = pixels.rows * pixels.columns
+    first, last = index * count // 16 * 2, -((index + 1) * count // -16) * 2  # whole words
+    file.seek(extent.offset + first)
+    octets = np.frombuffer(file.read(last - first), np.uint8)
+    if is_swapped:
+        octets = octets[: len(octets) // 2 * 2].reshape(-1, 2)[:, ::-1].ravel()
+    start = index * count - 8 * first
+    bits = np.unpackbits(octets, bitorder="little")[start : start + count]
+    return bits.reshape(pixels.rows, pixels.columns)
 
 
 def _pixel_vr(file: BinaryIO, transfer_syntax: str, extent: PixelExtent) -> str:

@@ -33,8 +33,9 @@ from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
 from render.dicom.plan import VolumePlan
 from render.dicom.reading import FileHeader
 from render.dicom.source import Scan, scan
-from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadPicture, Task
+from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
+from render.labels import LabelVolume
 from render.volume import Volume
 
 WORKER_MEMORY_BYTES = 2 << 30
@@ -167,6 +168,31 @@ class Ingest:
             If the ingest has been closed.
         """
         return cast(Picture, self._run(ReadPicture(root, instance, number)))
+
+    def segmentation(self, root: Path, instance: Instance) -> LabelVolume:
+        """Read a SEG as `render.dicom.segmentation.read_segmentation` does.
+
+        Raises
+        ------
+        NotAVolumeError, UnreadableFileError, CodecError
+            As `read_segmentation`; CodecError also if the worker died of it.
+        DrainingError
+            If the ingest has been closed.
+        """
+        return cast(LabelVolume, self._run(ReadLabels(root, instance)))
+
+    def structures(self, root: Path, instance: Instance, plan: VolumePlan) -> LabelVolume:
+        """Read an RTSTRUCT's contours on the grid of a volume, as `render.dicom.rtstruct.rasterize` does.
+
+        Raises
+        ------
+        NotAVolumeError, UnreadableFileError, CodecError
+            As `read_structures` and `rasterize`; CodecError also if the worker died of it.
+        DrainingError
+            If the ingest has been closed.
+        """
+        task = ReadLabels(root, instance, plan.geometry, plan.info.frame_of_reference_uid)
+        return cast(LabelVolume, self._run(task))
 
     def _run(self, task: Task) -> object:
         """Have a worker do a task while this thread waits."""

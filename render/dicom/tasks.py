@@ -9,6 +9,7 @@ from typing import TypeAlias
 from render.dicom.instance import Instance
 from render.dicom.slices import Layer
 from render.dicom.values import ValuePlan
+from render.geometry import VolumeGeometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +48,20 @@ class ReadPicture:
     number: int
 
 
-Task: TypeAlias = ReadHeaders | DecodeSlices | ReadPicture
+@dataclass(frozen=True, slots=True)
+class ReadLabels:
+    """Read a SEG, or the contours of an RTSTRUCT on a grid; answered by a `LabelVolume`.
+
+    Attributes
+    ----------
+    geometry, frame_of_reference_uid
+        Of the volume that was contoured; a SEG has a grid of its own.
+    """
+
+    root: Path
+    instance: Instance
+    geometry: VolumeGeometry | None = None
+    frame_of_reference_uid: str = ""
+
+
+Task: TypeAlias = ReadHeaders | DecodeSlices | ReadPicture | ReadLabels

@@ -18,7 +18,7 @@ import numpy as np
 
 from render.dicom.header import quiet_pydicom
 from render.dicom.reading import FileHeader, read_header
-from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadPicture, Task
+from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task
 from render.errors import CodecError, VoxelcastError
 
 
@@ -41,7 +41,9 @@ def _answer(task: Task, connection: Connection, limit_bytes: int) -> object:
     try:
         if isinstance(task, ReadHeaders):
             return _read(task)
-        return _decode(task, connection) if isinstance(task, DecodeSlices) else _picture(task)
+        if isinstance(task, DecodeSlices):
+            return _decode(task, connection)
+        return _picture(task) if isinstance(task, ReadPicture) else _labels(task)
     except VoxelcastError as error:
         return error
     except MemoryError:
@@ -72,6 +74,15 @@ def _picture(task: ReadPicture) -> object:
     from render.dicom.picture import read_picture
 
     return read_picture(task.root, task.instance, task.number)
+
+
+def _labels(task: ReadLabels) -> object:
+    from render.dicom.rtstruct import rasterize, read_structures
+    from render.dicom.segmentation import read_segmentation
+
+    if task.geometry is None:
+        return read_segmentation(task.root, task.instance)
+    return rasterize(read_structures(task.root, task.instance), task.geometry, task.frame_of_reference_uid)
 
 
 if __name__ == "__main__":

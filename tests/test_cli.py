@@ -234,6 +234,34 @@ def test_inspect_says_which_picture_it_could_not_draw(run: Run, tmp_path: Path) 
     assert "--thumbnails below: can't be written" in err
 
 
+@pytest.mark.data
+def test_inspect_says_what_labels_there_are_and_of_what(run: Run, real_data: Path) -> None:
+    folder = real_data / "petct_acrin_fusion" / "seg_on_ct"
+    _, out, _ = run("inspect", folder, "--json")
+    (series,) = json.loads(out)["series"]
+    assert (series["kind"], series["reason"]) == (
+        "segmentation",
+        "Segmentation Storage: not an image or a stack of images",
+    )
+    (labels,) = series["labels"]
+    segment, (referenced,) = labels["segments"][0], labels["referenced_series"]
+    assert segment["voxels"] > 0
+    _, table, _ = run("inspect", folder)
+    assert f"    labels of series {referenced}\n" in table
+    assert f"    segment 1: {segment['name']}, {segment['voxels']} voxels, {segment['ml']:.3f} ml" in table
+
+
+@pytest.mark.data
+def test_inspect_draws_colour(run: Run, real_data: Path, tmp_path: Path) -> None:
+    path = real_data / "codecs_ct_and_colour" / "us_multiframe" / "DIRW0007"
+    _, out, _ = run("inspect", path, "--json", "--thumbnails", tmp_path)
+    (series,) = json.loads(out)["series"]
+    assert (series["kind"], series["frames"], series["thumbnail"]) == ("cine", 65, "series001.png")
+    picture = imagecodecs.png_decode((tmp_path / "series001.png").read_bytes())
+    assert picture.shape[2] == 3
+    assert max(picture.shape) == 256
+
+
 def test_inspect_names_phases_and_does_not_list_hundreds(run: Run, tmp_path: Path) -> None:
     for n in range(15):
         write_series(

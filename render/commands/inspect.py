@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from render.commands.progress import Progress
 from render.errors import InvalidArgumentError, SourceError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from render.dicom.plan import VolumePlan
     from render.dicom.series import Series
     from render.dicom.source import Scan
@@ -37,6 +40,7 @@ def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) 
 
     PATH is a folder, a file, a ZIP archive, a DICOMDIR or a NIfTI file.
     """
+    from render.dicom.contents import describe_labels
     from render.dicom.identity import read_identity
     from render.dicom.source import scan
 
@@ -45,14 +49,21 @@ def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) 
     pictures = _write_thumbnails(found, thumbnails, progress) if thumbnails is not None else {}
     progress.close()
     patients = [read_identity(found.root, series.paths[0]) for series in found.series] if identify else []
+    labels = {
+        n: described
+        for n, series in enumerate(found.series)
+        if (described := [found_in for o in series.objects if (found_in := describe_labels(found.root, o)) is not None])
+    }
     if not as_json:
-        click.echo(_table(found, patients, pictures))
+        click.echo(_table(found, patients, pictures, labels))
         return
     report = found.to_json()
     for series, patient in zip(report["series"], patients, strict=False):
         series["patient"] = patient
     for n, picture in pictures.items():
         report["series"][n]["thumbnail"] = picture
+    for n, described in labels.items():
+        report["series"][n]["labels"] = described
     click.echo(json.dumps(report, indent=2))
 
 
@@ -60,16 +71,14 @@ def _write_thumbnails(found: Scan, folder: Path, progress: Progress) -> dict[int
     """Write a picture a series; return by the series' place what was written, or why nothing was."""
     import imagecodecs
 
-    from render.dicom.thumbnail import middle_slice
-
     said: dict[int, str] = {}
-    shown = [n for n, series in enumerate(found.series) if series.volumes]
+    shown = [n for n, series in enumerate(found.series) if series.volumes or series.kind in ("image", "cine")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for done, n in enumerate(shown, start=1):
             path = folder / f"series{n + 1:03}.png"
             try:
-                picture = middle_slice(found.series[n].volumes[0])
+                picture = _picture(found, found.series[n])
             except SourceError as error:
                 said[n] = f"no picture: {error.message}"
             else:
@@ -83,11 +92,30 @@ def _write_thumbnails(found: Scan, folder: Path, progress: Progress) -> dict[int
     return said
 
 
-def _table(found: Scan, patients: Sequence[Mapping[str, str]], pictures: Mapping[int, str]) -> str:
+def _picture(found: Scan, series: Series) -> npt.NDArray[np.uint8]:
+    from render.dicom.header import quiet_pydicom
+    from render.dicom.picture import read_picture
+    from render.dicom.thumbnail import middle_slice, resized
+
+    if series.volumes:
+        return middle_slice(series.volumes[0])
+    image = series.objects[0]
+    with quiet_pydicom():
+        picture = read_picture(found.root, image, image.number_of_frames // 2 + 1)
+    return resized(picture.pixels, picture.aspect)
+
+
+def _table(
+    found: Scan,
+    patients: Sequence[Mapping[str, str]],
+    pictures: Mapping[int, str],
+    labels: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> str:
     lines = [f"{found.files} files, {len(found.series)} series, {len(found.skipped)} skipped", ""]
     width = max((len(series.kind) for series in found.series), default=0)
     for n, series in enumerate(found.series):
         lines += _series_lines(series, width)
+        lines += [line for described in labels.get(n, ()) for line in _label_lines(described)]
         if patients:
             lines.append("    patient " + ", ".join(f"{name} {value or '-'}" for name, value in patients[n].items()))
         if n in pictures:
@@ -110,8 +138,19 @@ def _series_lines(series: Series, width: int) -> list[str]:
     if len(series.volumes) > VOLUMES_SHOWN:
         lines.append(f"    ... {len(series.volumes) - VOLUMES_SHOWN} more volumes")
     if series.reason:
-        lines.append(f"    refused: {series.reason}")
+        lines.append(f"    no volume: {series.reason}")
     return [*lines, *(f"    note: {warning}" for warning in series.warnings)]
+
+
+def _label_lines(described: Mapping[str, Any]) -> list[str]:
+    if "reason" in described:
+        return [f"    labels can't be read: {described['reason']}"]
+    lines = [f"    labels of series {uid}" for uid in described["referenced_series"] or ["(not said)"]]
+    for segment in described["segments"]:
+        size = f"{segment['contours']} contours" if "contours" in segment else f"{segment['voxels']} voxels"
+        size += f", {segment['ml']:.3f} ml" if segment.get("ml") is not None else ""
+        lines.append(f"    segment {segment['number']}: {segment['name']}, {size}")
+    return lines
 
 
 def _volume_line(plan: VolumePlan) -> str:

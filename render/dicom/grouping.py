@@ -92,6 +92,7 @@ def build_series(root: Path, members: Sequence[Instance]) -> Series:
         reason="" if plans else "; ".join(reasons),
         warnings=tuple(dict.fromkeys([*warnings, *(w for plan in plans for w in plan.info.warnings)])),
         paths=tuple(sorted(m.path for m in members)),
+        objects=tuple(m for m in members if not m.defect and (special_kind(m) or refusal(m))),
         refused_stack=not plans and len(usable) > 1,
         patient_key=label.patient_key,
     )

@@ -28,7 +28,9 @@ _KINDS = (
     (_STORAGE + "77.1.6", "microscopy"),
 )
 
-_CINE_MODALITIES = frozenset({"US", "IVUS", "XA", "RF", "ES", "XC", "GM", "OP"})
+
+_NEW_CLASSES = {_STORAGE + "66.7": "Label Map Segmentation Storage"}
+"""SOP Classes that pydicom does not know by name yet."""
 
 
 def special_kind(instance: Instance) -> str:
@@ -43,16 +45,18 @@ def special_reason(instance: Instance) -> str:
     """Say why an object of a special kind is not shown."""
     # Not validated: a broken UID is said as it stands, not warned of.
     uid = UID(instance.sop_class_uid, validation_mode=config.IGNORE)
-    name = uid.name if uid else "no SOP Class UID"
+    name = _NEW_CLASSES.get(uid, uid.name) if uid else "no SOP Class UID"
     return f"{name}: not an image or a stack of images" if instance.format else f"{name}: holds no pixels"
 
 
 def refused_kind(instance: Instance) -> str:
     """Return the kind of an image that is not shown as a volume: cine, image or other."""
-    if instance.number_of_frames > 1:
-        return "cine" if instance.modality in _CINE_MODALITIES else "other"
-    is_colour = instance.format is not None and not instance.format.photometric.startswith("MONOCHROME")
-    return "image" if is_colour else "other"
+    pixels = instance.format
+    is_colour = pixels is not None and (pixels.samples > 1 or not pixels.photometric.startswith("MONOCHROME"))
+    if instance.defect or not is_colour:
+        return "other"
+    is_cine = any(name == "Frame" for frame in instance.frames[:1] for name, _ in frame.phase)
+    return "cine" if is_cine else "image"
 
 
 def refusal(instance: Instance) -> str:

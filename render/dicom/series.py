@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from render.dicom.instance import Instance
 from render.dicom.plan import VolumePlan
 from render.errors import AmbiguousSeriesError, NotAVolumeError, NoVolumeError
 
@@ -32,6 +33,9 @@ class Series:
         Frames in all files, refused ones included.
     reason
         Why there is no volume; empty if there is one.
+    objects
+        Of its files, undamaged ones that no volume is made of: segmentations and structure sets
+        (`render.dicom.segmentation`, `render.dicom.rtstruct`), images of colour (`render.dicom.picture`), documents.
     refused_stack
         Several grey images that make no volume: a competitor when one series is to be chosen.
     paths
@@ -48,6 +52,7 @@ class Series:
     reason: str
     warnings: tuple[str, ...]
     paths: tuple[str, ...]
+    objects: tuple[Instance, ...] = ()
     refused_stack: bool = False
     patient_key: str = field(default="", repr=False)
 

@@ -35,7 +35,7 @@ def middle_slice(plan: VolumePlan) -> npt.NDArray[np.uint8]:
         values[codes[0] == plan.values.invalid_code] = np.nan
     window = plan.info.windows[0] if plan.info.windows else _automatic(values)
     right_mm, down_mm, _ = plan.geometry.spacing_mm
-    return _resized(window.to_gray8(values, invert=plan.info.inverted), down_mm / right_mm)
+    return resized(window.to_gray8(values, invert=plan.info.inverted), down_mm / right_mm)
 
 
 def _automatic(values: npt.NDArray[np.float64]) -> Window:
@@ -46,9 +46,15 @@ def _automatic(values: npt.NDArray[np.float64]) -> Window:
     return Window((low + high) / 2, max(high - low, 1e-6))
 
 
-def _resized(picture: npt.NDArray[np.uint8], aspect: float) -> npt.NDArray[np.uint8]:
-    """Take the nearest pixels: rows are `aspect` times as far apart as columns are."""
-    rows, columns = picture.shape
+def resized(picture: npt.NDArray[np.uint8], aspect: float) -> npt.NDArray[np.uint8]:
+    """Return a picture, gray or RGB, at most `LARGEST_SIDE_PX` large and with square pixels, by its nearest ones.
+
+    Parameters
+    ----------
+    aspect
+        How many times as far apart rows are as columns.
+    """
+    rows, columns = picture.shape[:2]
     height, width = rows * aspect, float(columns)
     scale = min(1.0, LARGEST_SIDE_PX / max(height, width))
     down = ((np.arange(max(1, round(height * scale))) + 0.5) / max(1, round(height * scale)) * rows).astype(int)

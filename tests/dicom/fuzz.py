@@ -1,6 +1,7 @@
 """Real files, damaged in every way that has been thought of: ``python -m tests.dicom.fuzz FOLDER [COUNT] [SECONDS]``.
 
-Each is scanned in this process and loaded by a worker. Whatever is in it, there are typed errors only, the scan's
+Each is scanned in this process, loaded by a worker, shown as a picture and read as labels where it may hold some.
+Whatever is in it, there are typed errors only, the scan's
 process does not die, and no memory is taken for a length that lies. A codec may take a worker with it: that is a
 CodecError, and counted.
 """
@@ -14,12 +15,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from render.dicom.header import quiet_pydicom
 from render.dicom.ingest import Ingest
+from render.dicom.instance import Instance
+from render.dicom.kinds import special_kind
+from render.dicom.reading import read_header
 from render.dicom.source import scan
 from render.errors import VoxelcastError
+from render.geometry import VolumeGeometry
+from render.volume import VolumeInfo
 
 LARGEST_SOURCE_BYTES = 600_000
 HEADER_BYTES = 6000
@@ -41,10 +49,12 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     """Return a damaged copy: flipped bits, an early end, lengths that lie, a huge image, deep sequences, a shift."""
     data = bytearray(content)
     head = min(len(data), HEADER_BYTES)
-    how = chance.randrange(6) if head > 8 else 1
-    if how == 0:
+    how = chance.randrange(7) if head > 8 else 1
+    if how in (0, 6):
+        # Within the header, or anywhere: mostly in the pixels, so that codecs see damage too.
+        reach = head if how == 0 else len(data)
         for _ in range(chance.randrange(1, 30)):
-            data[chance.randrange(head)] ^= 1 << chance.randrange(8)
+            data[chance.randrange(reach)] ^= 1 << chance.randrange(8)
     elif how == 1:
         del data[chance.randrange(len(data) + 1) :]
     elif how == 2:
@@ -85,6 +95,8 @@ def run(files: Sequence[Path], count: int, seconds: float, seed: int, ingest: In
             ends["files"] += 1
             try:
                 ends[_end(path, ingest)] += 1
+                for end in _object_ends(path, ingest):
+                    ends[end] += 1
             except Exception as error:
                 error.add_note(f"{source.name}, seed {seed}, file {n}")
                 raise
@@ -105,8 +117,43 @@ def _end(path: Path, ingest: Ingest) -> str:
             raise AssertionError(f"a volume of {plan.estimated_bytes:,} bytes from {path.stat().st_size:,}")
         ingest.load(plan)
     except VoxelcastError as error:
-        return type(error).__name__
+        return _name(error)
     return "loaded"
+
+
+def _name(error: VoxelcastError) -> str:
+    return "a worker died" if "decoder died" in error.message else type(error).__name__
+
+
+def _object_ends(path: Path, ingest: Ingest) -> Iterator[str]:
+    """Show the file's first and last frame and read its labels, whatever the scan made of it."""
+    with quiet_pydicom():
+        header = read_header(path.parent, path.name)
+    if not isinstance(header, Instance):
+        return
+    kind = special_kind(header)
+    tasks: list[tuple[str, Callable[[], object]]] = []
+    if header.format is not None:
+        numbers = sorted({1, max(header.number_of_frames, 1)})
+        tasks += [("picture", partial(ingest.picture, path.parent, header, number)) for number in numbers]
+    if kind == "segmentation":
+        tasks.append(("labels", partial(ingest.segmentation, path.parent, header)))
+    if kind == "rtstruct":
+        tasks.append(("labels", partial(ingest.structures, path.parent, header, _Plan())))
+    for name, task in tasks:
+        try:
+            task()
+        except VoxelcastError as error:
+            yield f"{name}: {_name(error)}"
+        else:
+            yield name
+
+
+class _Plan:
+    """A volume that contours might have been drawn on: that of a thorax."""
+
+    geometry = VolumeGeometry.from_axes((16, 64, 64), (-250, -480, -640), (8, 0, 0), (0, 8, 0), (0, 0, 16))
+    info = VolumeInfo()
 
 
 if __name__ == "__main__":

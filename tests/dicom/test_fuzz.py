@@ -18,3 +18,5 @@ def test_damaged_files_end_in_typed_errors(real_data: Path) -> None:
     # Damage that does nothing, or that nothing survives, would show nothing.
     assert ends["refused"] > 100
     assert ends["loaded"] > 20
+    assert ends["picture"] > 50
+    assert ends["labels"] > 0

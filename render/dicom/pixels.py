@@ -129,7 +129,8 @@ def _decode_layer(files: PixelFiles, layer: Layer, values: ValuePlan, out: Codes
     unknown = (np.isnan(out) | np.isnan(above)) if is_float else (out == invalid) | (above == invalid)
     mixed = out * np.float32(1 - layer.fraction) + above * np.float32(layer.fraction)
     np.copyto(out, mixed if is_float else np.rint(mixed), casting="unsafe")
-    out[unknown] = invalid
+    if unknown.any():
+        out[unknown] = invalid
     return SliceReport(int(unknown.sum()), max(lower.largest, upper.largest))
 
 

@@ -71,6 +71,21 @@ def gather(typingctx: Any, array: Any, index: Any) -> Any:
 
 
 @primitive
+def prefetch(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
+    """Ask for the cache lines of ``codes[offset + index]``, which need not exist."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        shared = context.cast(builder, args[1], offset, types.int64)
+        kind = [ir.Constant(_I32, value) for value in (0, 3, 1)]  # for reading, to stay, data
+        for pointer in lane_pointers(context, builder, codes, args[0], shared, args[2]):
+            byte = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+            call_llvm(builder, "llvm.prefetch.p0i8", ir.VoidType(), byte, *kind)
+        return context.get_dummy_value()
+
+    return types.none(codes, offset, index), codegen
+
+
+@primitive
 def _pairs_int16(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
     """32 bits at each lane's address: the voxel in the low half, its right neighbour in the high half."""
 

@@ -19,9 +19,11 @@ from render.backends.cpu.operations import (
     inline,
     lane_column,
     lane_row,
+    prefetch,
     reduce_min,
     select,
     splat,
+    to_i32,
 )
 from render.backends.cpu.packets import brick_at, store_packet
 from render.backends.cpu.sampling import PARALLEL, F, probe, sample
@@ -31,6 +33,10 @@ OUTSIDE = -0.5 - 2 * rays.FACE_TOLERANCE
 FACE = F(-0.5 - rays.FACE_TOLERANCE)
 EVERYWHERE = 1e9
 """Columns, and more."""
+AHEAD = 32
+"""Columns from a packet to the one whose voxels are asked for meanwhile."""
+ACROSS_ROWS = 0.1
+"""Rows of voxels a column."""
 
 
 def thin(
@@ -44,6 +50,9 @@ def thin(
     nowhere = splat(F(np.nan))
     lanes_x, lanes_y, lanes_z = packet_axis(p, 0), packet_axis(p, 1), packet_axis(p, 2)
     right_x, right_y, right_z = p[COLUMN], p[COLUMN + 1], p[COLUMN + 2]
+    # Along a row of voxels the processor sees for itself what comes next; across rows each line is a wait.
+    scattered = abs(right_y) + abs(right_z) > ACROSS_ROWS
+    far_x, far_y, far_z = splat(F(right_x * AHEAD)), splat(F(right_y * AHEAD)), splat(F(right_z * AHEAD))
     taken = 0
     for top in range(row_from, row_to, PACKET_HEIGHT):
         row_x = p[ORIGIN] + top * p[ROW]
@@ -68,6 +77,12 @@ def thin(
                 box = reduce_min(x) * per_voxel, reduce_min(y) * per_voxel, reduce_min(z) * per_voxel, F(0), F(0), F(0)
                 plain = invalid[brick_at(p, box, F(0))] == 0
             if plain:
+                if scattered:
+                    at = to_i32(x + far_x) + to_i32(y + far_y) * row_stride + to_i32(z + far_z) * slab_stride
+                    prefetch(codes, 0, at)
+                    prefetch(codes, row_stride, at)
+                    prefetch(codes, slab_stride, at)
+                    prefetch(codes, row_stride + slab_stride, at)
                 value = fma(sample(codes, row_stride, slab_stride, x, y, z), scale, offset)
             else:
                 value, valid = probe(codes, p, x, y, z)

@@ -109,6 +109,7 @@ gather = KERNEL_SET["gather"]
 weight = KERNEL_SET["weight"]
 mix = KERNEL_SET["mix"]
 row = KERNEL_SET["row"]
+prefetch = KERNEL_SET["prefetch"]
 lerp = KERNEL_SET["lerp"]
 is_invalid = KERNEL_SET["is_invalid"]
 weights4 = KERNEL_SET["weights4"]
@@ -142,6 +143,7 @@ __all__ = [
     "maximum",
     "minimum",
     "mix",
+    "prefetch",
     "reduce_max",
     "reduce_min",
     "row",

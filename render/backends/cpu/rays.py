@@ -60,8 +60,8 @@ WHOLE_TOLERANCE = 2.0**-14
 """Voxels. A sample this near a voxel's centre needs no neighbour along it. One unit of int16's weights."""
 SLAB_TOLERANCE = 1e-6
 """Steps. A slab of exactly a whole number of steps keeps its outermost samples whatever the rounding."""
-FAR = 1e9
-"""Stands for no bound on ``k``; exact arithmetic is not needed of it."""
+FAR = 2.0**23
+"""Bound of ``k``. Up to twice as far float32 counts every whole number; beyond, a loop over ``k`` would not end."""
 
 
 @dataclass(frozen=True)

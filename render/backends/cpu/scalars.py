@@ -171,6 +171,11 @@ def row(codes: Any, offset: int, index: Any, weight: Any) -> Any:
 
 
 @inline
+def prefetch(codes: Any, offset: int, index: Any) -> None:
+    """Do nothing: plain numba can't ask for a cache line."""
+
+
+@inline
 def is_invalid(gathered: Any, invalid: Any) -> Any:
     """Whether a gathered code marks a voxel without a value: equals `invalid` (int16), or is NaN (float32)."""
     if isinstance(gathered, np.float32):

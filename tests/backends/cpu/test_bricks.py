@@ -162,7 +162,8 @@ def test_flags_tell_how_far_the_next_visible_brick_is(data: st.DataObject) -> No
     opacity = np.arange(64) >= 32  # of codes from 0 on
     cumulated = np.concatenate([[0], np.cumsum(opacity)])
     flags = np.empty(low.size, np.uint8)
-    kernel("visible", np.dtype(np.int16))(low, high, holes.reshape(-1).view(np.uint8), shape, cumulated, 1.0, 32.5, flags)
+    bad = holes.reshape(-1).view(np.uint8)
+    kernel("visible", np.dtype(np.int16))(low, high, bad, shape, cumulated, 1.0, 32.5, flags)
     places = np.argwhere(shown)
     for at, flag in zip(np.ndindex(shape), flags, strict=True):
         nearest = np.abs(places - at).max(axis=1).min() if len(places) else FARTHEST

@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from render.backends.cpu import CpuRenderer
+from render.backends.cpu import CpuRenderer, rays
 from render.backends.cpu.bricks import MAX_SEGMENT, BrickGrid, Level
 from render.backends.cpu.rays import WHOLE_TOLERANCE
 from render.errors import RenderCancelledError, UnsupportedError, VolumeNotFoundError
 from render.frame import Frame, Quality
 from render.geometry import VolumeGeometry
+from render.transfer import load_preset
 from render.view import Camera, Layer, RenderingMethod, View, Viewport
 from render.volume import Volume
 from tests.backends.cpu.scenes import WORKS, body, view_of
@@ -149,7 +150,7 @@ def test_fewer_rays_give_nearly_the_picture(renderer: CpuRenderer, work: str, st
 
 @pytest.mark.parametrize("stride", [2, 3, 5])
 def test_a_linear_volume_is_enlarged_exactly(renderer: CpuRenderer, stride: int) -> None:
-    """Bilinear in between, so a ramp stays a ramp: rays through the wrong pixel would shift it."""
+    """A ramp stays a ramp: rays through the wrong pixel would shift it."""
     k, j, i = np.indices((20, 90, 90))
     volume = Volume("v", VolumeGeometry((20, 90, 90), np.eye(4)), (10 * i + 3 * j + k).astype(np.int16))
     camera = Camera((45, 45, -50), (45, 45, 10), (0, -1, 0), parallel_scale_mm=16.5)
@@ -270,3 +271,15 @@ def test_a_transfer_function_is_remembered(renderer: CpuRenderer, monkeypatch: p
     for work in ("color", "color", "color_shaded", "color", "color_shaded"):
         renderer.render(view_of(volume, work), resident)
     assert len(made) == 2
+
+
+def test_steps_are_counted_no_farther_than_float32_counts(renderer: CpuRenderer) -> None:
+    """From 2**24 on ``k + 1 == k``, and the loop over a ray of tens of millions of steps would not end."""
+    tiny = VolumeGeometry((20, 20, 20), np.diag([0.002, 0.002, 0.002, 1.0]))
+    volume = Volume("tiny", tiny, np.full((20, 20, 20), 300, np.int16))
+    camera = Camera(position=(0.0, 0.0, -60_000.0), look_at=(0.02, 0.02, 60.0), up=(0.0, 1.0, 0.0), fov_deg=60.0)
+    layer = Layer("tiny", transfer_function=load_preset("CT-AAA"))
+    view = View(camera, Viewport(16, 16), (layer,), RenderingMethod.VOLUME_RENDERED, None)
+    p = rays.ray_parameters(tiny, camera, view.plane, (16, 16), rays.lattice_of(tiny, None, 1.0))
+    assert -(2**23) <= p[rays.FIRST] < p[rays.LAST] <= 2**23
+    draw(renderer, volume, view)

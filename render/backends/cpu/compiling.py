@@ -105,10 +105,10 @@ def _all_kernels() -> dict[str, Kernel]:
     by_int, by_float = _of_dtype(types.int16), _of_dtype(types.float32)
     resize = {
         "enlarge_values": Kernel(
-            "enlarge_values", kernels_resize.enlarge_values, (types.float32[:, ::1], types.int64, _VALUES)
+            "enlarge_values", kernels_resize.enlarge_values, (_VALUES, types.int64, _VALUES, *(types.int64,) * 2)
         ),
         "enlarge_color": Kernel(
-            "enlarge_color", kernels_resize.enlarge_color, (types.uint8[:, :, ::1], types.int64, _COLOR)
+            "enlarge_color", kernels_resize.enlarge_color, (_COLOR, types.int64, _COLOR, *(types.int64,) * 2)
         ),
     }
     # In the order of need: an MPR of a CT comes first, float32 volumes last.

@@ -86,12 +86,12 @@ def test_fewer_rays_are_enlarged_as_on_the_cpu(host_kernels, stride, shape) -> N
     values = random.normal(0, 300, rays_shape).astype(np.float32)
     values[random.random(rays_shape) < 0.2] = np.nan
     expected = np.empty(shape, np.float32)
-    enlarge_values(values, stride, expected)
+    enlarge_values(values, stride, expected, 0, shape[0])
     got = enlarge(host_kernels("int16", False), values, stride, shape)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-3)
     color = random.integers(0, 256, (*rays_shape, 4), np.uint8)
     expected_color = np.empty((*shape, 4), np.uint8)
-    enlarge_color(color, stride, expected_color)
+    enlarge_color(color, stride, expected_color, 0, shape[0])
     off = enlarge(host_kernels("int16", False), color, stride, shape).astype(int) - expected_color
     assert np.abs(off).max() <= 1
     assert (off == 0).mean() > 0.99

@@ -46,45 +46,93 @@ __device__ inline void between(int pixel, int stride, int count, int &before, in
     part = at - before;
 }
 
-// Brings a picture of fewer rays to the viewport's size, bilinearly. NaN takes no part, but a pixel whose nearest ray
-// is NaN is NaN, so that edges stay where they are.
+// Along one direction: the rays around a pixel, and the weights of a Catmull-Rom spline. A ray beyond the outermost
+// one would go on in a straight line from the two beside it: so its weight is theirs.
+struct Taps {
+    int ray[4];
+    float weight[4], part;
+};
+
+__device__ inline Taps taps_of(int pixel, int stride, int count) {
+    Taps taps;
+    int before, after;
+    between(pixel, stride, count, before, after, taps.part);
+    const float x = taps.part, square = x * x, cube = square * x;
+    float *w = taps.weight;
+    w[0] = -0.5f * x + square - 0.5f * cube;
+    w[1] = 1.0f - 2.5f * square + 1.5f * cube;
+    w[2] = 0.5f * x + 2.0f * square - 1.5f * cube;
+    w[3] = 0.5f * cube - 0.5f * square;
+    if (before == 0) {
+        w[1] += 2.0f * w[0];
+        w[2] -= w[0];
+        w[0] = 0.0f;
+    }
+    if (before + 2 >= count) {
+        w[1] -= w[3];
+        w[2] += 2.0f * w[3];
+        w[3] = 0.0f;
+    }
+    for (int n = 0; n < 4; ++n) taps.ray[n] = min(max(before + n - 1, 0), count - 1);
+    return taps;
+}
+
+// Brings a picture of fewer rays to the viewport's size, within the range of the four rays around each pixel. NaN takes
+// no part, but a pixel whose nearest ray is NaN is NaN, so that edges stay where they are; beside NaN the four rays
+// are weighed bilinearly.
 extern "C" __global__ void enlarge_values(const float *__restrict__ rays, int rays_width, int rays_height, int stride,
                                           float *__restrict__ out, int width, int height) {
     const long long at = thread_index();
     if (at >= static_cast<long long>(width) * height) return;
-    int top, bottom, left, right;
-    float down, across;
-    between(static_cast<int>(at / width), stride, rays_height, top, bottom, down);
-    between(static_cast<int>(at % width), stride, rays_width, left, right, across);
-    const float nearest = rays[(down > 0.5f ? bottom : top) * rays_width + (across > 0.5f ? right : left)];
-    float total = 0.0f, weights = 0.0f;
-    for (int n = 0; n < 4; ++n) {
-        const float value = rays[(n & 2 ? bottom : top) * rays_width + (n & 1 ? right : left)];
-        const float weight = (n & 2 ? down : 1.0f - down) * (n & 1 ? across : 1.0f - across);
-        if (value == value) {
+    const Taps down = taps_of(static_cast<int>(at / width), stride, rays_height);
+    const Taps across = taps_of(static_cast<int>(at % width), stride, rays_width);
+    const float nearest = rays[down.ray[down.part > 0.5f ? 2 : 1] * rays_width + across.ray[across.part > 0.5f ? 2 : 1]];
+    float smooth = 0.0f, total = 0.0f, weights = 0.0f, low = nearest, high = nearest;
+    for (int n = 0; n < 16; ++n) {
+        const int y = n / 4, x = n % 4;
+        const float value = rays[down.ray[y] * rays_width + across.ray[x]];
+        smooth += down.weight[y] * across.weight[x] * value;
+        if ((y == 1 || y == 2) && (x == 1 || x == 2) && value == value) {
+            const float weight =
+                (y == 2 ? down.part : 1.0f - down.part) * (x == 2 ? across.part : 1.0f - across.part);
             total += weight * value;
             weights += weight;
+            low = fminf(low, value);
+            high = fmaxf(high, value);
         }
     }
-    out[at] = nearest == nearest ? total / weights : nearest;
+    if (nearest != nearest)
+        out[at] = nearest;
+    else
+        out[at] = smooth == smooth ? fminf(fmaxf(smooth, low), high) : total / weights;
 }
 
-__device__ inline unsigned char mixed(int a, int b, int c, int d, float across, float down) {
-    const float upper = a + across * (b - a), lower = c + across * (d - c);
-    return static_cast<unsigned char>(upper + down * (lower - upper) + 0.5f);
+// The same for one channel of premultiplied RGBA, before it is rounded.
+__device__ inline float mixed(const unsigned char *channel, int rays_width, const Taps &down, const Taps &across) {
+    float smooth = 0.0f, low = 255.0f, high = 0.0f;
+    for (int n = 0; n < 16; ++n) {
+        const int y = n / 4, x = n % 4;
+        const float value = channel[4 * (static_cast<long long>(down.ray[y]) * rays_width + across.ray[x])];
+        smooth += down.weight[y] * across.weight[x] * value;
+        if ((y == 1 || y == 2) && (x == 1 || x == 2)) {
+            low = fminf(low, value);
+            high = fmaxf(high, value);
+        }
+    }
+    return fminf(fmaxf(smooth, low), high);
 }
 
-// The same for premultiplied RGBA.
+// No colour exceeds alpha.
 extern "C" __global__ void enlarge_color(const uchar4 *__restrict__ rays, int rays_width, int rays_height, int stride,
                                          uchar4 *__restrict__ out, int width, int height) {
     const long long at = thread_index();
     if (at >= static_cast<long long>(width) * height) return;
-    int top, bottom, left, right;
-    float down, across;
-    between(static_cast<int>(at / width), stride, rays_height, top, bottom, down);
-    between(static_cast<int>(at % width), stride, rays_width, left, right, across);
-    const uchar4 a = rays[top * rays_width + left], b = rays[top * rays_width + right];
-    const uchar4 c = rays[bottom * rays_width + left], d = rays[bottom * rays_width + right];
-    out[at] = make_uchar4(mixed(a.x, b.x, c.x, d.x, across, down), mixed(a.y, b.y, c.y, d.y, across, down),
-                          mixed(a.z, b.z, c.z, d.z, across, down), mixed(a.w, b.w, c.w, d.w, across, down));
+    const Taps down = taps_of(static_cast<int>(at / width), stride, rays_height);
+    const Taps across = taps_of(static_cast<int>(at % width), stride, rays_width);
+    const unsigned char *channels = &rays->x;
+    const float alpha = mixed(channels + 3, rays_width, down, across);
+    unsigned char color[3];
+    for (int n = 0; n < 3; ++n)
+        color[n] = static_cast<unsigned char>(fminf(mixed(channels + n, rays_width, down, across), alpha) + 0.5f);
+    out[at] = make_uchar4(color[0], color[1], color[2], static_cast<unsigned char>(alpha + 0.5f));
 }

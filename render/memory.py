@@ -1,4 +1,4 @@
-"""How much memory there is for this process, and the words in which a budget is given."""
+"""What there is for this process, memory and cores, and the words in which a budget is given."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from render.errors import StartupError
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 _BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def default_budget_bytes() -> int:

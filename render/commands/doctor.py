@@ -30,7 +30,7 @@ def examine() -> dict[str, Any]:
     from render.backends.cpu.compiling import KERNELS
     from render.backends.cpu.kernel_cache import cache_directory, cpu_name
     from render.backends.cpu.operations import KERNEL_SET, WIDTH
-    from render.backends.cpu.renderer import available_cores
+    from render.memory import available_cores
 
     directory = cache_directory(WIDTH)
     cores = available_cores()

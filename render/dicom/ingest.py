@@ -36,6 +36,7 @@ from render.dicom.source import Scan, scan
 from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
 from render.labels import LabelVolume
+from render.memory import available_cores
 from render.volume import Volume
 
 WORKER_MEMORY_BYTES = 2 << 30
@@ -61,7 +62,8 @@ class Ingest:
     Parameters
     ----------
     workers
-        Processes; as many as there are processors if None. They start when first needed.
+        Processes; as many as there are cores for this one if None. They start when first needed, and give way to
+        threads that draw.
     memory_bytes
         Private memory that one worker may take.
     task_seconds
@@ -75,7 +77,7 @@ class Ingest:
         memory_bytes: int = WORKER_MEMORY_BYTES,
         task_seconds: float = TASK_SECONDS,
     ) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or available_cores()
         self._memory_bytes = memory_bytes
         self._task_seconds = task_seconds
         self._pool = ThreadPoolExecutor(self.workers, "ingest")

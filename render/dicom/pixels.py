@@ -5,7 +5,6 @@ Padding is compared on stored values, before any rescale (PS3.3 C.7.5.1.1.2).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from render.dicom.plan import VolumePlan
 from render.dicom.slices import Layer, SliceSource
 from render.dicom.values import EXACT_FLOAT32_INTEGER, ValuePlan
 from render.errors import CodecError, RenderCancelledError, UnreadableFileError
+from render.memory import available_cores
 from render.volume import Volume
 
 Codes: TypeAlias = npt.NDArray[np.int16] | npt.NDArray[np.float32]
@@ -78,8 +78,8 @@ def load_volume(
     """
     codes: Codes = np.empty(plan.shape, plan.values.dtype)
     reports: list[SliceReport] = []
-    with quiet_pydicom(), ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode") as pool:
-        chunks = plan.chunks(threads or os.cpu_count() or 1)
+    with quiet_pydicom(), ThreadPoolExecutor(threads or available_cores(), "decode") as pool:
+        chunks = plan.chunks(threads or available_cores())
         layers = plan.layers
         pending = {
             pool.submit(decode_layers, plan.root, layers[start:stop], plan.values, codes[start:stop])

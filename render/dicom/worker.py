@@ -21,6 +21,9 @@ from render.dicom.reading import FileHeader, read_header
 from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task
 from render.errors import CodecError, VoxelcastError
 
+NICENESS = 10
+"""While a volume is decoded, the frames that somebody waits for come first: these are as many processes as cores."""
+
 
 def main() -> None:
     """Answer tasks until the other end closes the socket."""
@@ -29,6 +32,7 @@ def main() -> None:
     # Private memory only: the volume that is written to is shared and has its own budget.
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(NICENESS)
     with Connection(descriptor) as connection, quiet_pydicom():
         with contextlib.suppress(EOFError, ConnectionError):  # the other end has gone
             while True:

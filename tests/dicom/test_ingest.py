@@ -19,6 +19,7 @@ from render.dicom.ingest import Ingest
 from render.dicom.pixels import load_volume
 from render.dicom.series import select
 from render.dicom.source import scan
+from render.dicom.worker import NICENESS
 from render.errors import CodecError, DrainingError, RenderCancelledError, UnreadableFileError
 from tests.dicom.synthetic import ramp, write_series
 
@@ -52,6 +53,15 @@ def test_scan_and_load_equal_those_in_this_process(ingest: Ingest, tmp_path: Pat
     assert (volume.id, volume.invalid_code) == (expected.id, 0)
     assert calls[-1] == (70, 70)
     assert calls == sorted(calls)
+
+
+def test_workers_give_way_to_frames(ingest: Ingest, tmp_path: Path) -> None:
+    write_series(tmp_path, ramp((3, 6, 5)))
+    ingest.scan(tmp_path)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert ingest._running
+    for worker in ingest._running:
+        assert os.getpriority(os.PRIO_PROCESS, worker._process.pid) == min(own + NICENESS, 19)
 
 
 def test_the_memory_goes_with_the_volume(ingest: Ingest, tmp_path: Path) -> None:

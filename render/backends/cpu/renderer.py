@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.backends.cpu.weights import MAX_VOXELS, weight_unit
 from render.errors import UnsupportedError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
+from render.memory import available_cores
 from render.transfer import TransferFunction
 from render.view import ImagePlane, RenderingMethod, View
 from render.volume import Volume
@@ -228,13 +228,6 @@ class CpuRenderer:
             lambda tile: composite(codes, p, flags, tables.opacity, tables.color, tables.light, pixels, *tile),
             pixels.view(np.uint8).reshape(*work.shape_px, 4),
         )
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def coarser(plane: ImagePlane, stride: int) -> ImagePlane:

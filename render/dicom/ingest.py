@@ -33,7 +33,7 @@ from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
 from render.dicom.plan import VolumePlan
 from render.dicom.reading import FileHeader
 from render.dicom.source import Scan, scan
-from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task
+from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task, without_frames
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
 from render.labels import LabelVolume
 from render.memory import available_cores
@@ -137,7 +137,7 @@ class Ingest:
             If the ingest has been closed.
         """
         total = plan.shape[0]
-        layers = plan.layers
+        layers = without_frames(plan.layers)
         chunks = plan.chunks(self.workers)
         reports: list[SliceReport] = []
         with _SharedMemory(plan.estimated_bytes) as memory:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from render.dicom.instance import Instance
-from render.dicom.slices import Layer
+from render.dicom.slices import Layer, SliceSource
 from render.dicom.values import ValuePlan
 from render.geometry import VolumeGeometry
 
@@ -37,6 +38,21 @@ class DecodeSlices:
     values: ValuePlan
     shape: tuple[int, int, int]
     first: int
+
+
+def without_frames(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return layers whose files don't list all their frames: a slice has its own, and each task sends the file anew."""
+    slim: dict[int, Instance] = {}
+
+    def lighten(source: SliceSource | None) -> SliceSource | None:
+        if source is None:
+            return None
+        key = id(source.instance)
+        if key not in slim:
+            slim[key] = replace(source.instance, frames=(), tiles=())
+        return replace(source, instance=slim[key])
+
+    return tuple(replace(layer, lower=lighten(layer.lower), upper=lighten(layer.upper)) for layer in layers)
 
 
 @dataclass(frozen=True, slots=True)

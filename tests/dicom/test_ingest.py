@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from render.dicom.ingest import Ingest
 from render.dicom.pixels import load_volume
 from render.dicom.series import select
 from render.dicom.source import scan
+from render.dicom.tasks import DecodeSlices, without_frames
 from render.dicom.worker import NICENESS
 from render.errors import CodecError, DrainingError, RenderCancelledError, UnreadableFileError
 from tests.dicom.synthetic import ramp, write_series
@@ -185,3 +187,14 @@ def test_closing_ends_what_is_running_and_what_comes_after(tmp_path: Path) -> No
     with pytest.raises(DrainingError):
         ingest.load(plan)
     ingest.close()
+
+
+@pytest.mark.data
+def test_a_task_for_a_slice_of_many_frames_is_small(real_data: Path) -> None:
+    (path,) = (real_data / "enhanced_multiframe" / "siemens_xa30_t1_96frames").iterdir()
+    plan = select(scan(path))
+    layers = without_frames(plan.layers)
+    sent = len(pickle.dumps(DecodeSlices(plan.root, layers[:1], plan.values, plan.shape, 0)))
+    assert sent < len(pickle.dumps(plan.layers[:1])) / 5
+    with Ingest(workers=2) as ingest:
+        np.testing.assert_array_equal(ingest.load(plan).codes, load_volume(plan).codes)

@@ -10,14 +10,17 @@ import numpy.typing as npt
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from render.dicom.header import quiet_pydicom
 from render.dicom.ingest import Ingest
 from render.dicom.instance import Instance
 from render.dicom.picture import Picture, read_picture
+from render.dicom.pixels import load_volume
 from render.dicom.reading import read_header
+from render.dicom.series import select
+from render.dicom.source import scan
 from render.errors import CodecError, NotAVolumeError
 from tests.dicom.synthetic import save, slice_dataset
 
@@ -214,6 +217,19 @@ class TestRealPictures:
         for name in ("SC_jpeg_no_color_transform.dcm", "SC_jpeg_no_color_transform_2.dcm"):
             mean = picture(root, name).pixels.reshape(-1, 3).mean(0)
             assert mean.min() > 230, name
+
+    def test_luts_equal_pydicoms(self, real_data: Path) -> None:
+        root = real_data / "codecs_ct_and_colour" / "luts"
+        modality, voi = root / "mlut_18.dcm", root / "vlut_04.dcm"
+        dataset = dcmread(modality)
+        expected = apply_modality_lut(dataset.pixel_array, dataset)
+        volume = load_volume(select(scan(modality)))
+        np.testing.assert_array_equal(volume.values()[0], expected)
+        dataset = dcmread(voi)
+        (lut,) = select(scan(voi)).info.voi_luts
+        np.testing.assert_array_equal(lut.look_up(dataset.pixel_array), apply_voi_lut(dataset.pixel_array, dataset))
+        shown = picture(root, "vlut_04.dcm").pixels
+        assert (shown.min(), shown.max()) == (0, 255)
 
     def test_an_overlay_outside_the_image(self, real_data: Path) -> None:
         shown = picture(real_data / "odd_and_broken_series" / "fo_dicom", "OutOfBoundsOverlay.dcm")

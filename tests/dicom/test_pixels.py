@@ -276,6 +276,26 @@ class TestInfo:
         write_series(tmp_path, **attributes)
         assert load(tmp_path).info.units == units
 
+    @pytest.mark.parametrize(
+        ("function", "expected"),
+        [
+            ("LINEAR", WindowFunction.LINEAR),
+            ("SIGMOID", WindowFunction.SIGMOID),
+            ("", WindowFunction.LINEAR),
+        ],
+    )
+    def test_each_function_that_dicom_has(self, tmp_path: Path, function: str, expected: WindowFunction) -> None:
+        write_series(tmp_path, WindowCenter=40, WindowWidth=400, VOILUTFunction=function)
+        info = load(tmp_path).info
+        assert info.windows == (Window(40, 400, expected),)
+        assert info.warnings == ()
+
+    def test_an_unknown_function_is_said(self, tmp_path: Path) -> None:
+        write_series(tmp_path, WindowCenter=40, WindowWidth=400, VOILUTFunction="CUBIC")
+        info = load(tmp_path).info
+        assert info.windows == (Window(40, 400, WindowFunction.LINEAR),)
+        assert info.warnings == ("VOI LUT function of window 40/400 is unknown: LINEAR is used",)
+
     def test_a_lossy_source_says_so(self, tmp_path: Path) -> None:
         write_series(tmp_path / "lossless")
         write_series(tmp_path / "lossy", per_slice=[{}, {"LossyImageCompression": "01"}, {}, {}])

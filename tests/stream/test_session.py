@@ -13,10 +13,11 @@ from render.errors import BudgetExceededError, DrainingError, InvalidArgumentErr
 from render.stream import view_state
 from render.stream.contract import CloseCode, Limits
 from render.stream.outbox import Outgoing
+from render.stream.pacing import CAUTIOUS_LEVEL, RENDER_LEVELS
 from render.stream.registry import RESUME_SECONDS, SessionRegistry
 from render.stream.session import MAX_QUEUED_ANSWERS, Session
 from render.v1 import frame_pb2, stream_pb2
-from tests.stream.engines import FakeEngine, FakeRender, view_message
+from tests.stream.engines import FakeEngine, FakeRender, real_engine, view_message
 from tests.stream.harness import Clock
 
 
@@ -114,6 +115,23 @@ async def test_from_a_view_to_its_final_frame() -> None:
         final = await client.frame()
         assert (final.quality, final.units) == (frame_pb2.FRAME_QUALITY_FINAL, "HU")
         assert [lease.holder for lease in client.engine.leases] == ["session-1"]
+
+
+async def test_headers_say_what_was_saved_and_the_final_frame_saves_nothing() -> None:
+    async with real_engine() as engine:
+        client = Played(engine, SessionRegistry())  # type: ignore[arg-type] # a real one
+        await client.hello()
+        client.set_view("a", 1, color=True)
+        moving, final = await client.frame(), await client.frame()
+        client.transport.inbox.put_nowait(None)
+        await client.task
+    began = RENDER_LEVELS[CAUTIOUS_LEVEL].quality
+    assert moving.quality == frame_pb2.FRAME_QUALITY_INTERACTIVE
+    assert (moving.ray_stride, moving.step_mm) == (began.ray_stride, pytest.approx(began.step_factor * 1.0))
+    assert moving.ray_stride > 1
+    assert moving.step_mm > 1
+    assert (final.quality, final.lossless) == (frame_pb2.FRAME_QUALITY_FINAL, True)
+    assert (final.ray_stride, final.step_mm) == (1, pytest.approx(1.0)), "half of 2 mm"
 
 
 async def test_a_final_frame_that_is_superseded_is_cancelled_between_tiles() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pydicom
@@ -13,7 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from render.dicom.access import Stamp, open_file
 from render.dicom.bounded import BoundedFile, is_bare_data_set, read_bare, read_deflated
 from render.dicom.instance import Instance
-from render.errors import UnreadableFileError
+from render.errors import SourceError, UnreadableFileError, VoxelcastError
 
 
 def read_elements(root: Path, instance: Instance, tags: Sequence[str | int] | None = None) -> FileDataset:
@@ -32,7 +33,7 @@ def read_elements(root: Path, instance: Instance, tags: Sequence[str | int] | No
         If the file is gone, has changed since it was scanned, or is malformed; the message names it.
     """
     wanted: list[BaseTag | int] | None = None if tags is None else [Tag(tag) for tag in tags]
-    try:
+    with naming(instance):
         file, stamp = open_file(root, instance.path)
         with file:
             if stamp != Stamp(instance.size_bytes, instance.modified_ns):
@@ -45,8 +46,25 @@ def read_elements(root: Path, instance: Instance, tags: Sequence[str | int] | No
             if is_bare_data_set(start):
                 return read_bare(bounded, wanted)
             return pydicom.dcmread(bounded, stop_before_pixels=True, force=True, specific_tags=wanted)
-    except UnreadableFileError as error:
-        raise UnreadableFileError(f"{instance.path}: {error.message}") from error
+
+
+@contextlib.contextmanager
+def naming(instance: Instance) -> Iterator[None]:
+    """Let errors name the file that they are of. Elements are parsed when they are asked for, so later ones fail too.
+
+    Raises
+    ------
+    SourceError
+        The error raised within, its message after the file's path; of pydicom's own, UnreadableFileError.
+    """
+    try:
+        yield
+    except SourceError as error:
+        if error.message.startswith(f"{instance.path}: "):
+            raise
+        raise type(error)(f"{instance.path}: {error.message}", **error.details) from error
+    except (VoxelcastError, MemoryError):
+        raise
     except OSError as error:
         raise UnreadableFileError(f"{instance.path}: can't be read: {error.strerror}") from error
     except Exception as error:  # whatever the bytes lead pydicom to; its text may quote patient data

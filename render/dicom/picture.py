@@ -17,13 +17,13 @@ from render.dicom.access import PixelFiles
 from render.dicom.attributes import text
 from render.dicom.codecs import decode
 from render.dicom.colour import PALETTE_KEYWORDS, to_rgb8
-from render.dicom.elements import read_elements
+from render.dicom.elements import naming, read_elements
 from render.dicom.frames import FrameHeader, PixelFormat, read_frame
 from render.dicom.instance import Instance
 from render.dicom.overlays import OVERLAY_TAGS, Overlay, read_overlays
 from render.dicom.pixels import padding_mask
 from render.dicom.values import window_from
-from render.errors import CodecError, NotAVolumeError, UnreadableFileError
+from render.errors import NotAVolumeError
 from render.transfer import Window
 
 _TAGS: tuple[str | int, ...] = (
@@ -91,19 +91,14 @@ def read_picture(root: Path, instance: Instance, number: int = 1) -> Picture:
     if not 1 <= number <= instance.number_of_frames:
         raise NotAVolumeError(f"{instance.path}: no frame {number} of {instance.number_of_frames}")
     dataset = read_elements(root, instance, _TAGS)
-    with PixelFiles(root) as files:
+    with naming(instance), PixelFiles(root) as files:
         file = files.open(instance)
         overlays, warnings = read_overlays(dataset, instance, file)
-        try:
-            stored = decode(file, instance.transfer_syntax, pixels, extent, instance.number_of_frames, number - 1)
-            if pixels.samples > 1 or pixels.photometric == "PALETTE COLOR":
-                shown = to_rgb8(stored, pixels, instance.transfer_syntax, dataset)
-            else:
-                shown = _gray(stored, _frame(dataset, instance, pixels, number), instance, dataset)
-        except CodecError as error:
-            raise CodecError(f"{instance.path}: {error.message}", **error.details) from error
-        except (UnreadableFileError, OSError) as error:
-            raise UnreadableFileError(f"{instance.path}: can't be read") from error
+        stored = decode(file, instance.transfer_syntax, pixels, extent, instance.number_of_frames, number - 1)
+        if pixels.samples > 1 or pixels.photometric == "PALETTE COLOR":
+            shown = to_rgb8(stored, pixels, instance.transfer_syntax, dataset)
+        else:
+            shown = _gray(stored, _frame(dataset, instance, pixels, number), instance, dataset)
     spacing = instance.frames[0].spacing_mm if instance.frames else None
     return Picture(
         pixels=shown,

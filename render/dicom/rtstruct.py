@@ -14,9 +14,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from render.dicom.attributes import LARGEST_LENGTH_MM, floats, integer, text, values
-from render.dicom.elements import read_elements
+from render.dicom.elements import naming, read_elements
 from render.dicom.instance import Instance
-from render.errors import NotAVolumeError, SourceError, UnreadableFileError
+from render.errors import NotAVolumeError, UnreadableFileError
 from render.geometry import VolumeGeometry
 from render.labels import LabelVolume, LayerStack, Segment
 
@@ -94,10 +94,8 @@ def read_structures(root: Path, instance: Instance) -> StructureSet:
     if instance.defect:
         raise UnreadableFileError(f"{instance.path}: {instance.defect}")
     dataset = read_elements(root, instance, _TAGS)
-    try:
+    with naming(instance):
         return _read(dataset)
-    except SourceError as error:
-        raise type(error)(f"{instance.path}: {error.message}", **error.details) from error
 
 
 def rasterize(structures: StructureSet, geometry: VolumeGeometry, frame_of_reference_uid: str = "") -> LabelVolume:

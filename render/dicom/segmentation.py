@@ -16,11 +16,11 @@ from render.dicom.access import PixelFiles
 from render.dicom.attributes import floats, integer, lengths, text, values
 from render.dicom.cielab import srgb_from_dicom_lab
 from render.dicom.codecs import decode
-from render.dicom.elements import read_elements
+from render.dicom.elements import naming, read_elements
 from render.dicom.frames import PixelFormat
 from render.dicom.instance import Instance
 from render.dicom.labelgrid import LabelGrid, pixel_grid, span
-from render.errors import NotAVolumeError, SourceError, UnreadableFileError
+from render.errors import NotAVolumeError, UnreadableFileError
 from render.labels import LABELLED_FRACTION, LabelVolume, LayerStack, Segment
 
 Frame: TypeAlias = npt.NDArray[Any]
@@ -70,12 +70,8 @@ def read_segmentation(root: Path, instance: Instance) -> LabelVolume:
     if instance.defect or instance.format is None or instance.extent is None:
         raise UnreadableFileError(f"{instance.path}: {instance.defect or 'holds no pixels'}")
     dataset = read_elements(root, instance, _TAGS)
-    try:
+    with naming(instance):
         return _Reader(dataset, instance, instance.format).read(root)
-    except SourceError as error:
-        if error.message.startswith(instance.path):
-            raise
-        raise type(error)(f"{instance.path}: {error.message}", **error.details) from error
 
 
 class _Reader:

@@ -122,6 +122,8 @@ def _end(path: Path, ingest: Ingest) -> str:
 
 
 def _name(error: VoxelcastError) -> str:
+    if error.message.startswith("ingest failed"):  # what a worker makes of an error that is not typed
+        raise AssertionError(error.message)
     return "a worker died" if "decoder died" in error.message else type(error).__name__
 
 

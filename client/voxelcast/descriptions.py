@@ -69,7 +69,7 @@ class VolumeDescription:
     slope, intercept
         ``value = slope * code + intercept``.
     units
-        Of the values: ``HU``, ``Bq/ml``; empty if arbitrary.
+        Of the values: ``HU``, ``SUVbw``, ``Bq/ml``; empty if arbitrary.
     values_range
         Minimum and maximum over the valid voxels, modality units.
     windows

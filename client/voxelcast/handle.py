@@ -64,7 +64,7 @@ class VolumeHandle:
 
     @property
     def units(self) -> str:
-        """Of the values: ``HU``, ``Bq/ml``; empty if arbitrary."""
+        """Of the values: ``HU``, ``SUVbw``, ``Bq/ml``; empty if arbitrary."""
         return self.description.units
 
     @property

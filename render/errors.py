@@ -16,6 +16,9 @@
     ├── VolumeNotFoundError         no volume of this id
     │   └── LeaseNotFoundError      no lease of this id: released, or unused for too long
     ├── BudgetExceededError         can't fit beside what is pinned: the figures
+    │   └── DeviceMemoryError       a card has no memory left for this volume or frame
+    ├── DeviceError                 a card, its driver or what compiles for it failed
+    │   └── DeviceLostError         a card that does nothing any more until the process ends
     ├── RenderCancelledError        superseded, past its deadline, or its client has gone
     ├── ProtocolError               a stream message that breaks the protocol
     ├── UnauthenticatedError        no token, or not the right one
@@ -142,6 +145,18 @@ class BudgetExceededError(VoxelcastError):
     """A volume that can't be made resident: ``needed_bytes``, ``budget_bytes``, ``pinned_bytes`` in the details."""
 
     reason = "BUDGET_EXCEEDED"
+
+
+class DeviceMemoryError(BudgetExceededError):
+    """A card has no memory left, even after what was kept for later has been freed."""
+
+
+class DeviceError(VoxelcastError):
+    """A card, its driver or what compiles for it failed; ``details["device"]`` names it."""
+
+
+class DeviceLostError(DeviceError):
+    """A card that does nothing any more until the process ends: a CUDA error that sticks."""
 
 
 class RenderCancelledError(VoxelcastError):

@@ -1,4 +1,4 @@
-"""The kernels with texture sampling, run on the host, within the bound that 8 fractional bits allow."""
+"""The CUDA renderer with texture sampling, on a host, within the bound that 8 fractional bits allow."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ import pytest
 
 pytest.register_assert_rewrite("tests.backends.conformance")
 
+from render.backends.cuda.renderer import CudaRenderer, Sampling  # noqa: E402
 from tests.backends import conformance, scenes  # noqa: E402
 from tests.backends.conformance import Conformance  # noqa: E402
 from tests.backends.cuda import texture_bound  # noqa: E402
+from tests.backends.cuda.fake_device import FakeDevice  # noqa: E402
 from tests.backends.cuda.references import remembering  # noqa: E402
-from tests.backends.cuda.shim_renderer import ShimRenderer  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def renderer(host_kernels) -> Iterator[ShimRenderer]:
+def renderer(host_kernels) -> Iterator[CudaRenderer]:
     """Judged by the derived bound in the place of the exact renderers' tolerance."""
     with remembering() as patch:
         for module in (conformance, scenes):
             patch.setattr(module, "compare", texture_bound.compare)
         patch.setattr(conformance, "value_tolerance", texture_bound.value_tolerance)
-        yield ShimRenderer(host_kernels, texture=True)
+        device = FakeDevice(host_kernels)
+        yield CudaRenderer(device, 1 << 29, sampling=Sampling.TEXTURE, band_samples=1 << 12, chunk_bytes=1000)
+        assert any(program.texture for program in device.programs)
 
 
 class TestTexture(Conformance):

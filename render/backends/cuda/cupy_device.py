@@ -1,0 +1,229 @@
+"""A card through CuPy. Nothing else imports CuPy, and this only when a device is made."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from render.backends.cuda import kernels
+from render.backends.cuda.device import Argument, Buffer, Event, MemoryState, Program, Stream
+from render.errors import DeviceError, DeviceMemoryError
+from render.memory import format_bytes
+
+MEMORY_ALLOCATION = 2
+"""``cudaErrorMemoryAllocation``; what a CUDA array that does not fit raises, for it is not of CuPy's pool."""
+
+
+@dataclass(frozen=True, eq=False)
+class CupyBuffer:
+    """Implements `Buffer`."""
+
+    pointer: Any
+    nbytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class CupyTexture:
+    """Implements `Texture`; the objects keep their array."""
+
+    texture_object: Any
+    surface_object: Any
+    nbytes: int
+
+    @property
+    def texture(self) -> np.uint64:
+        """Its number."""
+        return np.uint64(self.texture_object.ptr)
+
+    @property
+    def surface(self) -> np.uint64:
+        """Its number."""
+        return np.uint64(self.surface_object.ptr)
+
+
+class CupyDevice:
+    """Implements `render.backends.cuda.device.Device`.
+
+    Parameters
+    ----------
+    index
+        Among the cards that ``CUDA_VISIBLE_DEVICES`` leaves.
+
+    Raises
+    ------
+    ImportError
+        If there is no CuPy.
+    DeviceError
+        If there is no such card, or its driver does not answer.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        import cupy
+
+        self._cuda = cupy.cuda
+        self._module = cupy.RawModule
+        self._index = index
+        self._functions: dict[tuple[Program, str], Any] = {}
+        self._lock = threading.RLock()  # a texture may be collected while it is held
+        self._texture_bytes = 0
+        with self._told("starting"):
+            self._device = self._cuda.Device(index)
+            self._pool = self._cuda.MemoryPool()
+            name = self._cuda.runtime.getDeviceProperties(index)["name"]
+        self._description = name.decode() if isinstance(name, bytes) else str(name)
+
+    @property
+    def name(self) -> str:
+        """``cuda:0``."""
+        return f"cuda:{self._index}"
+
+    @property
+    def description(self) -> str:
+        """The card's model."""
+        return self._description
+
+    def stream(self) -> Stream:
+        """Return a new stream that does not wait for the default one."""
+        with self._told("making a stream"), self._device:
+            return self._cuda.Stream(non_blocking=True)
+
+    def allocate(self, nbytes: int, stream: Stream) -> CupyBuffer:
+        """Return memory of the pool, of the stream's own part of it."""
+        with self._told(f"allocating {format_bytes(nbytes)}"), self._device, stream:
+            return CupyBuffer(self._pool.malloc(nbytes), nbytes)
+
+    def texture(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> CupyTexture:
+        """Return a CUDA array of uint16, read as normalised float, or of float32, and its objects."""
+        runtime, textures = self._cuda.runtime, self._cuda.texture
+        is_int, (slices, rows, columns) = dtype == np.int16, shape
+        nbytes = slices * rows * columns * dtype.itemsize
+        kind = runtime.cudaChannelFormatKindUnsigned if is_int else runtime.cudaChannelFormatKindFloat
+        mode = runtime.cudaReadModeNormalizedFloat if is_int else runtime.cudaReadModeElementType
+        with self._told(f"allocating a texture of {format_bytes(nbytes)}"), self._device:
+            channel = textures.ChannelFormatDescriptor(8 * dtype.itemsize, 0, 0, 0, kind)
+            array = textures.CUDAarray(channel, columns, rows, slices, runtime.cudaArraySurfaceLoadStore)
+            resource = textures.ResourceDescriptor(runtime.cudaResourceTypeArray, cuArr=array)
+            sampling = textures.TextureDescriptor(
+                (runtime.cudaAddressModeClamp,) * 3, runtime.cudaFilterModeLinear, mode, normalizedCoords=0
+            )
+            made = CupyTexture(textures.TextureObject(resource, sampling), textures.SurfaceObject(resource), nbytes)
+        self._count_texture(nbytes)
+        weakref.finalize(made, self._count_texture, -nbytes)
+        return made
+
+    def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Return page-locked memory, which lives as long as the array."""
+        with self._told(f"pinning {format_bytes(nbytes)} of the host's memory"), self._device:
+            return np.frombuffer(self._cuda.alloc_pinned_memory(nbytes), np.uint8, nbytes)
+
+    def upload(self, buffer: Buffer, offset: int, source: npt.NDArray[Any], stream: Stream) -> None:
+        """Copy to the device."""
+        assert isinstance(buffer, CupyBuffer)
+        with self._told("uploading"), self._device:
+            (buffer.pointer + offset).copy_from_host_async(source.ctypes.data, source.nbytes, stream)
+
+    def download(self, buffer: Buffer, target: npt.NDArray[Any], stream: Stream) -> None:
+        """Copy from the device."""
+        assert isinstance(buffer, CupyBuffer)
+        with self._told("downloading"), self._device:
+            buffer.pointer.copy_to_host_async(target.ctypes.data, target.nbytes, stream)
+
+    def clear(self, buffer: Buffer, stream: Stream) -> None:
+        """Fill with zeros."""
+        assert isinstance(buffer, CupyBuffer)
+        with self._told("clearing"), self._device:
+            buffer.pointer.memset_async(0, buffer.nbytes, stream)
+
+    def launch(
+        self, program: Program, kernel: str, grid: tuple[int, ...], arguments: Sequence[Argument], stream: Stream
+    ) -> None:
+        """Start a kernel; the first of a program compiles it, or takes it from CuPy's cache on disk."""
+        with self._told(f"running {kernel}"), self._device, stream:
+            function = self._function(program, kernel)
+            function(grid, (kernels.BLOCK_THREADS,), tuple(packed(argument) for argument in arguments))
+
+    def record(self, stream: Stream) -> Event:
+        """Return an event; who waits for it sleeps."""
+        with self._told("recording an event"), self._device:
+            event = self._cuda.Event(block=True, disable_timing=True)
+            event.record(stream)
+            return event
+
+    def follow(self, event: Event, stream: Stream) -> None:
+        """Let the stream wait."""
+        with self._told("waiting for an event"), self._device:
+            stream.wait_event(event)
+
+    def wait(self, event: Event) -> None:
+        """Block until the event."""
+        with self._told("waiting for the card"):
+            event.synchronize()
+
+    def memory(self) -> MemoryState:
+        """Return what the driver and the pool say; textures are not of the pool."""
+        with self._told("asking for free memory"), self._device:
+            free, total = self._cuda.runtime.memGetInfo()
+            used, held = self._pool.used_bytes(), self._pool.total_bytes()
+        return MemoryState(free, total, used + self._texture_bytes, held + self._texture_bytes)
+
+    def free_unused(self) -> None:
+        """Give what the pool keeps back to the card."""
+        with self._told("freeing the pool"), self._device:
+            self._pool.free_all_blocks()
+
+    def is_lost(self) -> bool:
+        """Whether even waiting for the card fails: errors that stick are returned by every later call."""
+        try:
+            with self._device:
+                self._cuda.runtime.deviceSynchronize()
+        except Exception:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Give the pool's memory back, unless the card is lost."""
+        self._functions.clear()
+        with contextlib.suppress(DeviceError):
+            self.free_unused()
+
+    def _count_texture(self, nbytes: int) -> None:
+        with self._lock:
+            self._texture_bytes += nbytes
+
+    def _function(self, program: Program, kernel: str) -> Any:
+        with self._lock:
+            found = self._functions.get((program, kernel))
+            if found is None:
+                options = kernels.options(program.dtype, texture=program.texture)
+                module = self._module(code=kernels.source(program.module), options=options, backend="nvrtc")
+                for name in kernels.KERNELS[program.module]:
+                    self._functions[program, name] = module.get_function(name)
+                found = self._functions[program, kernel]
+            return found
+
+    @contextlib.contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Turn what CuPy raises into our errors; each of its messages is about the card, never about a patient."""
+        try:
+            yield
+        except (DeviceError, DeviceMemoryError):
+            raise
+        except self._cuda.memory.OutOfMemoryError as error:
+            raise DeviceMemoryError(f"{self.name} has no memory left {doing}", device=self.name) from error
+        except Exception as error:
+            if getattr(error, "status", None) == MEMORY_ALLOCATION:
+                raise DeviceMemoryError(f"{self.name} has no memory left {doing}", device=self.name) from error
+            said = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise DeviceError(f"{self.name} failed {doing}: {said}", device=self.name) from error
+
+
+def packed(argument: Argument) -> Any:
+    """Return an argument as CuPy takes it: a buffer is the 8 bytes of its address."""
+    return np.uint64(argument.pointer.ptr) if isinstance(argument, CupyBuffer) else argument

@@ -1,0 +1,279 @@
+"""The renderer on an NVIDIA card: Views to Frames."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from render.backends.base import ResidentVolume, transfer_function_of, window_of
+from render.backends.cpu.rays import lattice_of
+from render.backends.cpu.tables import transfer_tables
+from render.backends.cuda.device import Device, MemoryState
+from render.backends.cuda.drawing import BAND_SAMPLES, Drawing, Lane
+from render.backends.cuda.grid import BRICK
+from render.backends.cuda.parameters import plan_frame
+from render.backends.cuda.resident import ROUNDING, CudaVolume, Held, tables_nbytes
+from render.backends.cuda.uploading import CHUNK_BYTES, Uploader
+from render.errors import DeviceError, DeviceLostError, DeviceMemoryError, VolumeNotFoundError
+from render.frame import FINAL, Frame, Quality
+from render.memory import format_bytes
+from render.view import View
+from render.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+MAX_TEXTURE_SIDE = 16384
+"""Voxels along a side of a CUDA array."""
+TEXTURE_SHARE = 0.5
+"""Of the budget: a volume whose voxels and texture together take more is held without the texture."""
+MAX_LEVELS = 12
+"""Of a grid, for the rounding of their buffers."""
+
+T = TypeVar("T")
+
+
+class Sampling(enum.Enum):
+    """How voxels are interpolated."""
+
+    BY_QUALITY = "by_quality"
+    """By texture where a frame is not final, exactly where it is, or where a volume has no texture."""
+    EXACT = "exact"
+    TEXTURE = "texture"
+
+
+class CudaRenderer:
+    """Implements `render.backends.base.Renderer` on one card.
+
+    Every method may be called from any thread. Each frame has a stream of its own while it is drawn.
+
+    A volume is held twice where there is room: as linear memory, which exact sampling and the grid need, and as a
+    texture for interactive frames. It has a texture if both take no more than `TEXTURE_SHARE` of the budget, which its
+    size alone decides, and if the card then has the memory; otherwise all its frames are sampled exactly.
+
+    Parameters
+    ----------
+    device
+        The card.
+    budget_bytes
+        For volumes; what `TEXTURE_SHARE` is of.
+    sampling
+        For tests and benchmarks, which want one or the other.
+    band_samples, chunk_bytes
+        See `render.backends.cuda.drawing` and `render.backends.cuda.uploading`.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        budget_bytes: int,
+        *,
+        sampling: Sampling = Sampling.BY_QUALITY,
+        band_samples: int = BAND_SAMPLES,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        self._device = device
+        self._budget_bytes = budget_bytes
+        self._sampling = sampling
+        self._band_samples = band_samples
+        self._uploader = Uploader(device, chunk_bytes)
+        self._lanes: list[Lane] = []
+        self._lock = threading.Lock()
+        self._lost: str | None = None
+
+    @property
+    def device(self) -> str:
+        """``cuda:0``."""
+        return self._device.name
+
+    @property
+    def description(self) -> str:
+        """The card's model."""
+        return self._device.description
+
+    @property
+    def lost(self) -> str | None:
+        """Why the card does nothing any more; None while it works."""
+        return self._lost
+
+    def memory(self) -> MemoryState:
+        """Return what the card and the pool hold."""
+        return self._device.memory()
+
+    def close(self) -> None:
+        """Give the lanes and the pool back; no frame may be in hand."""
+        with self._lock:
+            self._lanes.clear()
+        self._device.close()
+
+    def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
+        """Bytes that `upload` will take at most, texture, grid and tables included, by size alone.
+
+        The coarser bricks add a seventh, those that stick out of a volume up to as much again.
+        """
+        bricks = 2 * volume_nbytes / dtype_bytes / BRICK**3 + 8
+        grid = int(bricks * 8 / 7 * (2 * dtype_bytes + 1)) + 3 * MAX_LEVELS * ROUNDING
+        once = volume_nbytes + grid + tables_nbytes(bricks) + ROUNDING
+        return once + volume_nbytes if self._has_room_for_texture(volume_nbytes) else once
+
+    def upload(self, volume: Volume) -> CudaVolume:
+        """Make a volume resident: voxels, texture, bricks, statistics. Blocks.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the card has no room for the voxels.
+        DeviceLostError
+            If the card does nothing any more.
+        """
+
+        def attempt() -> CudaVolume:
+            texture = None
+            if self._wants_texture(volume):
+                try:
+                    texture = self._device.texture(volume.geometry.shape, volume.codes.dtype)
+                except DeviceMemoryError:
+                    logger.info("%s: no memory for a texture of %s", self.device, format_bytes(volume.nbytes))
+            return self._uploader.upload(volume, texture)
+
+        return self._trying(f"a volume of {format_bytes(volume.nbytes)}", attempt)
+
+    def release(self, resident: ResidentVolume) -> None:
+        """Give a volume's memory back to the pool, once the frames of it that are being drawn are done."""
+        assert isinstance(resident, CudaVolume)
+        resident.close()
+
+    def render(
+        self,
+        view: View,
+        volumes: Mapping[str, ResidentVolume],
+        *,
+        quality: Quality = FINAL,
+        view_revision: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Frame:
+        """Draw one View; see `render.backends.base.Renderer.render`.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the card has no room for the picture, after all that can be freed has been.
+        DeviceLostError
+            If the card does nothing any more.
+        DeviceError
+            If it failed at this frame.
+        """
+        began = time.perf_counter()
+        layer = view.layers[0]
+        resident = volumes.get(layer.volume_id)
+        if resident is None:
+            raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
+        assert isinstance(resident, CudaVolume)
+        volume, window = resident.volume, window_of(layer, resident)
+        layer = dataclasses.replace(layer, window=window)
+        tables, remembered = None, None
+        if view.is_color:
+            function = transfer_function_of(layer, resident)
+            layer = dataclasses.replace(layer, transfer_function=function)
+            step_mm = lattice_of(volume.geometry, view.slab_mm, quality.step_factor).step_mm
+            tables = transfer_tables(function, step_mm, volume.slope, volume.intercept, resident.code_range)
+            remembered = (function, step_mm), tables
+        applied = dataclasses.replace(view, layers=(layer,))
+        plan = plan_frame(applied, volume, has_invalid=resident.has_invalid, quality=quality, tables=tables)
+        size = view.viewport.height_px, view.viewport.width_px
+
+        def attempt() -> np.ndarray:
+            with resident.in_use() as held, self._lane() as lane:
+                drawing = Drawing(
+                    lane,
+                    plan,
+                    resident,
+                    held,
+                    texture=self._samples_texture(quality, held),
+                    band_samples=self._band_samples,
+                )
+                return drawing.picture(size, quality.ray_stride, remembered, cancelled)
+
+        picture = self._trying(f"a picture of {size[1]} x {size[0]}", attempt)
+        return Frame(
+            view=applied,
+            view_revision=view_revision,
+            volume_revision=volume.revision,
+            plane=view.plane,
+            window=window,
+            values=None if view.is_color else picture,
+            color=picture if view.is_color else None,
+            units=volume.info.units,
+            inverted=layer.invert != volume.info.inverted,
+            step_mm=plan.lattice.step_mm,
+            slab_mm=view.slab_mm,
+            quality=quality,
+            lossy_source=volume.info.lossy_source,
+            timings_ms={"render": (time.perf_counter() - began) * 1e3},
+        )
+
+    @contextlib.contextmanager
+    def _lane(self) -> Iterator[Lane]:
+        """Lend a lane; there are as many as there have been frames at a time."""
+        with self._lock:
+            lane = self._lanes.pop() if self._lanes else None
+        if lane is None:
+            lane = Lane(self._device)
+        try:
+            yield lane
+        except BaseException:
+            # What has been launched reads the volume, which may be released once this returns.
+            with contextlib.suppress(DeviceError):
+                lane.settle()
+            raise
+        finally:
+            with self._lock:
+                self._lanes.append(lane)
+
+    def _trying(self, what: str, attempt: Callable[[], T]) -> T:
+        """Do it; once more with the pool freed if there was no memory; note if the card is lost."""
+        if self._lost is not None:
+            raise DeviceLostError(self._lost, device=self.device)
+        try:
+            try:
+                return attempt()
+            except DeviceMemoryError:
+                self._device.free_unused()
+            try:
+                return attempt()
+            except DeviceMemoryError as error:
+                raise self._refused(what) from error
+        except DeviceError as error:
+            if not self._device.is_lost():
+                raise
+            self._lost = f"{self.device} does nothing any more: {error.message}"
+            logger.error("%s", self._lost)
+            raise DeviceLostError(self._lost, device=self.device) from error
+
+    def _refused(self, what: str) -> DeviceMemoryError:
+        memory = self._device.memory()
+        return DeviceMemoryError(
+            f"{what} does not fit on {self.device}: {format_bytes(memory.free)} free of {format_bytes(memory.total)}, "
+            f"{format_bytes(memory.used)} of them in use here",
+            device=self.device,
+            free_bytes=memory.free,
+            used_bytes=memory.used,
+        )
+
+    def _has_room_for_texture(self, volume_nbytes: int) -> bool:
+        return self._sampling is not Sampling.EXACT and 2 * volume_nbytes <= TEXTURE_SHARE * self._budget_bytes
+
+    def _wants_texture(self, volume: Volume) -> bool:
+        return max(volume.geometry.shape) <= MAX_TEXTURE_SIDE and self._has_room_for_texture(volume.nbytes)
+
+    def _samples_texture(self, quality: Quality, held: Held) -> bool:
+        if held.texture is None:
+            return False
+        return self._sampling is Sampling.TEXTURE or not quality.is_final

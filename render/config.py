@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ from render.memory import default_budget_bytes, parse_bytes
 
 DEFAULT_HTTP_PORT = 8080
 DEFAULT_GRPC_PORT = 50051
+DEVICE_PATTERN = re.compile(r"auto|cpu|cuda(?::\d{1,3})?")
+"""What ``--device`` may say."""
 MIN_TOKEN_CHARACTERS = 16
 """Shorter tokens can be guessed over a network."""
 
@@ -40,6 +43,8 @@ class Settings(BaseSettings):
         0 picks a free one.
     memory_budget_bytes
         For resident volumes; half of the memory there is by default. Text such as ``8GiB`` is understood.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``: what renders.
     threads
         That render; None for the cores there are.
     token_file
@@ -56,6 +61,7 @@ class Settings(BaseSettings):
     http_port: int = Field(DEFAULT_HTTP_PORT, ge=0, le=65535)
     grpc_port: int = Field(DEFAULT_GRPC_PORT, ge=0, le=65535)
     memory_budget_bytes: int = Field(default_factory=default_budget_bytes, gt=0)
+    device: str = "auto"
     threads: int | None = Field(None, ge=1, le=1024)
     token_file: Path | None = None
     allow_host: Annotated[tuple[str, ...], NoDecode] = ()
@@ -65,6 +71,13 @@ class Settings(BaseSettings):
     @classmethod
     def _parse_budget(cls, value: object) -> object:
         return parse_bytes(value) if isinstance(value, str) else value
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        if DEVICE_PATTERN.fullmatch(value) is None:
+            raise ValueError("auto, cpu, cuda or cuda:N needed")
+        return value
 
     @field_validator("roots", mode="before")
     @classmethod
@@ -87,6 +100,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line first; the TOML file, where there is one, is appended by `load_settings`."""
         return init_settings, env_settings
+
+    @property
+    def given_budget_bytes(self) -> int | None:
+        """`memory_budget_bytes` where somebody has set it: the default depends on what renders."""
+        return self.memory_budget_bytes if "memory_budget_bytes" in self.model_fields_set else None
 
     @property
     def is_loopback(self) -> bool:

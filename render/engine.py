@@ -29,6 +29,7 @@ from render.view import View
 from render.volume import Volume
 
 if TYPE_CHECKING:
+    from render.backends.choice import Choice
     from render.catalog import Catalog, CatalogEntry
 
 __all__ = ["Engine", "EngineStatus", "VolumeDescription", "VolumeSummary"]
@@ -60,6 +61,8 @@ class Engine:
     ----------
     first_volume_id
         The volume that a page opens unasked; empty for none.
+    choice
+        Why this renderer, where it was chosen.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Engine:
         self.cache = cache
         self.catalog = catalog
         self.first_volume_id = ""
+        self.choice: Choice | None = None
         self._clock = clock
         self._started_at = clock()
         self._pool = ThreadPoolExecutor(RENDER_THREADS, "voxelcast-frame")

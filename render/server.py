@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from render.backends.cpu import CpuRenderer, compile_kernels
+from render.backends.choice import choose
+from render.backends.cpu import compile_kernels
 from render.blocking import run_unstoppable
 from render.catalog import Catalog
 from render.config import Settings
@@ -114,12 +115,17 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
     token = settings.read_token()
     preparation = Preparation(report)
     async with contextlib.AsyncExitStack() as stack:
-        renderer = stack.enter_context(contextlib.closing(CpuRenderer(settings.threads)))
+        report("choosing a device", 0, 0)
+        choice = await asyncio.to_thread(
+            choose, settings.device, threads=settings.threads, budget_bytes=settings.given_budget_bytes
+        )
+        renderer = stack.enter_context(contextlib.closing(choice)).renderer
         ingest = stack.enter_context(Ingest())
-        cache = VolumeCache(renderer, settings.memory_budget_bytes)
+        cache = VolumeCache(renderer, choice.budget_bytes)
         stack.push_async_callback(cache.close)
         catalog = stack.enter_context(Catalog(settings.roots, ingest))
         engine = Engine(renderer, cache, catalog)
+        engine.choice = choice
         stack.push_async_callback(engine.close)
         sessions = SessionRegistry()
         app = create_app(

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from render import __version__
 from render.backends.cpu import CpuRenderer, compiling, kernel_cache, operations
+from render.backends.cuda import probe
+from render.backends.cuda.probe import Found
 from render.commands.doctor import command
 from render.dicom import codecs
 from render.errors import CodecError
@@ -22,6 +24,12 @@ def lines() -> dict[str, str]:
     done = CliRunner().invoke(command)
     assert done.exit_code == 0
     return {line[:13].strip(): line[13:].strip() for line in done.output.splitlines()}
+
+
+@pytest.fixture(autouse=True)
+def _no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = Found(reason="no NVIDIA driver")
+    monkeypatch.setattr(probe, "probe", lambda: nothing)
 
 
 def found() -> dict[str, Any]:
@@ -43,6 +51,7 @@ def test_json_is_what_the_renderer_says_of_itself() -> None:
     assert len(report["codecs"]["decoded"]) == 14
     assert report["codecs"]["missing"] == []
     assert report["cuda"]["usable"] is False
+    assert report["cuda"]["reason"] == report["device"]["reason"]
     renderer.close()
 
 
@@ -62,7 +71,7 @@ def test_there_is_one_line_for_each() -> None:
     ]
     assert all(said.values())
     assert "14 of 14 compressed transfer syntaxes" in said["codecs"]
-    assert said["cuda"] == "none: the CUDA renderer is not part of this version"
+    assert said["cuda"] == "none: no NVIDIA driver"
     assert said["serve uses"].startswith("cpu, ")
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from render import __version__
+from render.memory import format_bytes
+
+if TYPE_CHECKING:
+    from render.backends.cuda.probe import Found
 
 
 @click.command("doctor", help="Say what this installation runs on: CPU, SIMD lanes, kernel cache, codecs, device.")
@@ -30,8 +35,10 @@ def examine() -> dict[str, Any]:
     from render.backends.cpu.compiling import KERNELS
     from render.backends.cpu.kernel_cache import cache_directory, cpu_name
     from render.backends.cpu.operations import KERNEL_SET, WIDTH
+    from render.backends.cuda.probe import probe
     from render.memory import available_cores
 
+    found = probe()
     directory = cache_directory(WIDTH)
     cores = available_cores()
     return {
@@ -54,9 +61,34 @@ def examine() -> dict[str, Any]:
             "kernels": len(KERNELS) + (KERNEL_SET.name == "lanes"),  # the lanes are tried by one of their own
         },
         "codecs": examine_codecs(),
-        "cuda": {"usable": False, "reason": "the CUDA renderer is not part of this version"},
-        "device": {"name": "cpu", "threads": cores},
+        "cuda": found.as_json(),
+        "device": examine_device(found),
     }
+
+
+def examine_device(found: Found) -> dict[str, Any]:
+    """Return what ``--device auto`` uses: tries the card, if there is one, as a server does."""
+    from render.backends.choice import choose
+
+    with contextlib.closing(choose("auto", find=lambda: found)) as choice:
+        renderer = choice.renderer
+        return {
+            "name": renderer.device,
+            "description": getattr(renderer, "description", ""),
+            "threads": getattr(renderer, "threads", 0),
+            "budget_bytes": choice.budget_bytes,
+            "reason": choice.reason,
+        }
+
+
+def lines_of_cuda(cuda: dict[str, Any]) -> str:
+    """Return what was found of CUDA, in one line."""
+    versions = {"driver for CUDA": cuda["driver"], "CuPy": cuda["cupy"], "built for CUDA": cuda["runtime"]}
+    said = [f"{name} {version}" for name, version in versions.items() if version]
+    for card in cuda["cards"]:
+        free, total = (format_bytes(card[name]) for name in ("free_bytes", "total_bytes"))
+        said.append(f"cuda:{card['index']} {card['name']}, {free} free of {total}")
+    return "; ".join([*said, f"none: {cuda['reason']}"] if cuda["reason"] else said)
 
 
 def examine_codecs() -> dict[str, Any]:
@@ -122,7 +154,9 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         "kernel cache": kept if cache["directory"] else "none: no folder to keep kernels in, each start compiles them",
         "codecs": f"imagecodecs {codecs['imagecodecs']} ({', '.join(codecs['libraries'])}), "
         f"pydicom {codecs['pydicom']}: {decoded}",
-        "cuda": "usable" if found["cuda"]["usable"] else f"none: {found['cuda']['reason']}",
-        "serve uses": f"{device['name']}, {device['threads']} threads",
+        "cuda": lines_of_cuda(found["cuda"]),
+        "serve uses": f"{device['name']}, {device['threads']} threads"
+        if device["threads"]
+        else f"{device['name']}: {device['reason']}",
     }
     return [f"{name:13} {value}" for name, value in rows.items()]

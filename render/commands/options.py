@@ -24,6 +24,7 @@ _OPTIONS = (
     click.option("--http-port", type=int, help="Of the page and its websocket; 0 picks a free one. Default: 8080."),
     click.option("--grpc-port", type=int, help="Of gRPC; 0 picks a free one. Default: 50051."),
     click.option("--memory-budget", metavar="BYTES", help="For resident volumes, as 8GiB. Default: half the memory."),
+    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N. Default: auto, a card where it can."),
     click.option("--threads", type=click.IntRange(1), help="That render. Default: the cores there are."),
     click.option("--token-file", type=click.Path(path_type=Path), help="Its first line is what clients must present."),
     click.option("--allow-host", multiple=True, metavar="NAME", help="Host header accepted besides loopback's names."),

@@ -48,6 +48,14 @@ def _numbers(count: int) -> Callable[[click.Context, click.Parameter, str | None
     return parse
 
 
+def _device(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    from render.config import DEVICE_PATTERN
+
+    if DEVICE_PATTERN.fullmatch(text) is None:
+        raise click.BadParameter(f"{text!r}: auto, cpu, cuda or cuda:N needed")
+    return text
+
+
 def _viewport(ctx: click.Context, param: click.Parameter, text: str | None) -> Viewport:
     if text is None:
         return DEFAULT_VIEWPORT
@@ -91,10 +99,11 @@ _ORIENTATIONS = click.Choice([orientation.value for orientation in Orientation])
 @click.option("--preset", help="Transfer function of volume_rendered, by name.")
 @click.option("--series", help="Where PATH has several: a Series Instance UID, or a Series Number that one has.")
 @click.option("--volume", type=click.IntRange(0), help="Which volume of the series, from 0.")
+@click.option("--device", default="auto", callback=_device, metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1), help="Default: the cores there are.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help=".png .jpg .tiff .npy")
 @click.option("--metadata", type=click.Path(path_type=Path), help="Where the pixels lie, and what was drawn, as JSON.")
-def command(path: Path, output: Path, metadata: Path | None, threads: int | None, **options: Any) -> None:
+def command(path: Path, output: Path, metadata: Path | None, device: str, threads: int | None, **options: Any) -> None:
     """Scan, load, render, write."""
     from render.picture_file import check_suffix, check_writable, write_frame, write_metadata
 
@@ -115,9 +124,10 @@ def command(path: Path, output: Path, metadata: Path | None, threads: int | None
     view = build_view(plan.id, plan.geometry, plan.info, options)
     volume = load_volume(plan, progress=lambda done, total: progress("decoding slices", done, total), threads=threads)
     progress("rendering")
-    from render.backends.cpu.renderer import CpuRenderer
+    from render.backends.choice import choose
 
-    with contextlib.closing(CpuRenderer(threads)) as renderer:
+    with contextlib.closing(choose(device, threads=threads)) as choice:
+        renderer = choice.renderer
         frame = renderer.render(view, {volume.id: renderer.upload(volume)})
     progress.close()
     write_frame(frame, output)

@@ -89,6 +89,12 @@ class _State(Collector):
             family = GaugeMetricFamily("voxelcast_simd_lanes", text, labels=("device", "kernels"))
             family.add_metric((cache.device, renderer.kernel_set), lanes)
             yield family
+        choice = self._engine.choice
+        if choice is not None:
+            text = "What renders, what was asked for, and why it is that"
+            family = GaugeMetricFamily("voxelcast_device_info", text, labels=("device", "asked", "reason"))
+            family.add_metric((cache.device, choice.asked, choice.reason), 1)
+            yield family
         for name, text, value in (
             ("resident", "taken by resident volumes, loads and uploads", cache.resident_bytes),
             ("pinned", "that can't be evicted", cache.pinned_bytes),

@@ -1,0 +1,200 @@
+"""Which renderer is chosen, and what is said where a card is not."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from render.backends.choice import CARD_SHARE, choose
+from render.backends.cpu.renderer import CpuRenderer
+from render.backends.cuda import selftest
+from render.backends.cuda.probe import MIN_FREE_BYTES, Card, Found, probe
+from render.backends.cuda.renderer import CudaRenderer, Sampling
+from render.config import load_settings
+from render.errors import DeviceError, StartupError
+from render.memory import default_budget_bytes
+from tests.backends.cuda.fake_cupy import fake_cupy
+from tests.backends.cuda.fake_device import FakeDevice
+
+FREE = 10 << 30
+ONE = Found("13.1", "13.0", "14.2.0", (Card(0, "Card", FREE, FREE),))
+
+
+def found_with(**answers: Any) -> Found:
+    return probe(lambda name: None, lambda name: fake_cupy(**answers))
+
+
+def no_driver(name: str) -> None:
+    raise OSError(f"{name}: cannot open shared object file")
+
+
+def no_cupy(name: str) -> None:
+    raise ImportError("No module named 'cupy'")
+
+
+def refusing(index: int) -> FakeDevice:
+    raise DeviceError(f"cuda:{index} failed starting: cudaErrorDevicesUnavailable")
+
+
+# What is found
+
+
+def test_a_card_is_found() -> None:
+    found = found_with()
+    assert found == Found("13.1", "13.0", "14.2.0", (Card(0, "Card", 70 << 30, 80 << 30),))
+    assert found.as_json()["usable"] is True
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (probe(no_driver), "no NVIDIA driver"),
+        (probe(lambda name: None, no_cupy), "CuPy can't be imported: No module named 'cupy'"),
+        (found_with(driver=0), "driver does not answer"),
+        (found_with(driver=12040), "driver is for CUDA 12.4, CuPy for 13.0: update the driver"),
+        (found_with(count=RuntimeError("cudaErrorInsufficientDriver: too old")), "cudaErrorInsufficientDriver"),
+        (found_with(count=RuntimeError("cudaErrorNoDevice: no device\nmore")), "cudaErrorNoDevice: no device$"),
+        (found_with(count=0), "CUDA_VISIBLE_DEVICES leaves none"),
+        (found_with(nvrtc=RuntimeError("libnvrtc.so.13: not found")), "NVRTC, .* libnvrtc.so.13"),
+        (found_with(memory=RuntimeError("")), "a card does not answer: RuntimeError"),
+        (found_with(memory=(200 << 20, 80 << 30)), "cuda:0 has 200.00 MiB free of 80.00 GiB: 512.00 MiB needed"),
+    ],
+)
+def test_what_is_missing_is_said_and_the_cpu_renders(found: Found, reason: str, caplog) -> None:
+    assert found.as_json()["usable"] is False
+    with (
+        caplog.at_level(logging.INFO, "render.backends.choice"),
+        contextlib.closing(choose("auto", threads=1, find=lambda: found, open_device=refusing)) as choice,
+    ):
+        assert choice.renderer.device == "cpu"
+        assert choice.budget_bytes == default_budget_bytes()
+        assert len(caplog.records) == 1
+        assert choice.reason in caplog.records[0].getMessage()
+        assert "\n" not in choice.reason
+    with pytest.raises(StartupError, match=f"^--device cuda: .*{reason}"):
+        choose("cuda", find=lambda: found, open_device=refusing)
+
+
+def test_without_a_driver_cupy_is_not_imported() -> None:
+    asked: list[str] = []
+    probe(no_driver, asked.append)
+    assert asked == []
+
+
+def test_the_driver_of_this_machine_is_asked_without_an_error() -> None:
+    found = probe()
+    assert found.reason or found.cards
+
+
+# What is chosen
+
+
+def test_auto_takes_a_card_that_draws_what_the_cpu_draws(host_kernels, caplog) -> None:
+    device = FakeDevice(host_kernels)
+    with caplog.at_level(logging.INFO, "render.backends.choice"):
+        choice = choose("auto", find=lambda: ONE, open_device=lambda index: device)
+    assert isinstance(choice.renderer, CudaRenderer)
+    assert choice.budget_bytes == int(CARD_SHARE * FREE)
+    assert "draws what the CPU draws" in caplog.text
+    assert {program.texture for program in device.programs} == {False, True}
+    assert device.used == 0
+    choice.close()
+    assert device.is_closed
+
+
+def test_a_card_that_draws_something_else_is_not_taken(host_kernels) -> None:
+    class Wrong(FakeDevice):
+        def download(self, buffer, target, stream) -> None:
+            super().download(buffer, target, stream)
+            if target.nbytes == 64 * 48 * 4:
+                stream.pending.append(lambda: np.copyto(target, np.roll(target, 64 * 4 * 3)))
+
+    device = Wrong(host_kernels)
+    with contextlib.closing(choose("auto", threads=1, find=lambda: ONE, open_device=lambda index: device)) as choice:
+        assert choice.renderer.device == "cpu"
+        assert "failed its self-test: a plane equals the CPU's at" in choice.reason
+    assert device.is_closed
+    with pytest.raises(StartupError, match="failed its self-test"):
+        choose("cuda:0", find=lambda: ONE, open_device=lambda index: Wrong(host_kernels))
+
+
+@pytest.mark.parametrize("fails", ["fail_launch", "starts", "lost"])
+def test_a_card_that_fails_is_not_taken(host_kernels, fails) -> None:
+    def open_device(index: int) -> FakeDevice:
+        if fails == "starts":
+            return refusing(index)
+        return FakeDevice(host_kernels, fail_launch=1, sticks=fails == "lost")
+
+    with contextlib.closing(choose("auto", threads=1, find=lambda: ONE, open_device=open_device)) as choice:
+        assert choice.renderer.device == "cpu"
+        assert "cudaError" in choice.reason
+
+
+def test_the_card_with_the_most_room_or_the_one_that_is_named(host_kernels) -> None:
+    cards = tuple(Card(n, "Card", free, FREE) for n, free in enumerate((1 << 30, 4 << 30, MIN_FREE_BYTES - 1)))
+    found = Found("13.1", "13.0", "14.2.0", cards)
+    opened: list[int] = []
+
+    def open_device(index: int) -> FakeDevice:
+        opened.append(index)
+        return FakeDevice(host_kernels, name=f"cuda:{index}")
+
+    for asked in ("auto", "cuda", "cuda:0"):
+        choose(asked, find=lambda: found, open_device=open_device).close()
+    assert opened == [1, 1, 0]
+    with pytest.raises(StartupError, match=r"--device cuda:2: cuda:2 has 51[12]\.\d\d MiB free"):
+        choose("cuda:2", find=lambda: found, open_device=open_device)
+    with pytest.raises(StartupError, match="--device cuda:7: no such card among the 3"):
+        choose("cuda:7", find=lambda: found, open_device=open_device)
+
+
+def test_a_budget_that_is_given_is_kept_within_the_card(host_kernels) -> None:
+    for given, taken in ((1 << 30, 1 << 30), (1 << 40, int(CARD_SHARE * FREE))):
+        choice = choose(
+            "cuda", budget_bytes=given, find=lambda: ONE, open_device=lambda index: FakeDevice(host_kernels)
+        )
+        assert choice.budget_bytes == taken
+
+
+def test_cpu_asks_for_no_card() -> None:
+    def find() -> Found:
+        raise AssertionError("asked")
+
+    with contextlib.closing(choose("cpu", threads=1, budget_bytes=12345, find=find)) as choice:
+        assert (choice.renderer.device, choice.budget_bytes, choice.reason) == ("cpu", 12345, "--device cpu")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_devices_that_can_be_named(device) -> None:
+    assert load_settings(None, device=device).device == device
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:x", "CUDA", "cuda:1,2", "cpu "])
+def test_devices_that_can_not(device) -> None:
+    with pytest.raises(StartupError, match=r"^--device: .*auto, cpu, cuda or cuda:N needed"):
+        load_settings(None, device=device)
+
+
+# The self-test
+
+
+@pytest.mark.parametrize("sampling", Sampling)
+def test_the_self_test_passes_for_both_ways_to_sample(host_kernels, sampling) -> None:
+    renderer = CudaRenderer(FakeDevice(host_kernels), 1 << 30, sampling=sampling)
+    with contextlib.closing(CpuRenderer(1)) as judge:
+        assert selftest.disagreement(renderer, judge) == ""
+
+
+def test_nothing_is_not_equal(host_kernels) -> None:
+    class Blank(FakeDevice):
+        def download(self, buffer, target, stream) -> None:
+            super().download(buffer, target, stream)
+            if target.nbytes == 64 * 48 * 4:
+                stream.pending.append(lambda: np.copyto(target, 0xFF))  # NaN everywhere
+
+    with contextlib.closing(CpuRenderer(1)) as judge:
+        assert "at 0.0% of its pixels" in selftest.disagreement(CudaRenderer(Blank(host_kernels), 1 << 30), judge)

@@ -155,7 +155,7 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         "codecs": f"imagecodecs {codecs['imagecodecs']} ({', '.join(codecs['libraries'])}), "
         f"pydicom {codecs['pydicom']}: {decoded}",
         "cuda": lines_of_cuda(found["cuda"]),
-        "serve uses": f"{device['name']}, {device['threads']} threads"
+        "serve uses": f"{device['name']}, {device['threads']} threads: {device['reason']}"
         if device["threads"]
         else f"{device['name']}: {device['reason']}",
     }

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from render.engine import Engine
+from render.errors import DeviceError
 from render.stream.registry import SessionRegistry
 from render.v1 import frame_pb2
 
@@ -95,6 +96,8 @@ class _State(Collector):
             family = GaugeMetricFamily("voxelcast_device_info", text, labels=("device", "asked", "reason"))
             family.add_metric((cache.device, choice.asked, choice.reason), 1)
             yield family
+        if hasattr(renderer, "lost"):  # a renderer on a card
+            yield from _card(cache.device, renderer)
         for name, text, value in (
             ("resident", "taken by resident volumes, loads and uploads", cache.resident_bytes),
             ("pinned", "that can't be evicted", cache.pinned_bytes),
@@ -108,3 +111,19 @@ class _State(Collector):
             count = sum(entry.state.value == state for entry in cache.entries)
             volumes.add_metric((cache.device, state), count)
         yield volumes
+
+
+def _card(device: str, renderer: Any) -> Iterable[Metric]:
+    """Say whether a card works, and what its driver and the pool say of its memory: they may differ from the budget."""
+    lost = GaugeMetricFamily("voxelcast_device_lost", "1 once the card does nothing any more", labels=("device",))
+    lost.add_metric((device,), renderer.lost is not None)
+    yield lost
+    try:
+        state = renderer.memory()
+    except DeviceError:  # it is lost, if nobody has noticed yet
+        return
+    text = "Bytes of the card: free and total by its driver, used by volumes and frames, held by the pool besides"
+    memory = GaugeMetricFamily("voxelcast_device_memory_bytes", text, labels=("device", "kind"))
+    for kind in ("free", "total", "used", "held"):
+        memory.add_metric((device, kind), getattr(state, kind))
+    yield memory

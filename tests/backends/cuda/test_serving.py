@@ -1,0 +1,110 @@
+"""A card behind the engine: what the metrics and the doctor say of it, and what a session gets when it fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from render.backends.choice import Choice, choose
+from render.backends.cuda import cupy_device, probe
+from render.backends.cuda.probe import Card, Found
+from render.backends.cuda.renderer import CudaRenderer
+from render.commands.doctor import examine, lines_of
+from render.engine import Engine
+from render.errors import DeviceLostError
+from render.residency import VolumeCache
+from render.stream.registry import SessionRegistry
+from render.web.metrics import Metrics
+from tests import phantoms
+from tests.backends.cuda.fake_device import FakeDevice
+from tests.backends.scenes import make_view, slanted_camera
+from tests.phantoms import GRIDS, INT16
+
+ONE = Found("13.1", "13.0", "14.2.0", (Card(0, "Card", 10 << 30, 20 << 30),))
+
+
+class OneVolume:
+    """A catalog of one volume, as much of it as a lease needs."""
+
+    def __init__(self) -> None:
+        self.volume = phantoms.blobs(GRIDS["oblique"], INT16)
+        self.nbytes, self.dtype_bytes = self.volume.nbytes, 2
+
+    def entry(self, volume_id: str) -> Any:
+        return self
+
+    def loader(self, entry: Any) -> Any:
+        return lambda progress, cancelled: self.volume
+
+
+def engine_on(renderer: CudaRenderer) -> Engine:
+    catalog: Any = OneVolume()
+    engine = Engine(renderer, VolumeCache(renderer, 1 << 30), catalog)
+    engine.choice = Choice(renderer, "auto", "because", 1 << 30)
+    return engine
+
+
+async def test_a_volume_is_opened_drawn_and_evicted_and_the_metrics_say_so(host_kernels) -> None:
+    device = FakeDevice(host_kernels)
+    engine = engine_on(CudaRenderer(device, 1 << 30))
+    metrics = Metrics(engine, SessionRegistry())
+    lease = await engine.open("blobs", holder="test")
+    volume = lease.resident.volume
+    view = make_view(volume, "color", slanted_camera(volume.geometry))
+    frame = await engine.render(view, {"blobs": lease})
+    assert frame.color.any()
+    told = metrics.text().decode()
+    assert 'voxelcast_device_info{asked="auto",device="cuda:0",reason="because"} 1.0' in told
+    assert 'voxelcast_device_lost{device="cuda:0"} 0.0' in told
+    assert f'voxelcast_device_memory_bytes{{device="cuda:0",kind="used"}} {float(device.used)}' in told
+    assert device.used > 2 * volume.nbytes
+    del frame
+    lease.release()
+    await engine.cache.discard("blobs")
+    assert device.used == 0
+    assert (
+        f'voxelcast_device_memory_bytes{{device="cuda:0",kind="held"}} {float(device.kept)}' in metrics.text().decode()
+    )
+    await engine.close()
+    await engine.cache.close()
+
+
+async def test_a_card_that_is_lost_is_told_and_the_server_goes_on(host_kernels) -> None:
+    device = FakeDevice(host_kernels)
+    engine = engine_on(CudaRenderer(device, 1 << 30))
+    metrics = Metrics(engine, SessionRegistry())
+    lease = await engine.open("blobs", holder="test")
+    view = make_view(lease.resident.volume, "color", slanted_camera(lease.resident.volume.geometry))
+    device.fail_launch, device.sticks = 1, True
+    for _ in range(2):
+        with pytest.raises(DeviceLostError):
+            await engine.render(view, {"blobs": lease})
+    assert 'voxelcast_device_lost{device="cuda:0"} 1.0' in metrics.text().decode()
+    lease.release()
+    await engine.close()
+    await engine.cache.close()
+
+
+def test_the_doctor_says_what_card_there_is_and_that_it_would_be_used(host_kernels, monkeypatch) -> None:
+    monkeypatch.setattr(probe, "probe", lambda: ONE)
+    monkeypatch.setattr(cupy_device, "CupyDevice", lambda index: FakeDevice(host_kernels))
+    report = examine()
+    assert report["cuda"]["usable"] is True
+    assert report["device"]["name"] == "cuda:0"
+    said = "\n".join(lines_of(report))
+    assert "driver for CUDA 13.1; CuPy 14.2.0; built for CUDA 13.0; cuda:0 Card, 10.00 GiB free of 20.00 GiB" in said
+    assert "cuda:0: a card that is none draws what the CPU draws" in said
+
+
+def test_the_doctor_says_why_a_card_is_not_used(host_kernels, monkeypatch) -> None:
+    monkeypatch.setattr(probe, "probe", lambda: ONE)
+    monkeypatch.setattr(cupy_device, "CupyDevice", lambda index: FakeDevice(host_kernels, fail_launch=1))
+    report = examine()
+    assert report["device"]["name"] == "cpu"
+    assert "cuda:0 failed its self-test: " in "\n".join(lines_of(report))
+
+
+def test_a_budget_of_the_servers_own_is_the_cards(host_kernels) -> None:
+    choice = choose("cuda", find=lambda: ONE, open_device=lambda index: FakeDevice(host_kernels))
+    assert choice.budget_bytes == 8 << 30

@@ -9,6 +9,7 @@ Indices are int32 and count elements, so a volume may have 2**31 voxels; address
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import llvmlite.binding
@@ -22,12 +23,13 @@ from render.backends.cpu.lanes import (
     I32,
     LLVM,
     MASK,
+    PACKET_WIDTH,
     WIDTH,
     call_llvm,
     constant,
     fma,
+    host_features,
     primitive,
-    settings,
     splat,
     to_f32,
     to_i32,
@@ -72,12 +74,17 @@ def gather(typingctx: Any, array: Any, index: Any) -> Any:
 
 @primitive
 def prefetch(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
-    """Ask for the cache lines of ``codes[offset + index]``, which need not exist."""
+    """Ask for the cache lines of ``codes[offset + index]``, which need not exist.
+
+    Of a packet's first and last columns alone: what lies between them is mostly in the same lines.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shared = context.cast(builder, args[1], offset, types.int64)
         kind = [ir.Constant(_I32, value) for value in (0, 3, 1)]  # for reading, to stay, data
-        for pointer in lane_pointers(context, builder, codes, args[0], shared, args[2]):
+        for lane, pointer in enumerate(lane_pointers(context, builder, codes, args[0], shared, args[2])):
+            if lane % PACKET_WIDTH not in (0, PACKET_WIDTH - 1):
+                continue
             byte = builder.bitcast(pointer, ir.IntType(8).as_pointer())
             call_llvm(builder, "llvm.prefetch.p0i8", ir.VoidType(), byte, *kind)
         return context.get_dummy_value()
@@ -103,11 +110,13 @@ def _pairs_int16(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
 def _multiply_add() -> tuple[str, int] | None:
     """Return x86's ``pmaddwd`` as (LLVM intrinsic, its int32 lanes), the widest that is sure to be there, or None.
 
-    LLVM has a pattern for it, but rearranges the sum before it looks.
+    LLVM has a pattern for it, but rearranges the sum before it looks. With ``VOXELCAST_PORTABLE=1`` kernels use no
+    processor's own instructions, as on ARM.
     """
-    if not llvmlite.binding.get_process_triple().startswith("x86_64"):
+    is_portable = os.environ.get("VOXELCAST_PORTABLE") == "1"
+    if is_portable or not llvmlite.binding.get_process_triple().startswith("x86_64"):
         return None
-    features = {} if settings.CPU_NAME else llvmlite.binding.get_host_cpu_features()
+    features = host_features()
     if WIDTH >= 16 and features.get("avx512bw"):
         return "llvm.x86.avx512.pmaddw.d.512", 16
     if WIDTH >= 8 and features.get("avx2"):

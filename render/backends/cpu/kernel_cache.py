@@ -47,8 +47,8 @@ def cache_key(width: int) -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
-    features = settings.CPU_FEATURES or ""
-    digest.update(f"{numba.__version__} {llvmlite.__version__} {cpu_name()} {features} {width}".encode())
+    target = f"{cpu_name()} {settings.CPU_FEATURES} {os.environ.get('VOXELCAST_PORTABLE')}"
+    digest.update(f"{numba.__version__} {llvmlite.__version__} {target} {width}".encode())
     return digest.hexdigest()[:16]
 
 

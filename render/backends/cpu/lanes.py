@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import llvmlite.binding
@@ -35,11 +35,20 @@ def host_width() -> tuple[int, str]:
     wanted = os.environ.get("VOXELCAST_LANES", "")
     if wanted.isdigit() and int(wanted) in WIDTHS:
         return int(wanted), f"VOXELCAST_LANES={wanted}"
-    if settings.CPU_NAME:
-        return 8, f"NUMBA_CPU_NAME={settings.CPU_NAME}"
-    if llvmlite.binding.get_host_cpu_features().get("avx512vl"):
-        return 16, "the CPU has AVX-512"
-    return 8, "the CPU has no AVX-512"
+    cpu = f"NUMBA_CPU_NAME={settings.CPU_NAME}" if settings.CPU_NAME else "the CPU"
+    if host_features().get("avx512vl"):
+        return 16, f"{cpu} has AVX-512"
+    return 8, f"{cpu} has no AVX-512"
+
+
+def host_features() -> Mapping[str, bool]:
+    """Return what the CPU that numba compiles for is sure to have: the host's, or ``NUMBA_CPU_FEATURES``.
+
+    numba takes the host's features for a CPU that is only named, but none for ``generic``.
+    """
+    if settings.CPU_FEATURES is None:
+        return dict(llvmlite.binding.get_host_cpu_features())
+    return {each[1:]: each[0] == "+" for each in settings.CPU_FEATURES.split(",") if each}
 
 
 WIDTH, REASON = host_width()

@@ -236,7 +236,7 @@ def interpolate(volume: Volume, index: Float64Array) -> tuple[Float64Array, Bool
         i, j, k = np.minimum(low + corner, sizes - 1).T
         weight = np.where(corner, fraction, 1 - fraction).prod(axis=-1)
         code = volume.codes[k, j, i].astype(np.float64)
-        is_invalid = np.isnan(code)
+        is_invalid = ~np.isfinite(code)
         if volume.invalid_code is not None:
             is_invalid |= code == volume.invalid_code
         valid &= ~(is_invalid & (weight > 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import hypothesis
 import numpy as np
@@ -38,6 +39,9 @@ WORKS: dict[str, tuple[RenderingMethod, float | None, TransferFunction | None]] 
     "color": (COLOR, None, SOFT),
     "color_shaded": (COLOR, None, SOFT_SHADED),
 }
+
+Fill = Callable[..., Volume]
+"""A phantom: geometry and storage, ``seed`` and ``holes``."""
 
 
 def holes_of(storage: Storage) -> float:
@@ -83,13 +87,30 @@ def verdict(renderer: Renderer, volume: Volume, view: View) -> Verdict:
 
 
 @st.composite
-def scenes(pick: st.DrawFn) -> tuple[Volume, View]:
-    """Return a small volume on any grid, and any camera that might see it."""
+def scenes(
+    pick: st.DrawFn,
+    longest: int = 9,
+    works: Sequence[str] = tuple(sorted(WORKS)),
+    fills: Sequence[Fill] = (phantoms.blobs,),
+) -> tuple[Volume, View]:
+    """Return a small volume on any grid, and any camera that might see it, or be within.
+
+    Parameters
+    ----------
+    pick
+        Hypothesis's.
+    longest
+        Voxels along a side, at most.
+    works
+        Which of `WORKS`.
+    fills
+        Which phantoms.
+    """
 
     def number(low: float, high: float) -> float:
         return pick(st.floats(low, high))
 
-    shape = (pick(st.integers(1, 9)), pick(st.integers(1, 9)), pick(st.integers(1, 9)))
+    shape = (pick(st.integers(1, longest)), pick(st.integers(1, longest)), pick(st.integers(1, longest)))
     axis = np.array([number(-1, 1), number(-1, 1), number(0.25, 1)])
     axes = phantoms.rotation(axis, number(0, 180)) * pick(st.sampled_from([1.0, -1.0]))
     spacing = (number(0.25, 4), number(0.25, 4), number(0.25, 4))
@@ -98,7 +119,7 @@ def scenes(pick: st.DrawFn) -> tuple[Volume, View]:
     geometry = grid(shape, spacing, axes, center_mm=center, shear=shear)
     storage = pick(st.sampled_from([INT16, INT16_RESCALED, INT16_PADDED, FLOAT32]))
     holes = pick(st.sampled_from([0.0, 0.1])) if holes_of(storage) else 0.0
-    volume = phantoms.blobs(geometry, storage, seed=pick(st.integers(0, 99)), holes=holes)
+    volume = pick(st.sampled_from(fills))(geometry, storage, seed=pick(st.integers(0, 99)), holes=holes)
 
     size = geometry.diagonal_mm
     towards = phantoms.rotation([number(-1, 1), number(-1, 1), 0.5], number(0, 180)) @ [1.0, 0.0, 0.0]
@@ -107,7 +128,7 @@ def scenes(pick: st.DrawFn) -> tuple[Volume, View]:
     up = np.cross(towards, [0.36, 0.48, 0.8]) + 0.5 * towards
     hypothesis.assume(np.linalg.norm(np.cross(towards, up)) > 0.05)
     lens = {"fov_deg": number(5, 120)} if pick(st.booleans()) else {"parallel_scale_mm": size * number(0.05, 0.7)}
-    work = pick(st.sampled_from(sorted(WORKS)))
+    work = pick(st.sampled_from(works))
     flips = {"flip_horizontal": pick(st.booleans()), "flip_vertical": pick(st.booleans())}
     view = make_view(volume, work, camera_at(position, look_at, up, **lens), (9, 7), **flips)
     if WORKS[work][1]:

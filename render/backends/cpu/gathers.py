@@ -9,6 +9,7 @@ Indices are int32 and count elements, so a volume may have 2**31 voxels; address
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -211,7 +212,7 @@ def row(codes: Any, offset: int, index: Any, weight: Any) -> Any:
 
 
 def is_invalid(gathered: Any, invalid: Any) -> Any:
-    """Whether gathered codes mark voxels without a value: equal `invalid` (int16), or NaN (float32)."""
+    """Whether gathered codes mark voxels without a value: equal `invalid` (int16), or not finite (float32)."""
     raise NotImplementedError("compiled code only")
 
 
@@ -268,12 +269,16 @@ def _row(codes: Any, offset: Any, index: Any, weight: Any) -> Any:
 
 
 @primitive
-def _is_nan(typingctx: Any, x: Any) -> Any:
-    return MASK(x), lambda context, builder, signature, args: builder.fcmp_unordered("uno", args[0], args[0])
+def _is_not_finite(typingctx: Any, x: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        size = call_llvm(builder, f"llvm.fabs.v{WIDTH}f32", LLVM[F32], args[0])
+        return builder.fcmp_unordered(">=", size, ir.Constant(LLVM[F32], [math.inf] * WIDTH))
+
+    return MASK(x), codegen
 
 
 @overload(is_invalid, strict=False)
 def _is_invalid(gathered: Any, invalid: Any) -> Any:
     if gathered == I32:
         return lambda gathered, invalid: gathered == invalid
-    return lambda gathered, invalid: _is_nan(gathered)
+    return lambda gathered, invalid: _is_not_finite(gathered)

@@ -28,7 +28,7 @@ def widen_int16(row: Any, low: Any, high: Any) -> None:
 
 @inline
 def widen_float32(codes: Any, at: int, rows: int, low: Any, high: Any, bad: Any) -> None:
-    """`widen_int16` for the `rows` rows from `at` on: NaN changes neither bound, and `bad` becomes NaN.
+    """`widen_int16` for the `rows` rows from `at` on: what is not finite changes neither bound; `bad` becomes NaN.
 
     By the operations of lanes, several rows to a store: the compiler's own vectors store under a mask, which is slow.
     """
@@ -39,16 +39,19 @@ def widen_float32(codes: Any, at: int, rows: int, low: Any, high: Any, bad: Any)
         least, most, sums = load(low, x), load(high, x), load(bad, x)
         for row in range(rows):
             value = load(codes, at + row * length + x)
-            least, most, sums = minimum(value, least), maximum(value, most), fma(value, none, sums)
+            sums = fma(value, none, sums)
+            value = fma(value, none, value)  # infinities become NaN
+            least, most = minimum(value, least), maximum(value, most)
         store(low, x, least)
         store(high, x, most)
         store(bad, x, sums)
     for row in range(rows):
         for x in range(whole, length):
             value = codes[at + row * length + x]
+            bad[x] += value * np.float32(0)
+            value += value * np.float32(0)
             low[x] = value if value < low[x] else low[x]
             high[x] = value if value > high[x] else high[x]
-            bad[x] += value * np.float32(0)
 
 
 def bricks_int16(
@@ -93,7 +96,7 @@ def bricks_int16(
 def bricks_float32(
     codes: Any, shape: Any, marked: int, low: Any, high: Any, invalid: Any, layer_from: int, layer_to: int
 ) -> None:
-    """`bricks_int16` for float32, where NaN marks; `marked` is not used. Empty bricks hold infinities."""
+    """`bricks_int16` for float32, where NaN and infinities mark; `marked` is not used. Empty bricks hold infinities."""
     nz, ny, nx = shape
     row_low, row_high = np.empty(nx, np.float32), np.empty(nx, np.float32)
     row_bad = np.empty(nx, np.float32)  # NaN as soon as there was one: a flag of another type would not vectorise

@@ -177,9 +177,9 @@ def prefetch(codes: Any, offset: int, index: Any) -> None:
 
 @inline
 def is_invalid(gathered: Any, invalid: Any) -> Any:
-    """Whether a gathered code marks a voxel without a value: equals `invalid` (int16), or is NaN (float32)."""
+    """Whether a gathered code marks a voxel without a value: equals `invalid` (int16), or is not finite (float32)."""
     if isinstance(gathered, np.float32):
-        return math.isnan(gathered)
+        return not math.isfinite(gathered)
     return gathered == invalid
 
 

@@ -60,8 +60,10 @@ WHOLE_TOLERANCE = 2.0**-14
 """Voxels. A sample this near a voxel's centre needs no neighbour along it. One unit of int16's weights."""
 SLAB_TOLERANCE = 1e-6
 """Steps. A slab of exactly a whole number of steps keeps its outermost samples whatever the rounding."""
-FAR = 2.0**23
-"""Bound of ``k``. Up to twice as far float32 counts every whole number; beyond, a loop over ``k`` would not end."""
+FAR = 1e9
+"""Stands for no bound on ``k``; exact arithmetic is not needed of it."""
+COUNTABLE = 2.0**23
+"""Up to twice as far float32 counts every whole number; beyond, a loop over ``k`` would not end."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,11 @@ def ray_parameters(
     p[SIZE : SIZE + 3] = geometry.shape[::-1]
     p[INNER : INNER + 3] = INNER_MARGIN
     return p
+
+
+def bound_steps(p: npt.NDArray[np.float64]) -> None:
+    """Leave out the samples that are so far from ``k = 0`` that float32 can't count them."""
+    p[FIRST], p[LAST] = max(p[FIRST], -COUNTABLE), min(p[LAST], COUNTABLE)
 
 
 def packet_extent(

@@ -178,6 +178,7 @@ class CpuRenderer:
         shape_px = -(-height // stride), -(-width // stride)
         geometry = resident.volume.geometry
         p = rays.ray_parameters(geometry, view.camera, coarser(plane, stride), shape_px, lattice)
+        rays.bound_steps(p)
         set_values(p, resident.volume, grid)
         if view.is_color:
             set_shading(p, resident.volume, view)

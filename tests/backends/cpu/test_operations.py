@@ -228,8 +228,8 @@ def test_invalid_is_a_code_or_nan(of: Operations) -> None:
     integers = np.resize(np.array([5, -2000, 7], np.int16), 16)
     np.testing.assert_array_equal(over(integers, -2000), integers == -2000)
     assert not over(integers, 1 << 16).any()
-    numbers = floats(5, np.nan, 7)
-    np.testing.assert_array_equal(over(numbers, 7), np.isnan(numbers))
+    numbers = floats(5, np.nan, 7, np.inf, -np.inf)
+    np.testing.assert_array_equal(over(numbers, 7), ~np.isfinite(numbers))
 
 
 def test_the_high_bits_of_a_negative_word(of: Operations) -> None:

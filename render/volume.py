@@ -94,7 +94,7 @@ class Volume:
         Codes to modality values; 1 and 0 for float32. A uniform rescale is kept here, never baked in.
     invalid_code
         The int16 code that marks a voxel without a value (padding, gaps, slices not loaded yet), or None where
-        every voxel is valid. In float32 it is NaN, and this is None.
+        every voxel is valid. In float32 it is NaN, or an infinity, and this is None.
     info
         What the source says of it.
     revision

@@ -147,4 +147,6 @@ class Volume:
         result = (self.codes.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
         if self.invalid_code is not None:
             result[self.codes == self.invalid_code] = np.nan
+        if self.codes.dtype == np.float32:
+            result[~np.isfinite(self.codes)] = np.nan
         return result

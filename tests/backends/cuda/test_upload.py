@@ -28,6 +28,8 @@ def volume_with_holes(shape: tuple[int, int, int], storage: Storage) -> Volume:
     if storage is not INT16:
         values[np.random.default_rng(8).random(shape) < 0.002] = np.nan
         values[: shape[0] // 2, :17, :17] = np.nan
+    if storage is FLOAT32:
+        values[-1, -1, -1], values[-1, 0, 0] = np.inf, -np.inf  # no values either
     return phantoms.store("holes", geometry_of(shape, (1.0, 1.0, 1.0)), values, storage)
 
 

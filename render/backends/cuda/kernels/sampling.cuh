@@ -37,7 +37,7 @@ __device__ inline bool is_invalid(float code, const Parameters &p) {
 #if VOXELCAST_INT16
     return code == static_cast<float>(p.invalid_code);
 #else
-    return code != code;
+    return !isfinite(code);
 #endif
 }
 

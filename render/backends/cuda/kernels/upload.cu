@@ -39,7 +39,7 @@ extern "C" __global__ void bricks(const Code *__restrict__ codes, int size_i, in
 #if VOXELCAST_INT16
                 const bool invalid = code == invalid_code;
 #else
-                const bool invalid = code != code;
+                const bool invalid = !isfinite(code);
 #endif
                 bad = bad || invalid;
                 good = good || !invalid;

@@ -51,7 +51,8 @@ def test_a_subclass_inherits_its_parents_status() -> None:
 
 def test_every_error_that_a_client_can_cause_is_in_the_table() -> None:
     internal = {kind for kind in subclasses(errors.VoxelcastError) if grpc_code(kind.__new__(kind)) is GRPC.INTERNAL}
-    assert internal == {errors.VoxelcastError, errors.StartupError}
+    server_side = {errors.VoxelcastError, errors.StartupError, errors.DeviceError, errors.DeviceLostError}
+    assert internal == server_side
 
 
 def test_what_is_not_ours_says_nothing() -> None:

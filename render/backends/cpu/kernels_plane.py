@@ -33,7 +33,7 @@ OUTSIDE = -0.5 - 2 * rays.FACE_TOLERANCE
 FACE = F(-0.5 - rays.FACE_TOLERANCE)
 EVERYWHERE = 1e9
 """Columns, and more."""
-AHEAD = 32
+AHEAD = 64
 """Columns from a packet to the one whose voxels are asked for meanwhile."""
 ACROSS_ROWS = 0.1
 """Rows of voxels a column."""

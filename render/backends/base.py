@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy.typing as npt
+
+from render.errors import VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.transfer import TransferFunction, Window, load_preset
-from render.view import Layer, View
+from render.view import ImagePlane, View
 from render.volume import Volume, VolumeInfo
 
 
@@ -125,11 +129,65 @@ def default_transfer_function(info: VolumeInfo, statistics: Statistics) -> Trans
     )
 
 
-def window_of(layer: Layer, resident: ResidentVolume) -> Window:
-    """Return the window that applies to a layer."""
-    return layer.window or default_window(resident.volume.info, resident.statistics)
+def applied_view(view: View, volumes: Mapping[str, ResidentVolume]) -> tuple[View, ResidentVolume]:
+    """Return the View as it will be drawn, with the window and transfer function that apply, and its volume.
+
+    Raises
+    ------
+    VolumeNotFoundError
+        If the layer's volume is not among `volumes`.
+    """
+    layer = view.layers[0]
+    resident = volumes.get(layer.volume_id)
+    if resident is None:
+        raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
+    info, statistics = resident.volume.info, resident.statistics
+    layer = dataclasses.replace(layer, window=layer.window or default_window(info, statistics))
+    if view.is_color and layer.transfer_function is None:
+        layer = dataclasses.replace(layer, transfer_function=default_transfer_function(info, statistics))
+    return dataclasses.replace(view, layers=(layer,)), resident
 
 
-def transfer_function_of(layer: Layer, resident: ResidentVolume) -> TransferFunction:
-    """Return the transfer function that applies to a layer."""
-    return layer.transfer_function or default_transfer_function(resident.volume.info, resident.statistics)
+def frame_of(
+    applied: View,
+    volume: Volume,
+    picture: npt.NDArray[Any],
+    *,
+    plane: ImagePlane,
+    step_mm: float,
+    quality: Quality,
+    view_revision: int,
+    render_ms: float,
+    samples: tuple[int, int] = (0, 0),
+) -> Frame:
+    """Return the Frame of a picture that a renderer has drawn of an `applied_view`.
+
+    Parameters
+    ----------
+    picture
+        Values float32 ``(H, W)``, or RGBA uint8 ``(H, W, 4)``.
+    plane
+        Of the View. It depends on nothing that was applied, and takes time to compute.
+    samples
+        Taken, and possible.
+    """
+    layer = applied.layers[0]
+    assert layer.window is not None
+    return Frame(
+        view=applied,
+        view_revision=view_revision,
+        volume_revision=volume.revision,
+        plane=plane,
+        window=layer.window,
+        values=None if applied.is_color else picture,
+        color=picture if applied.is_color else None,
+        units=volume.info.units,
+        inverted=layer.invert != volume.info.inverted,
+        step_mm=step_mm,
+        slab_mm=applied.slab_mm,
+        quality=quality,
+        lossy_source=volume.info.lossy_source,
+        timings_ms={"render": render_ms},
+        samples_taken=samples[0],
+        samples_skipped=samples[1] - samples[0],
+    )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from render.backends.base import ResidentVolume, transfer_function_of, window_of
+from render.backends.base import ResidentVolume, applied_view, frame_of
 from render.backends.cpu import rays
 from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
@@ -21,7 +21,7 @@ from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
 from render.backends.cpu.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, transfer_tables
 from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.backends.cpu.weights import MAX_VOXELS, weight_unit
-from render.errors import UnsupportedError, VolumeNotFoundError
+from render.errors import UnsupportedError
 from render.frame import FINAL, Frame, Quality
 from render.memory import available_cores
 from render.transfer import TransferFunction
@@ -128,39 +128,24 @@ class CpuRenderer:
     ) -> Frame:
         """Draw one View; see `render.backends.base.Renderer.render`."""
         began = time.perf_counter()
-        layer = view.layers[0]
-        resident = volumes.get(layer.volume_id)
-        if resident is None:
-            raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
+        applied, resident = applied_view(view, volumes)
         assert isinstance(resident, CpuVolume)
         volume = resident.volume
-        window = window_of(layer, resident)
-        layer = dataclasses.replace(layer, window=window)
-        if view.is_color:
-            layer = dataclasses.replace(layer, transfer_function=transfer_function_of(layer, resident))
-        applied = dataclasses.replace(view, layers=(layer,))
         lattice = rays.lattice_of(volume.geometry, view.slab_mm, quality.step_factor)
         with resident.in_use() as (codes, grid):
-            picture, (taken, possible) = self._draw(
+            picture, samples = self._draw(
                 applied, view.plane, resident, codes, grid, lattice, quality.ray_stride, cancelled
             )
-        return Frame(
-            view=applied,
-            view_revision=view_revision,
-            volume_revision=volume.revision,
+        return frame_of(
+            applied,
+            volume,
+            picture,
             plane=view.plane,
-            window=window,
-            values=None if view.is_color else picture,
-            color=picture if view.is_color else None,
-            units=volume.info.units,
-            inverted=layer.invert != volume.info.inverted,
             step_mm=lattice.step_mm,
-            slab_mm=view.slab_mm,
             quality=quality,
-            lossy_source=volume.info.lossy_source,
-            timings_ms={"render": (time.perf_counter() - began) * 1e3},
-            samples_taken=taken,
-            samples_skipped=possible - taken,
+            view_revision=view_revision,
+            render_ms=(time.perf_counter() - began) * 1e3,
+            samples=samples,
         )
 
     def _draw(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import logging
 import threading
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from render.backends.base import ResidentVolume, transfer_function_of, window_of
+from render.backends.base import ResidentVolume, applied_view, frame_of
 from render.backends.cpu.rays import lattice_of
 from render.backends.cpu.tables import transfer_tables
 from render.backends.cuda.device import Device, MemoryState
@@ -22,7 +21,7 @@ from render.backends.cuda.grid import BRICK
 from render.backends.cuda.parameters import plan_frame
 from render.backends.cuda.resident import ROUNDING, CudaVolume, Held, tables_nbytes
 from render.backends.cuda.uploading import CHUNK_BYTES, Uploader
-from render.errors import DeviceError, DeviceLostError, DeviceMemoryError, VolumeNotFoundError
+from render.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from render.frame import FINAL, Frame, Quality
 from render.memory import format_bytes
 from render.view import View
@@ -171,21 +170,15 @@ class CudaRenderer:
             If it failed at this frame.
         """
         began = time.perf_counter()
-        layer = view.layers[0]
-        resident = volumes.get(layer.volume_id)
-        if resident is None:
-            raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
+        applied, resident = applied_view(view, volumes)
         assert isinstance(resident, CudaVolume)
-        volume, window = resident.volume, window_of(layer, resident)
-        layer = dataclasses.replace(layer, window=window)
+        volume, function = resident.volume, applied.layers[0].transfer_function
         tables, remembered = None, None
         if view.is_color:
-            function = transfer_function_of(layer, resident)
-            layer = dataclasses.replace(layer, transfer_function=function)
+            assert function is not None
             step_mm = lattice_of(volume.geometry, view.slab_mm, quality.step_factor).step_mm
             tables = transfer_tables(function, step_mm, volume.slope, volume.intercept, resident.code_range)
             remembered = (function, step_mm), tables
-        applied = dataclasses.replace(view, layers=(layer,))
         plan = plan_frame(applied, volume, has_invalid=resident.has_invalid, quality=quality, tables=tables)
         size = view.viewport.height_px, view.viewport.width_px
 
@@ -202,21 +195,15 @@ class CudaRenderer:
                 return drawing.picture(size, quality.ray_stride, remembered, cancelled)
 
         picture = self._trying(f"a picture of {size[1]} x {size[0]}", attempt)
-        return Frame(
-            view=applied,
-            view_revision=view_revision,
-            volume_revision=volume.revision,
+        return frame_of(
+            applied,
+            volume,
+            picture,
             plane=view.plane,
-            window=window,
-            values=None if view.is_color else picture,
-            color=picture if view.is_color else None,
-            units=volume.info.units,
-            inverted=layer.invert != volume.info.inverted,
             step_mm=plan.lattice.step_mm,
-            slab_mm=view.slab_mm,
             quality=quality,
-            lossy_source=volume.info.lossy_source,
-            timings_ms={"render": (time.perf_counter() - began) * 1e3},
+            view_revision=view_revision,
+            render_ms=(time.perf_counter() - began) * 1e3,
         )
 
     @contextlib.contextmanager

@@ -7,7 +7,6 @@ device's. It is slow, and single-threaded.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from render.backends.base import ResidentVolume, Statistics, transfer_function_of, window_of
+from render.backends.base import ResidentVolume, Statistics, applied_view, frame_of
 from render.backends.cpu.rays import lattice_of
 from render.backends.cpu.tables import transfer_tables
 from render.backends.cuda import grid
 from render.backends.cuda.kernels import launch_blocks, launch_grid
 from render.backends.cuda.parameters import NO_CODE, FramePlan, plan_frame, table_entries, table_range
-from render.errors import RenderCancelledError, VolumeNotFoundError
+from render.errors import RenderCancelledError
 from render.frame import FINAL, Frame, Quality
 from render.view import View
 from render.volume import Volume
@@ -120,42 +119,30 @@ class ShimRenderer:
         cancelled: Callable[[], bool] | None = None,
     ) -> Frame:
         began = time.perf_counter()
-        layer = view.layers[0]
-        resident = volumes.get(layer.volume_id)
-        if resident is None:
-            raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
+        applied, resident = applied_view(view, volumes)
         assert isinstance(resident, ShimVolume)
         assert not resident.is_released
-        volume, window = resident.volume, window_of(layer, resident)
-        layer = dataclasses.replace(layer, window=window)
+        volume, function = resident.volume, applied.layers[0].transfer_function
         tables = None
         if view.is_color:
-            function = transfer_function_of(layer, resident)
-            layer = dataclasses.replace(layer, transfer_function=function)
+            assert function is not None
             step_mm = lattice_of(volume.geometry, view.slab_mm, quality.step_factor).step_mm
             tables = transfer_tables(function, step_mm, volume.slope, volume.intercept, resident.code_range)
-        applied = dataclasses.replace(view, layers=(layer,))
         plan = plan_frame(applied, volume, has_invalid=resident.has_invalid, quality=quality, tables=tables)
         run = self.kernels(str(volume.codes.dtype), self.texture)
         inputs = kernel_inputs(run, plan, resident, tables)
         picture = self._draw(run, plan, resident, inputs, cancelled)
         if quality.ray_stride > 1:
             picture = enlarge(run, picture, quality.ray_stride, (view.viewport.height_px, view.viewport.width_px))
-        return Frame(
-            view=applied,
-            view_revision=view_revision,
-            volume_revision=volume.revision,
+        return frame_of(
+            applied,
+            volume,
+            picture,
             plane=view.plane,
-            window=window,
-            values=None if view.is_color else picture,
-            color=picture if view.is_color else None,
-            units=volume.info.units,
-            inverted=layer.invert != volume.info.inverted,
             step_mm=plan.lattice.step_mm,
-            slab_mm=view.slab_mm,
             quality=quality,
-            lossy_source=volume.info.lossy_source,
-            timings_ms={"render": (time.perf_counter() - began) * 1e3},
+            view_revision=view_revision,
+            render_ms=(time.perf_counter() - began) * 1e3,
         )
 
     def _draw(

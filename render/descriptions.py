@@ -90,13 +90,39 @@ class VolumeDescription:
 
 @dataclass(frozen=True)
 class EntryStatus:
-    """One volume that is resident or on its way."""
+    """One volume that is resident or on its way; `device` is where."""
 
     volume_id: str
     bytes: int
     state: Residency
     pinned_by: tuple[str, ...]
     idle_seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class PlaceStatus:
+    """One renderer's memory at one moment.
+
+    Attributes
+    ----------
+    device, description
+        ``cuda:0`` and the card's model; ``cpu`` and its threads.
+    resident_bytes
+        Everything that is taken: on a card what its driver and the pool hold for us, else what volumes take and what
+        loads and uploads have reserved.
+    pinned_bytes
+        What can't be evicted: leased, being loaded, reserved.
+    lost
+        Why it draws nothing any more; empty while it works.
+    """
+
+    device: str
+    description: str
+    budget_bytes: int
+    resident_bytes: int
+    pinned_bytes: int
+    lost: str
 
 
 @dataclass(frozen=True)
@@ -105,17 +131,39 @@ class CacheStatus:
 
     Attributes
     ----------
-    resident_bytes
-        Everything that is taken, what loads and uploads have reserved included.
-    pinned_bytes
-        What can't be evicted: leased, being loaded, reserved.
+    places
+        At least one.
+    host_budget_bytes
+        For the voxels of all volumes on cards and of those that have left them; None where there are no cards.
+    host_bytes, host_volumes
+        What they take, and how many have left the cards and wait to be wanted again.
     """
 
-    device: str
-    budget_bytes: int
-    resident_bytes: int
-    pinned_bytes: int
+    places: tuple[PlaceStatus, ...]
     entries: tuple[EntryStatus, ...]
+    host_budget_bytes: int | None = None
+    host_bytes: int = 0
+    host_volumes: int = 0
+
+    @property
+    def device(self) -> str:
+        """The first place that works, else the first."""
+        return next((place for place in self.places if not place.lost), self.places[0]).device
+
+    @property
+    def budget_bytes(self) -> int:
+        """Of the places that work, together."""
+        return sum(place.budget_bytes for place in self.places if not place.lost)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Of the places that work, together."""
+        return sum(place.resident_bytes for place in self.places if not place.lost)
+
+    @property
+    def pinned_bytes(self) -> int:
+        """Of the places that work, together."""
+        return sum(place.pinned_bytes for place in self.places if not place.lost)
 
 
 @dataclass(frozen=True)
@@ -123,6 +171,5 @@ class EngineStatus:
     """The engine at one moment."""
 
     cache: CacheStatus
-    device_description: str
     presets: tuple[str, ...]
     uptime_seconds: float

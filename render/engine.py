@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from render.backends.base import Renderer, default_transfer_function, default_window
+from render.backends.base import Renderer, ResidentVolume, default_transfer_function, default_window
 from render.blocking import run_blocking
-from render.descriptions import EngineStatus, Residency, VolumeDescription, VolumeSummary
+from render.descriptions import EngineStatus, VolumeDescription, VolumeSummary
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
-from render.errors import RenderCancelledError, VolumeNotFoundError
+from render.errors import DeviceLostError, DeviceMemoryError, RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.initial_views import initial_views
-from render.lease import Lease, Progress, Reservation
+from render.lease import Lease, Progress, Reservation, Size
 from render.residency import VolumeCache
 from render.transfer import preset_names
 from render.view import View
@@ -51,7 +51,7 @@ class Engine:
     renderer
         Draws.
     cache
-        Keeps volumes resident on that renderer.
+        Keeps volumes resident on that renderer, and on others where there are several.
     catalog
         Knows what there is.
     clock
@@ -106,8 +106,8 @@ class Engine:
             If it can't be read.
         """
         entry = self.catalog.entry(volume_id)
-        needed = self.renderer.estimate_bytes(entry.nbytes, entry.dtype_bytes)
-        return await self.cache.lease(volume_id, self.catalog.loader(entry), needed, holder=holder, progress=progress)
+        size = Size(entry.nbytes, entry.dtype_bytes)
+        return await self.cache.lease(volume_id, self.catalog.loader(entry), size, holder=holder, progress=progress)
 
     def open_resident(self, volume_id: str, *, holder: str) -> Lease:
         """Pin a volume that is resident.
@@ -165,7 +165,7 @@ class Engine:
         BudgetExceededError
             If they do not fit beside what is pinned.
         """
-        return await self.cache.reserve(what, self.renderer.estimate_bytes(voxel_bytes, dtype_bytes))
+        return await self.cache.reserve(what, Size(voxel_bytes, dtype_bytes))
 
     async def add(self, volume: Volume) -> str:
         """Take a volume that is in memory into the catalog, and return its id.
@@ -189,7 +189,7 @@ class Engine:
         try:
             return await self.open(volume.id, holder=holder)
         except BaseException:
-            if self.cache.state(volume.id) is Residency.SOURCE:
+            if not self.cache.holds(volume.id):
                 self._forget_upload(volume.id)
             raise
 
@@ -270,23 +270,41 @@ class Engine:
         def is_cancelled() -> bool:
             return give_up.is_set() or (cancelled is not None and cancelled())
 
-        pins = [leases[layer.volume_id].share("render") for layer in view.layers if layer.volume_id in leases]
-        residents = {pin.volume_id: pin.resident for pin in pins}
-
-        def work() -> Frame:
+        def work(renderer: Renderer, residents: dict[str, ResidentVolume]) -> Frame:
             queue_ms = (time.perf_counter() - asked_at) * 1e3
             if is_cancelled():
                 raise RenderCancelledError("the frame was given up before it began")
-            frame = self.renderer.render(
+            frame = renderer.render(
                 view, residents, quality=quality, view_revision=view_revision, cancelled=is_cancelled
             )
             return dataclasses.replace(frame, timings_ms={**frame.timings_ms, "queue": queue_ms})
 
+        pins = [leases[layer.volume_id].share("render") for layer in view.layers if layer.volume_id in leases]
         try:
-            return await run_blocking(self._pool, work, give_up)
+            return await self._drawn(pins, work, give_up)
         finally:
             for pin in pins:
                 pin.release()
+
+    async def _drawn(
+        self, pins: list[Lease], work: Callable[[Renderer, dict[str, ResidentVolume]], Frame], give_up: threading.Event
+    ) -> Frame:
+        """Draw where the volumes are; again where they are then if their card is lost, once more if it was full."""
+        is_relieved = False
+        while True:
+            for pin in pins:
+                await pin.settled()
+            renderer = pins[0].renderer if pins else self.renderer
+            residents = {pin.volume_id: pin.resident for pin in pins}
+            try:
+                return await run_blocking(self._pool, functools.partial(work, renderer, residents), give_up)
+            except DeviceLostError as error:
+                self.cache.lose(renderer, error.message)
+            except DeviceMemoryError:
+                if is_relieved or not self.cache.relieve(renderer):
+                    raise
+                is_relieved = True
+            del residents
 
     @property
     def is_scanning(self) -> bool:
@@ -325,7 +343,6 @@ class Engine:
         """Return what is resident and who pins it."""
         return EngineStatus(
             self.cache.status(),
-            self._describe_device(),
             preset_names(),
             self._clock() - self._started_at,
         )
@@ -334,10 +351,6 @@ class Engine:
         """Wait for the frames in flight to end. Cache and catalog are closed by whoever made them."""
         self._ingest_pool.shutdown(wait=False, cancel_futures=True)  # a scan ends when the catalog closes
         await asyncio.to_thread(self._pool.shutdown)
-
-    def _describe_device(self) -> str:
-        threads = getattr(self.renderer, "threads", None)
-        return getattr(self.renderer, "description", None) or (f"{threads} threads" if threads else "")
 
     def _knows(self, volume_id: str) -> bool:
         try:
@@ -358,7 +371,7 @@ class Engine:
             path=entry.path,
             shape=entry.geometry.shape,
             spacing_mm=entry.geometry.spacing_mm,
-            bytes=self.renderer.estimate_bytes(entry.nbytes, entry.dtype_bytes),
+            bytes=self.cache.estimate_bytes(Size(entry.nbytes, entry.dtype_bytes)),
             residency=self.cache.state(entry.volume_id),
             opens_first=entry.volume_id == self.first_volume_id,
         )

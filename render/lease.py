@@ -7,12 +7,31 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from render.backends.base import ResidentVolume
+from render.backends.base import Renderer, ResidentVolume
+
+if TYPE_CHECKING:
+    from render.place import Place
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """``progress(stage, done, total)``; called on the event loop."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a volume, as far as anybody knows before it is decoded.
+
+    Attributes
+    ----------
+    voxel_bytes
+        Of all its voxels, on the host.
+    dtype_bytes
+        Of one.
+    """
+
+    voxel_bytes: int
+    dtype_bytes: int
 
 
 @dataclass(eq=False)
@@ -41,13 +60,29 @@ class Flight:
 
 @dataclass(eq=False)
 class Entry:
-    """A volume that is resident or on its way."""
+    """A volume that is resident or on its way.
+
+    Attributes
+    ----------
+    place
+        Where.
+    bytes
+        What it takes there.
+    resident
+        None until it has been loaded. While the volume moves it is what it was; if its card is lost nothing can be
+        drawn from that, but it still says what the volume is.
+    flight, move
+        A load on its way, and one to another place.
+    """
 
     volume_id: str
+    place: Place
+    size: Size
     bytes: int
     used_at: float
     resident: ResidentVolume | None = None
     flight: Flight | None = None
+    move: asyncio.Task[None] | None = None
     waiters: list[str] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
     discarded: bool = False
@@ -56,7 +91,7 @@ class Entry:
     def is_pinned(self) -> bool:
         """Whether it may not be evicted."""
         # Waiters pin as well: between the end of a load and their turn on the loop nothing else would.
-        return bool(self.leases or self.waiters or self.flight)
+        return bool(self.leases or self.waiters or self.flight or self.move)
 
     @property
     def is_abandoned(self) -> bool:
@@ -65,13 +100,16 @@ class Entry:
 
 
 class Pins(Protocol):
-    """Who counts the pins of an entry: the cache."""
+    """Who counts the pins of an entry, and moves it where its card is lost: the cache."""
 
     def pin(self, entry: Entry, holder: str) -> Lease:
         """Make a lease of the entry's volume."""
 
     def unpin(self, entry: Entry, lease: Lease) -> None:
         """Take note that a lease is released."""
+
+    async def settle(self, entry: Entry) -> None:
+        """Wait until the entry's volume is where it can be drawn."""
 
 
 class Lease:
@@ -110,6 +148,21 @@ class Lease:
             raise RuntimeError(f"a released lease of volume {self.volume_id}")
         return self._entry.resident
 
+    @property
+    def renderer(self) -> Renderer:
+        """What draws it; see `settled`."""
+        return self._entry.place.renderer
+
+    async def settled(self) -> None:
+        """Wait until the volume is where it can be drawn: it may be on its way from a card that is lost.
+
+        Raises
+        ------
+        DeviceLostError, BudgetExceededError
+            If it has nowhere to go.
+        """
+        await self._pins.settle(self._entry)
+
     def share(self, holder: str) -> Lease:
         """Return another lease of the same volume, released on its own."""
         assert self.resident is not None
@@ -139,10 +192,21 @@ class Lease:
 
 
 class Reservation:
-    """Bytes of the budget kept free for something that is on its way (an upload). Releasing twice is fine."""
+    """Bytes kept free for something that is on its way (an upload). Releasing twice is fine.
 
-    def __init__(self, all_of_them: set[Reservation], count: int) -> None:
+    Parameters
+    ----------
+    all_of_them
+        Of the same place; it enters itself.
+    count
+        Of that place's bytes.
+    voxel_bytes
+        That it takes of the host's memory.
+    """
+
+    def __init__(self, all_of_them: set[Reservation], count: int, voxel_bytes: int) -> None:
         self.bytes = count
+        self.voxel_bytes = voxel_bytes
         self._all = all_of_them
         self._all.add(self)
 

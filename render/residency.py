@@ -1,7 +1,7 @@
-"""What is resident: a byte budget, leases that pin, loads shared by all who wait, eviction of the least recently used.
+"""What is resident, where: byte budgets, leases that pin, loads shared by all who wait, eviction of the least used.
 
 Everything here lives on one event loop; loads and uploads run in threads. Bytes are reserved before a load begins,
-so loads at the same time can't exceed the budget together, and nothing is evicted before it is known that the
+so loads at the same time can't exceed a budget together, and nothing is evicted before it is known that the
 newcomer fits beside what is pinned.
 """
 
@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeAlias
 
 from render.backends.base import Renderer, ResidentVolume
 from render.blocking import run_blocking
 from render.descriptions import CacheStatus, EntryStatus, Residency
-from render.errors import BudgetExceededError, DrainingError, RenderCancelledError
-from render.lease import Entry, Flight, Lease, Progress, Reservation
-from render.memory import format_bytes
+from render.errors import DeviceLostError, DeviceMemoryError, DrainingError, RenderCancelledError
+from render.failover import Failover
+from render.lease import Entry, Flight, Lease, Progress, Reservation, Size
+from render.place import Place, Seat
+from render.room import Room
 from render.volume import Volume
 
 Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]
@@ -30,35 +33,69 @@ LOAD_THREADS = 4
 
 
 class VolumeCache:
-    """The resident volumes of one renderer, within a byte budget.
+    """The resident volumes of one or more renderers, each within a byte budget.
+
+    A volume goes to the renderer with the most room and stays there. What is evicted from a card stays decoded in the
+    host's memory while there is room, and comes back from there without being read again. Where a card is lost, its
+    volumes move to another renderer.
 
     Parameters
     ----------
-    renderer
-        Where the volumes go.
-    budget_bytes
-        For everything that a volume takes on the device.
+    renderer, budget_bytes
+        Where the volumes go, and for everything that they take there.
     clock
         Seconds; for the idle times.
+    others
+        More renderers.
+    host_budget_bytes
+        For the voxels of the volumes on cards and of those that have left them; None keeps no volume that has left.
+        With the CPU renderer, whose memory is the host's, there is nothing to keep a second time.
+    fallback
+        Makes the renderer that takes over what no card has room for when one is lost, and all when there is none left;
+        None where there is no such renderer. The cache closes it.
 
     Attributes
     ----------
     on_evicted
-        Called with the id of each volume that has left, unless the cache itself closes.
+        Called with the id of each volume that has left, the host's memory too, unless the cache itself closes.
     """
 
-    def __init__(self, renderer: Renderer, budget_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.renderer = renderer
-        self.budget_bytes = budget_bytes
+    def __init__(
+        self,
+        renderer: Renderer,
+        budget_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        others: Sequence[Seat] = (),
+        host_budget_bytes: int | None = None,
+        fallback: Callable[[], Seat] | None = None,
+    ) -> None:
         self.on_evicted: Callable[[str], None] | None = None
         self._clock = clock
         self._entries: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
-        self._reservations: set[Reservation] = set()
+        seats = (Seat(renderer, budget_bytes), *others)
+        self._room = Room(seats, self._entries, host_budget_bytes, on_left=self._left)
         self._pool = ThreadPoolExecutor(LOAD_THREADS, "voxelcast-load")
+        self._failover = Failover(self._room, self._pool, fallback, settled=self._evict_if_discarded)
         self._is_closed = False
 
+    @property
+    def budget_bytes(self) -> int:
+        """Of all renderers that work."""
+        return sum(place.budget_bytes for place in self._room.working())
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All renderers with their memory, lost ones too."""
+        return tuple(self._room.places)
+
+    def estimate_bytes(self, size: Size) -> int:
+        """Return what a volume takes when resident, on the first renderer that works."""
+        place = next(iter(self._room.working()), self._room.places[0])
+        return place.estimate_bytes(size)
+
     async def lease(
-        self, volume_id: str, load: Loader, needed_bytes: int, *, holder: str, progress: Progress | None = None
+        self, volume_id: str, load: Loader, size: Size, *, holder: str, progress: Progress | None = None
     ) -> Lease:
         """Pin a volume, loading it first where it is not resident.
 
@@ -70,9 +107,9 @@ class VolumeCache:
         volume_id
             Which.
         load
-            Reads it; in a thread.
-        needed_bytes
-            What it will take on the device, `Renderer.estimate_bytes`.
+            Reads it; in a thread. It is not asked where the host's memory still has the volume.
+        size
+            As far as it is known.
         holder
             For the status.
         progress
@@ -91,11 +128,13 @@ class VolumeCache:
             self._check_open()
             entry = self._entries.get(volume_id)
             if entry is None:
-                leaving = self._make_room(f"volume {volume_id}", needed_bytes)
+                place, leaving = self._room.make(
+                    f"volume {volume_id}", size, new_voxels=volume_id not in self._room.host
+                )
                 if leaving:
                     await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
                     continue
-                entry = self._start(volume_id, load, needed_bytes)
+                entry = self._start(volume_id, load, place, size)
             elif entry.is_abandoned:
                 assert entry.flight is not None
                 await asyncio.wait([entry.flight.landed])
@@ -109,27 +148,34 @@ class VolumeCache:
         entry = self._entries.get(volume_id)
         return None if entry is None or entry.flight is not None else self.pin(entry, holder)
 
-    async def reserve(self, what: str, count: int) -> Reservation:
-        """Keep `count` bytes of the budget for `what`, which is on its way.
+    async def reserve(self, what: str, size: Size) -> Reservation:
+        """Keep what a volume of this size takes free for `what`, which is on its way.
 
         Raises
         ------
         BudgetExceededError
-            If they do not fit beside what is pinned.
+            If it does not fit beside what is pinned.
         DrainingError
             If the cache has been closed.
         """
-        while leaving := self._make_room(what, count):
+        while True:
+            place, leaving = self._room.make(what, size)
+            if not leaving:
+                break
             await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
         self._check_open()
-        return Reservation(self._reservations, count)
+        return Reservation(place.reservations, place.estimate_bytes(size), size.voxel_bytes)
 
     def state(self, volume_id: str) -> Residency:
-        """Return where a volume is."""
+        """Return where a volume is; one in the host's memory alone is not resident."""
         entry = self._entries.get(volume_id)
         if entry is None:
             return Residency.SOURCE
         return Residency.RESIDENT if entry.flight is None else Residency.LOADING
+
+    def holds(self, volume_id: str) -> bool:
+        """Whether a volume is in any memory, or on its way there."""
+        return volume_id in self._entries or volume_id in self._room.host
 
     def status(self) -> CacheStatus:
         """Return what is resident, and who pins it; least recently used first."""
@@ -141,17 +187,36 @@ class VolumeCache:
                 self.state(entry.volume_id),
                 (*(lease.holder for lease in entry.leases), *entry.waiters),
                 0.0 if entry.is_pinned else now - entry.used_at,
+                entry.place.name,
             )
             for entry in self._entries.values()
         )
-        return CacheStatus(self.renderer.device, self.budget_bytes, self._taken_bytes, self._pinned_bytes(), entries)
+        room = self._room
+        return CacheStatus(
+            tuple(place.status() for place in room.places),
+            entries,
+            room.host_budget_bytes,
+            room.host_bytes if room.host_budget_bytes is not None else 0,
+            len(room.host),
+        )
 
     async def discard(self, volume_id: str) -> None:
-        """Evict a volume: at once, or when its last lease ends. A load goes on for those who wait for it."""
+        """Let a volume go: at once, or when its last lease ends. A load goes on for those who wait for it."""
+        if self._room.host.take(volume_id) is not None:
+            self._left(volume_id)
         entry = self._entries.get(volume_id)
         if entry is not None:
             entry.discarded = True
             self._evict_if_discarded(entry)
+
+    def relieve(self, renderer: Renderer) -> bool:
+        """Evict all that is not pinned on a card, which has no memory left for a picture; whether there was any."""
+        place = self._room.place_of(renderer)
+        return place is not None and self._room.clear_out(place)
+
+    def lose(self, renderer: Renderer, why: str) -> None:
+        """Use a renderer no more: its volumes move, those that are not pinned to the host's memory."""
+        self._failover.lose(renderer, why)
 
     async def close(self) -> None:
         """Give up the loads and free everything, leased volumes too: nothing may be rendering any more."""
@@ -161,84 +226,56 @@ class VolumeCache:
             self._abandon(entry)
         if landing:
             await asyncio.wait(landing)
+        await self._failover.close()
         for entry in tuple(self._entries.values()):
             if entry.resident is not None:
-                self.renderer.release(entry.resident)
+                entry.place.renderer.release(entry.resident)
             entry.resident = None
         self._entries.clear()
+        self._room.host.clear()
         self._pool.shutdown()
-
-    @property
-    def _taken_bytes(self) -> int:
-        return sum(entry.bytes for entry in self._entries.values()) + sum(r.bytes for r in self._reservations)
-
-    def _pinned_bytes(self) -> int:
-        return sum(e.bytes for e in self._entries.values() if e.is_pinned) + sum(r.bytes for r in self._reservations)
+        self._failover.close_fallback()
 
     def _check_open(self) -> None:
         if self._is_closed:
             raise DrainingError("the server is shutting down")
 
-    def _make_room(self, what: str, needed_bytes: int) -> set[asyncio.Future[None]]:
-        """Evict until `needed_bytes` are free. What is returned must end first: loads that nobody waits for."""
-        leaving = {e.flight.landed for e in self._entries.values() if e.is_abandoned and e.flight}
-        leaving_bytes = sum(e.bytes for e in self._entries.values() if e.is_abandoned)
-        pinned_bytes = self._pinned_bytes() - leaving_bytes
-        excess_bytes = needed_bytes + pinned_bytes - self.budget_bytes
-        if excess_bytes > 0:
-            raise BudgetExceededError(
-                f"{what} needs {format_bytes(needed_bytes)}: {format_bytes(excess_bytes)} too many beside "
-                f"{format_bytes(pinned_bytes)} in use, of a budget of {format_bytes(self.budget_bytes)}",
-                needed_bytes=needed_bytes,
-                budget_bytes=self.budget_bytes,
-                pinned_bytes=pinned_bytes,
-                excess_bytes=excess_bytes,
-            )
-        if excess_bytes + leaving_bytes > 0:
-            return leaving
-        for entry in tuple(self._entries.values()):
-            if self._taken_bytes + needed_bytes <= self.budget_bytes:
-                break
-            if not entry.is_pinned:
-                self._evict(entry)
-        return set()
+    def _left(self, volume_id: str) -> None:
+        if self.on_evicted is not None:
+            self.on_evicted(volume_id)
 
-    async def _resize(self, entry: Entry, count: int) -> None:
-        if count > entry.bytes:
-            while leaving := self._make_room(f"volume {entry.volume_id}", count - entry.bytes):
-                await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
-        entry.bytes = count
-
-    def _start(self, volume_id: str, load: Loader, needed_bytes: int) -> Entry:
+    def _start(self, volume_id: str, load: Loader, place: Place, size: Size) -> Entry:
         loop = asyncio.get_running_loop()
         flight = Flight(loop.create_future())
-        entry = Entry(volume_id, needed_bytes, self._clock(), flight=flight)
+        kept = self._room.host.take(volume_id)
+        entry = Entry(volume_id, place, size, place.estimate_bytes(size), self._clock(), flight=flight)
         self._entries[volume_id] = entry
-        flight.task = loop.create_task(self._fly(entry, flight, load))
-        flight.task.add_done_callback(lambda _: self._land(entry, flight))
+        flight.task = loop.create_task(self._fly(entry, flight, load, kept))
+        flight.task.add_done_callback(lambda _: self._land(entry, flight, kept))
         return entry
 
-    async def _fly(self, entry: Entry, flight: Flight, load: Loader) -> None:
+    async def _fly(self, entry: Entry, flight: Flight, load: Loader, kept: Volume | None) -> None:
         """Load and upload; never raises but when cancelled: the waiters find the error in the flight."""
         loop = asyncio.get_running_loop()
-        renderer = self.renderer
         uploaded: list[ResidentVolume] = []
 
         def progress(done: int, total: int) -> None:
             loop.call_soon_threadsafe(flight.report, "decoding", done, total)
 
         try:
-            volume = await run_blocking(self._pool, lambda: load(progress, flight.give_up.is_set), flight.give_up)
+            volume = kept
+            if volume is None:
+                volume = await run_blocking(self._pool, lambda: load(progress, flight.give_up.is_set), flight.give_up)
             # The source's headers may have said less than what came.
-            estimate = renderer.estimate_bytes(volume.nbytes, volume.codes.dtype.itemsize)
-            await self._resize(entry, estimate)
+            size = Size(volume.nbytes, volume.codes.dtype.itemsize)
+            await self._room.resize(entry, size, entry.place.estimate_bytes(size))
             flight.report("uploading", 0, 1)
-            await run_blocking(self._pool, lambda: uploaded.append(renderer.upload(volume)), flight.give_up)
-            await self._resize(entry, uploaded[0].nbytes)
+            await self._upload(entry, volume, flight, uploaded)
+            await self._room.resize(entry, size, uploaded[0].nbytes)
             flight.report("uploading", 1, 1)
         except BaseException as error:
             for resident in uploaded:
-                renderer.release(resident)
+                entry.place.renderer.release(resident)
             if not isinstance(error, Exception):
                 raise  # cancelled: _land cleans up
             flight.error = error
@@ -246,11 +283,33 @@ class VolumeCache:
             entry.resident = uploaded[0]
             entry.used_at = self._clock()
 
-    def _land(self, entry: Entry, flight: Flight) -> None:
+    async def _upload(self, entry: Entry, volume: Volume, flight: Flight, uploaded: list[ResidentVolume]) -> None:
+        """Upload to the entry's place; once more with that cleared out, and to others as they are lost."""
+
+        def upload(renderer: Renderer) -> None:
+            uploaded.append(renderer.upload(volume))
+
+        is_cleared = False
+        while True:
+            renderer = entry.place.renderer
+            try:
+                await run_blocking(self._pool, partial(upload, renderer), flight.give_up)
+                return
+            except DeviceMemoryError:
+                if is_cleared or not self._room.clear_out(entry.place):
+                    raise
+                is_cleared = True
+            except DeviceLostError as error:
+                self._failover.lose(renderer, error.message)
+                await self._failover.redirect(entry)
+
+    def _land(self, entry: Entry, flight: Flight, kept: Volume | None) -> None:
         # A callback, since a task that is cancelled before its first step runs none of its own code.
         entry.flight = None
         if entry.resident is None:
             del self._entries[entry.volume_id]
+            if kept is not None and not entry.discarded and not self._is_closed:
+                self._room.keep(kept)
             if flight.error is None:
                 flight.error = RenderCancelledError(f"the load of volume {entry.volume_id} was given up")
         flight.landed.set_result(None)
@@ -293,19 +352,18 @@ class VolumeCache:
             self._touch(entry)
             self._evict_if_discarded(entry)
 
+    async def settle(self, entry: Entry) -> None:
+        """Wait until the entry's volume is where it can be drawn; for `Lease` itself."""
+        await self._failover.settle(entry)
+
     def _touch(self, entry: Entry) -> None:
         entry.used_at = self._clock()
         self._entries.move_to_end(entry.volume_id)
 
     def _evict_if_discarded(self, entry: Entry) -> None:
-        if entry.discarded and not entry.is_pinned and entry.resident is not None:
-            self._evict(entry)
-
-    def _evict(self, entry: Entry) -> None:
-        assert entry.resident is not None
-        assert not entry.is_pinned
-        del self._entries[entry.volume_id]
-        self.renderer.release(entry.resident)
-        entry.resident = None
-        if self.on_evicted is not None:
-            self.on_evicted(entry.volume_id)
+        if self._entries.get(entry.volume_id) is not entry or entry.is_pinned or entry.resident is None:
+            return
+        if entry.discarded:
+            self._room.evict(entry, to_host=False)
+        elif entry.place.lost is not None:
+            self._room.evict(entry)

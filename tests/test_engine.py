@@ -88,7 +88,8 @@ class TestOpen:
     async def test_status(self, engine: Engine) -> None:
         await engine.open("a", holder="me")
         status = engine.status()
-        assert (status.cache.device, status.device_description) == ("fake:0", "a fake")
+        (place,) = status.cache.places
+        assert (place.device, place.description, place.lost) == ("fake:0", "a fake", "")
         assert status.cache.entries[0].pinned_by == ("me",)
         assert "CT-AAA" in status.presets
         assert status.uptime_seconds == 0

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from render import memory
 from render.descriptions import Residency
 from render.errors import BudgetExceededError, CodecError, DrainingError, StartupError
-from render.lease import Lease
+from render.lease import Lease, Size
 from render.memory import default_budget_bytes, parse_bytes
 from render.residency import VolumeCache
 from render.volume import Volume
@@ -25,6 +25,7 @@ from tests.fakes import PATIENCE_S, FakeClock, FakeRenderer, make_volume
 VOXEL_BYTES = 4 * 5 * 6 * 2
 OVERHEAD_BYTES = 16
 VOLUME_BYTES = VOXEL_BYTES + OVERHEAD_BYTES
+SIZE = Size(VOXEL_BYTES, 2)
 
 
 class FakeLoader:
@@ -85,7 +86,7 @@ async def cache(renderer: FakeRenderer, clock: FakeClock) -> AsyncIterator[Volum
 
 
 async def lease(cache: VolumeCache, volume_id: str, holder: str = "test") -> Lease:
-    return await cache.lease(volume_id, loader(volume_id), VOLUME_BYTES, holder=holder)
+    return await cache.lease(volume_id, loader(volume_id), SIZE, holder=holder)
 
 
 def resident_ids(cache: VolumeCache) -> list[str]:
@@ -96,7 +97,7 @@ class TestLeases:
     async def test_first_lease_loads_and_second_shares_it(self, cache: VolumeCache, renderer: FakeRenderer) -> None:
         first = await lease(cache, "a", "one")
         again = loader("a")
-        second = await cache.lease("a", again, VOLUME_BYTES, holder="two")
+        second = await cache.lease("a", again, SIZE, holder="two")
         assert first.resident is second.resident
         assert (again.calls, renderer.uploads) == (0, 1)
         (entry,) = cache.status().entries
@@ -164,7 +165,7 @@ class TestEviction:
         (await lease(cache, "idle")).release()
         big = FakeLoader(make_volume("big", (8, 5, 6)))
         with pytest.raises(BudgetExceededError, match=r"volume big needs .* too many beside .* budget") as caught:
-            await cache.lease("big", big, 2 * VOXEL_BYTES + OVERHEAD_BYTES, holder="test")
+            await cache.lease("big", big, Size(2 * VOXEL_BYTES, 2), holder="test")
         needed_bytes, pinned_bytes = 2 * VOXEL_BYTES + OVERHEAD_BYTES, 2 * VOLUME_BYTES
         assert caught.value.details == {
             "needed_bytes": needed_bytes,
@@ -175,12 +176,12 @@ class TestEviction:
         assert big.calls == 0
         assert resident_ids(cache) == ["a", "b", "idle"]
         held[0].release()
-        (await cache.lease("big", big, 2 * VOXEL_BYTES + OVERHEAD_BYTES, holder="test")).release()
+        (await cache.lease("big", big, Size(2 * VOXEL_BYTES, 2), holder="test")).release()
         assert resident_ids(cache) == ["b", "big"]
 
     async def test_a_volume_larger_than_the_budget_is_refused_from_an_empty_cache(self, cache: VolumeCache) -> None:
         with pytest.raises(BudgetExceededError):
-            await cache.lease("a", loader("a"), 3 * VOLUME_BYTES + 1, holder="test")
+            await cache.lease("a", loader("a"), Size(3 * VOLUME_BYTES, 2), holder="test")
 
     async def test_a_volume_that_turns_out_larger_makes_more_room(
         self, cache: VolumeCache, renderer: FakeRenderer
@@ -188,7 +189,7 @@ class TestEviction:
         for name in "ab":
             (await lease(cache, name)).release()
         grown = FakeLoader(make_volume("grown", (8, 5, 6)))
-        held = await cache.lease("grown", grown, VOLUME_BYTES, holder="test")
+        held = await cache.lease("grown", grown, SIZE, holder="test")
         assert resident_ids(cache) == ["b", "grown"]
         assert cache.status().resident_bytes == renderer.resident_bytes == 3 * VOXEL_BYTES + 2 * OVERHEAD_BYTES
         held.release()
@@ -199,7 +200,7 @@ class TestEviction:
         held = [await lease(cache, name) for name in "ab"]
         grown = FakeLoader(make_volume("grown", (8, 5, 6)))
         with pytest.raises(BudgetExceededError):
-            await cache.lease("grown", grown, VOLUME_BYTES, holder="test")
+            await cache.lease("grown", grown, SIZE, holder="test")
         assert renderer.uploads == 2
         assert resident_ids(cache) == ["a", "b"]
         assert all(one.resident in renderer.residents for one in held)
@@ -218,7 +219,7 @@ class TestEviction:
 
     async def test_a_load_is_never_evicted(self, cache: VolumeCache) -> None:
         load = loader("oldest", gated=True)
-        loading = asyncio.create_task(cache.lease("oldest", load, VOLUME_BYTES, holder="test"))
+        loading = asyncio.create_task(cache.lease("oldest", load, SIZE, holder="test"))
         await started(load)
         for name in "abc":
             (await lease(cache, name)).release()
@@ -232,10 +233,10 @@ class TestEviction:
 
         def progress(stage: str, done: int, total: int) -> None:
             if (stage, done) == ("uploading", 1):  # two turns of the loop later the load has ended
-                wanted = cache.lease("rival", loader("rival"), 3 * VOLUME_BYTES, holder="rival")
+                wanted = cache.lease("rival", loader("rival"), Size(3 * VOXEL_BYTES, 2), holder="rival")
                 loop.call_soon(lambda: rivals.append(loop.create_task(wanted)))
 
-        held = await cache.lease("a", loader("a"), VOLUME_BYTES, holder="test", progress=progress)
+        held = await cache.lease("a", loader("a"), SIZE, holder="test", progress=progress)
         assert held.resident.volume.id == "a"
         with pytest.raises(BudgetExceededError):
             await rivals[0]
@@ -263,7 +264,7 @@ class TestEviction:
         volumes = [make_volume(f"v{n}") for n in range(7)]
         for turn in range(1000):
             volume = volumes[turn % len(volumes)]
-            (await cache.lease(volume.id, FakeLoader(volume), VOLUME_BYTES, holder="test")).release()
+            (await cache.lease(volume.id, FakeLoader(volume), SIZE, holder="test")).release()
         assert renderer.uploads == 1000
         assert renderer.peak_bytes <= cache.budget_bytes
         for volume in volumes:
@@ -281,7 +282,7 @@ class TestLoads:
             def progress(*report: object) -> None:
                 heard[n].append(report)  # type: ignore[arg-type]
 
-            return asyncio.create_task(cache.lease("a", what, VOLUME_BYTES, holder=f"h{n}", progress=progress))
+            return asyncio.create_task(cache.lease("a", what, SIZE, holder=f"h{n}", progress=progress))
 
         tasks = [lease_with(0, load), lease_with(1, other)]
         await started(load)
@@ -299,8 +300,8 @@ class TestLoads:
 
     async def test_a_load_is_given_up_only_when_all_have_gone(self, cache: VolumeCache) -> None:
         load = loader("a", gated=True)
-        first = asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder="one"))
-        second = asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder="two"))
+        first = asyncio.create_task(cache.lease("a", load, SIZE, holder="one"))
+        second = asyncio.create_task(cache.lease("a", load, SIZE, holder="two"))
         await started(load)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -312,15 +313,15 @@ class TestLoads:
             await second
         # The next lease waits for the end of the old load, then loads anew.
         again = loader("a")
-        held = await cache.lease("a", again, VOLUME_BYTES, holder="three")
+        held = await cache.lease("a", again, SIZE, holder="three")
         assert load.given_up.is_set()
         assert again.calls == 1
         assert held.resident.volume is again.volume
 
     async def test_a_load_goes_on_for_those_who_still_wait(self, cache: VolumeCache) -> None:
         load = loader("a", gated=True)
-        first = asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder="one"))
-        second = asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder="two"))
+        first = asyncio.create_task(cache.lease("a", load, SIZE, holder="one"))
+        second = asyncio.create_task(cache.lease("a", load, SIZE, holder="two"))
         await started(load)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -332,7 +333,7 @@ class TestLoads:
 
     async def test_a_lease_cancelled_before_its_load_began_leaves_no_trace(self, cache: VolumeCache) -> None:
         load = loader("a")
-        task = asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder="one"))
+        task = asyncio.create_task(cache.lease("a", load, SIZE, holder="one"))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -351,7 +352,7 @@ class TestLoads:
             load.error = error
         else:
             renderer.upload_error = error
-        tasks = [asyncio.create_task(cache.lease("a", load, VOLUME_BYTES, holder=f"h{n}")) for n in range(3)]
+        tasks = [asyncio.create_task(cache.lease("a", load, SIZE, holder=f"h{n}")) for n in range(3)]
         await started(load)
         load.gate.set()
         assert await asyncio.gather(*tasks, return_exceptions=True) == [error] * 3
@@ -363,7 +364,7 @@ class TestLoads:
 
     async def test_loads_reserve_their_bytes(self, cache: VolumeCache) -> None:
         loads = [loader(name, gated=True) for name in "abc"]
-        tasks = [asyncio.create_task(cache.lease(load.volume.id, load, VOLUME_BYTES, holder="test")) for load in loads]
+        tasks = [asyncio.create_task(cache.lease(load.volume.id, load, SIZE, holder="test")) for load in loads]
         for load in loads:
             await started(load)
         with pytest.raises(BudgetExceededError):
@@ -376,7 +377,7 @@ class TestLoads:
     async def test_a_lease_waits_for_the_room_of_a_load_that_was_given_up(self, cache: VolumeCache) -> None:
         held = [await lease(cache, name) for name in "ab"]
         load = loader("c", gated=True)
-        task = asyncio.create_task(cache.lease("c", load, VOLUME_BYTES, holder="gone"))
+        task = asyncio.create_task(cache.lease("c", load, SIZE, holder="gone"))
         await started(load)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -387,20 +388,20 @@ class TestLoads:
 
     async def test_a_reservation_counts_as_pinned(self, cache: VolumeCache) -> None:
         (await lease(cache, "a")).release()
-        with await cache.reserve("the upload", 3 * VOLUME_BYTES):
+        with await cache.reserve("the upload", Size(3 * VOLUME_BYTES - OVERHEAD_BYTES, 2)):
             assert resident_ids(cache) == []
             assert cache.status().pinned_bytes == 3 * VOLUME_BYTES
             with pytest.raises(BudgetExceededError):
                 await lease(cache, "b")
             with pytest.raises(BudgetExceededError, match="the second upload needs"):
-                await cache.reserve("the second upload", 1)
+                await cache.reserve("the second upload", SIZE)
         assert cache.status().pinned_bytes == 0
 
     async def test_close_gives_up_loads_and_takes_no_more(self, renderer: FakeRenderer) -> None:
         cache = VolumeCache(renderer, 3 * VOLUME_BYTES)
         await lease(cache, "a")
         load = loader("b", gated=True)
-        task = asyncio.create_task(cache.lease("b", load, VOLUME_BYTES, holder="test"))
+        task = asyncio.create_task(cache.lease("b", load, SIZE, holder="test"))
         await started(load)
         await cache.close()
         assert load.given_up.is_set()
@@ -410,7 +411,7 @@ class TestLoads:
         with pytest.raises(DrainingError):
             await lease(cache, "a")
         with pytest.raises(DrainingError):
-            await cache.reserve("an upload", 1)
+            await cache.reserve("an upload", SIZE)
 
 
 NAMES = st.sampled_from("abcde")
@@ -460,7 +461,7 @@ class CacheMachine(RuleBasedStateMachine):
     def lease(self, name: str) -> None:
         volume = make_volume(name, (4 * SIZES[name], 5, 6))
         expected = name in self.recency or self.model_room(SIZES[name])
-        wanted = self.cache.lease(name, FakeLoader(volume), SIZES[name] * VOXEL_BYTES, holder="test")
+        wanted = self.cache.lease(name, FakeLoader(volume), Size(SIZES[name] * VOXEL_BYTES, 2), holder="test")
         try:
             self.leases.append(self.loop.run_until_complete(wanted))
         except BudgetExceededError:
@@ -474,7 +475,7 @@ class CacheMachine(RuleBasedStateMachine):
         load = FakeLoader(make_volume(name))
         load.error = CodecError("no")
         expected = name in self.recency or self.model_room(SIZES[name])
-        wanted = self.cache.lease(name, load, SIZES[name] * VOXEL_BYTES, holder="test")
+        wanted = self.cache.lease(name, load, Size(SIZES[name] * VOXEL_BYTES, 2), holder="test")
         try:
             self.loop.run_until_complete(wanted).release()
         except BudgetExceededError:
@@ -509,7 +510,7 @@ class CacheMachine(RuleBasedStateMachine):
     def reserve(self, units: int) -> None:
         expected = self.model_room(units)
         try:
-            kept = self.loop.run_until_complete(self.cache.reserve("it", units * VOXEL_BYTES))
+            kept = self.loop.run_until_complete(self.cache.reserve("it", Size(units * VOXEL_BYTES, 2)))
         except BudgetExceededError:
             assert not expected
         else:

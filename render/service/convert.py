@@ -395,18 +395,19 @@ def status_to_proto(
         server_version=server_version,
         devices=[
             render_service_pb2.DeviceStatus(
-                name=cache.device,
-                description=status.device_description,
-                budget_bytes=cache.budget_bytes,
-                resident_bytes=cache.resident_bytes,
-                pinned_bytes=cache.pinned_bytes,
+                name=place.device,
+                description=f"{place.description}; out of use: {place.lost}" if place.lost else place.description,
+                budget_bytes=place.budget_bytes,
+                resident_bytes=place.resident_bytes,
+                pinned_bytes=place.pinned_bytes,
             )
         ],
         volumes=[
             render_service_pb2.ResidentStatus(
                 volume_id=entry.volume_id,
-                device=cache.device,
+                device=entry.device,
                 residency=_RESIDENCIES[entry.state],
+            for place in cache.places
                 bytes=entry.bytes,
                 pinned_by=entry.pinned_by,
                 idle_seconds=entry.idle_seconds,

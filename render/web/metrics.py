@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from render.engine import Engine
 from render.errors import DeviceError
+from render.place import OnCard, Place
 from render.stream.registry import SessionRegistry
 from render.v1 import frame_pb2
 
@@ -83,47 +84,61 @@ class _State(Collector):
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("voxelcast_sessions", "Streams that are connected", self._sessions.count)
         cache = self._engine.status().cache
-        renderer: Any = self._engine.renderer
-        lanes = getattr(renderer, "simd_lanes", None)
-        if lanes is not None:  # a renderer on the host's cores
-            text = "Rays that one vector of a core holds; 1 where kernels are scalar"
-            family = GaugeMetricFamily("voxelcast_simd_lanes", text, labels=("device", "kernels"))
-            family.add_metric((cache.device, renderer.kernel_set), lanes)
-            yield family
+        for place in self._engine.cache.places:
+            renderer: Any = place.renderer
+            lanes = getattr(renderer, "simd_lanes", None)
+            if lanes is not None:  # a renderer on the host's cores
+                text = "Rays that one vector of a core holds; 1 where kernels are scalar"
+                family = GaugeMetricFamily("voxelcast_simd_lanes", text, labels=("device", "kernels"))
+                family.add_metric((place.name, renderer.kernel_set), lanes)
+                yield family
         choice = self._engine.choice
         if choice is not None:
             text = "What renders, what was asked for, and why it is that"
             family = GaugeMetricFamily("voxelcast_device_info", text, labels=("device", "asked", "reason"))
             family.add_metric((cache.device, choice.asked, choice.reason), 1)
             yield family
-        if hasattr(renderer, "lost"):  # a renderer on a card
-            yield from _card(cache.device, renderer)
-        for name, text, value in (
-            ("resident", "taken by resident volumes, loads and uploads", cache.resident_bytes),
-            ("pinned", "that can't be evicted", cache.pinned_bytes),
-            ("budget", "there are for volumes", cache.budget_bytes),
+        yield from _cards(self._engine.cache.places)
+        for name, text in (
+            ("resident", "held by a card for us; on a CPU, taken by resident volumes, loads and uploads"),
+            ("pinned", "that can't be evicted"),
+            ("budget", "there are for volumes"),
         ):
             family = GaugeMetricFamily(f"voxelcast_{name}_bytes", f"Bytes {text}", labels=("device",))
-            family.add_metric((cache.device,), value)
+            for status in cache.places:
+                family.add_metric((status.device,), getattr(status, f"{name}_bytes"))
+            yield family
+        if cache.host_budget_bytes is not None:
+            text = "Bytes of the host's memory for volumes on cards and those that have left them: taken, and there are"
+            family = GaugeMetricFamily("voxelcast_host_memory_bytes", text, labels=("kind",))
+            family.add_metric(("taken",), cache.host_bytes)
+            family.add_metric(("budget",), cache.host_budget_bytes)
             yield family
         volumes = GaugeMetricFamily("voxelcast_volumes", "Volumes in the cache", labels=("device", "state"))
-        for state in ("loading", "resident"):
-            count = sum(entry.state.value == state for entry in cache.entries)
-            volumes.add_metric((cache.device, state), count)
+        for status in cache.places:
+            for state in ("loading", "resident"):
+                count = sum(e.state.value == state and e.device == status.device for e in cache.entries)
+                volumes.add_metric((status.device, state), count)
+        if cache.host_budget_bytes is not None:
+            volumes.add_metric(("host", "kept"), cache.host_volumes)
         yield volumes
 
 
-def _card(device: str, renderer: Any) -> Iterable[Metric]:
-    """Say whether a card works, and what its driver and the pool say of its memory: they may differ from the budget."""
+def _cards(places: Iterable[Place]) -> Iterable[Metric]:
+    """Say which cards work, and what their drivers and pools say of their memory: it may differ from the budget."""
     lost = GaugeMetricFamily("voxelcast_device_lost", "1 once the card does nothing any more", labels=("device",))
-    lost.add_metric((device,), renderer.lost is not None)
-    yield lost
-    try:
-        state = renderer.memory()
-    except DeviceError:  # it is lost, if nobody has noticed yet
-        return
     text = "Bytes of the card: free and total by its driver, used by volumes and frames, held by the pool besides"
     memory = GaugeMetricFamily("voxelcast_device_memory_bytes", text, labels=("device", "kind"))
-    for kind in ("free", "total", "used", "held"):
-        memory.add_metric((device, kind), getattr(state, kind))
-    yield memory
+    cards = [place for place in places if isinstance(place.renderer, OnCard)]
+    for place in cards:
+        lost.add_metric((place.name,), place.lost is not None)
+        try:
+            assert isinstance(place.renderer, OnCard)
+            state = place.renderer.memory()
+        except DeviceError:  # it is lost, if nobody has noticed yet
+            continue
+        for kind in ("free", "total", "used", "held"):
+            memory.add_metric((place.name, kind), getattr(state, kind))
+    if cards:
+        yield lost
+        yield memory

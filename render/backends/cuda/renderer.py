@@ -111,6 +111,10 @@ class CudaRenderer:
         with self._lock:
             self._lanes.clear()
         self._device.close()
+    def free_unused(self) -> None:
+        """Give back to the card what the pool keeps for later."""
+        self._trying("freeing the pool", self._device.free_unused)
+
 
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
         """Bytes that `upload` will take at most, texture, grid and tables included, by size alone.

@@ -18,6 +18,7 @@
     ├── BudgetExceededError         can't fit beside what is pinned: the figures
     │   └── DeviceMemoryError       a card has no memory left for this volume or frame
     ├── DeviceError                 a card, its driver or what compiles for it failed
+    │   ├── DeviceEncoderError      what encodes pictures on a card is missing or gave none
     │   └── DeviceLostError         a card that does nothing any more until the process ends
     ├── RenderCancelledError        superseded, past its deadline, or its client has gone
     ├── ProtocolError               a stream message that breaks the protocol
@@ -153,6 +154,10 @@ class DeviceMemoryError(BudgetExceededError):
 
 class DeviceError(VoxelcastError):
     """A card, its driver or what compiles for it failed; ``details["device"]`` names it."""
+
+
+class DeviceEncoderError(DeviceError):
+    """What encodes pictures on a card is missing, or gave none: they are encoded on the CPU then."""
 
 
 class DeviceLostError(DeviceError):

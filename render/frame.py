@@ -38,10 +38,52 @@ FINAL = Quality()
 
 
 @dataclass(frozen=True)
+class PictureRequest:
+    """A JPEG that is wanted of a frame, told beforehand: a renderer may make it beside its processor.
+
+    Attributes
+    ----------
+    jpeg_quality
+        1 to 100.
+    divisor
+        One pixel of the picture for this many of the frame, in each direction.
+    with_pixels
+        Whether the frame's values or colour are wanted too.
+    """
+
+    jpeg_quality: int
+    divisor: int = 1
+    with_pixels: bool = False
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """What is seen, as a `PictureRequest` has it. Exactly one of `pixels` and `jpeg` is set.
+
+    Attributes
+    ----------
+    request
+        Which this answers.
+    width_px, height_px
+        Of the picture.
+    pixels
+        uint8, gray ``(H, W)`` or RGB ``(H, W, 3)``: to be encoded yet.
+    jpeg
+        Encoded. What that took is in the frame's ``render`` time, since both were waited for at once.
+    """
+
+    request: PictureRequest
+    width_px: int
+    height_px: int
+    pixels: npt.NDArray[np.uint8] | None = None
+    jpeg: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Frame:
     """Pixels, and the View as it was drawn.
 
-    Exactly one of `values` and `color` is set.
+    Exactly one of `values` and `color` is set; neither is, where `shown` is all that was asked for.
 
     Attributes
     ----------
@@ -76,6 +118,8 @@ class Frame:
     samples_taken, samples_skipped
         Of those that lie along the rays within the volume: interpolated, and left out because they could not change
         the picture. Both 0 where a renderer does not count.
+    shown
+        The picture that was asked for, if the renderer made it.
     """
 
     view: View
@@ -95,6 +139,7 @@ class Frame:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     samples_taken: int = 0
     samples_skipped: int = 0
+    shown: ShownPicture | None = None
 
     @property
     def is_final(self) -> bool:

@@ -151,7 +151,7 @@ def applied_view(view: View, volumes: Mapping[str, ResidentVolume]) -> tuple[Vie
 def frame_of(
     applied: View,
     volume: Volume,
-    picture: npt.NDArray[Any],
+    picture: npt.NDArray[Any] | None,
     *,
     plane: ImagePlane,
     step_mm: float,
@@ -165,7 +165,7 @@ def frame_of(
     Parameters
     ----------
     picture
-        Values float32 ``(H, W)``, or RGBA uint8 ``(H, W, 4)``.
+        Values float32 ``(H, W)``, or RGBA uint8 ``(H, W, 4)``; None where they stay on the device.
     plane
         Of the View. It depends on nothing that was applied, and takes time to compute.
     samples

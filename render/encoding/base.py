@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from render.encoding import pictures, values
 from render.errors import InvalidArgumentError
-from render.frame import Frame
+from render.frame import Frame, ShownPicture
 
 MAX_DIVISOR = 4
 
@@ -87,20 +87,21 @@ def encode(frame: Frame, encoding: Encoding, *, jpeg_quality: int = 90, divisor:
     InvalidArgumentError
         If values are asked of a colour frame or colour of a value frame, or a number is out of range.
     """
-    if encoding.needs_values and frame.values is None:
+    if encoding.needs_values and frame.view.is_color:
         raise InvalidArgumentError(f"encoding {encoding.name}: volume_rendered has no values", field="encoding")
-    if encoding.needs_color and frame.color is None:
+    if encoding.needs_color and not frame.view.is_color:
         raise InvalidArgumentError(f"encoding {encoding.name}: only volume_rendered has colour", field="encoding")
     if not 1 <= jpeg_quality <= 100:
         raise InvalidArgumentError(f"jpeg_quality {jpeg_quality}: 1 to 100 needed", field="jpeg_quality")
     if not 1 <= divisor <= (MAX_DIVISOR if encoding is Encoding.JPEG else 1):
         raise InvalidArgumentError(f"divisor {divisor} for {encoding.name}", field="divisor")
 
+    if encoding is Encoding.JPEG and _answers(frame.shown, jpeg_quality, divisor):
+        assert frame.shown is not None
+        return _encode_shown(frame.shown, jpeg_quality)
     started = time.perf_counter()
     slope, intercept = 1.0, 0.0
-    pixels = frame.color if frame.values is None else frame.values
-    assert pixels is not None
-    height_px, width_px = pixels.shape[:2]
+    height_px, width_px = frame.pixels.shape[:2]
     match encoding:
         case Encoding.JPEG:
             picture = pictures.shrink(frame.picture(), divisor)
@@ -131,6 +132,31 @@ def encode(frame: Frame, encoding: Encoding, *, jpeg_quality: int = 90, divisor:
         value_intercept=intercept,
         lossless=encoding is not Encoding.JPEG,
         jpeg_quality=jpeg_quality if encoding is Encoding.JPEG else 0,
+        crc32=zlib.crc32(payload),
+        encode_ms=(time.perf_counter() - started) * 1e3,
+    )
+
+
+def _answers(shown: ShownPicture | None, jpeg_quality: int, divisor: int) -> bool:
+    if shown is None or shown.request.divisor != divisor:
+        return False
+    return shown.jpeg is None or shown.request.jpeg_quality == jpeg_quality
+
+
+def _encode_shown(shown: ShownPicture, jpeg_quality: int) -> EncodedFrame:
+    """Take the JPEG that the renderer has made, or make it of the pixels that it has prepared."""
+    started = time.perf_counter()
+    payload = shown.jpeg
+    if payload is None:
+        assert shown.pixels is not None
+        payload = pictures.jpeg(shown.pixels, jpeg_quality)
+    return EncodedFrame(
+        payload=payload,
+        encoding=Encoding.JPEG,
+        width_px=shown.width_px,
+        height_px=shown.height_px,
+        lossless=False,
+        jpeg_quality=jpeg_quality,
         crc32=zlib.crc32(payload),
         encode_ms=(time.perf_counter() - started) * 1e3,
     )

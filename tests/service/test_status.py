@@ -52,6 +52,7 @@ def test_a_subclass_inherits_its_parents_status() -> None:
 def test_every_error_that_a_client_can_cause_is_in_the_table() -> None:
     internal = {kind for kind in subclasses(errors.VoxelcastError) if grpc_code(kind.__new__(kind)) is GRPC.INTERNAL}
     server_side = {errors.VoxelcastError, errors.StartupError, errors.DeviceError, errors.DeviceLostError}
+    server_side.add(errors.DeviceEncoderError)
     assert internal == server_side
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from render.backends.cuda import kernels
 from render.backends.cuda.device import Argument, Buffer, Event, MemoryState, Program, Stream
+from render.encoding.on_card import CardEncoder, CardPicture, open_encoder
 from render.errors import DeviceError, DeviceMemoryError
 from render.memory import format_bytes
 
@@ -46,6 +47,31 @@ class CupyTexture:
     def surface(self) -> np.uint64:
         """Its number."""
         return np.uint64(self.surface_object.ptr)
+
+
+@dataclass(frozen=True, eq=False)
+class CupyEncoder:
+    """Implements `PictureEncoder`, by what `render.encoding.on_card` finds."""
+
+    device: CupyDevice
+    encoder: CardEncoder
+
+    @property
+    def name(self) -> str:
+        """Package and version."""
+        return self.encoder.name
+
+    def jpeg(self, buffer: Buffer, shape: tuple[int, int, int], quality: int, stream: Stream) -> bytes:
+        """Encode what is in the buffer."""
+        assert isinstance(buffer, CupyBuffer)
+
+        def fetch() -> npt.NDArray[np.uint8]:
+            target = self.device.pinned(buffer.nbytes)
+            self.device.download(buffer, target, stream)
+            self.device.wait(self.device.record(stream))
+            return target
+
+        return self.device.encode(self.encoder, CardPicture(buffer.pointer.ptr, shape, stream.ptr, fetch), quality)
 
 
 class CupyDevice:
@@ -165,6 +191,16 @@ class CupyDevice:
         """Block until the event."""
         with self._told("waiting for the card"):
             event.synchronize()
+
+    def encoder(self) -> CupyEncoder:
+        """Return a new encoder: nvImageCodec's, else pynvjpeg's."""
+        with self._told("making an encoder"), self._device:
+            return CupyEncoder(self, open_encoder(self._index))
+
+    def encode(self, encoder: CardEncoder, picture: CardPicture, quality: int) -> bytes:
+        """Let an encoder work on this card."""
+        with self._told("encoding"), self._device:
+            return encoder.jpeg(picture, quality)
 
     def memory(self) -> MemoryState:
         """Return what the driver and the pool say; textures are not of the pool."""

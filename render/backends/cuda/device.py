@@ -70,6 +70,25 @@ class MemoryState:
     held: int
 
 
+class PictureEncoder(Protocol):
+    """Makes JPEGs on the card; of one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """What it is, with its version."""
+
+    def jpeg(self, buffer: Buffer, shape: tuple[int, int, int], quality: int, stream: Stream) -> bytes:
+        """Encode ``(H, W, C)`` of uint8, gray (C = 1) or RGB (3), that the stream writes before. Blocks.
+
+        When it returns, all that was put on the stream before has been done.
+
+        Raises
+        ------
+        DeviceEncoderError
+            If it gives no JPEG.
+        """
+
+
 class Device(Protocol):
     """One card. Every method may be called from any thread.
 
@@ -126,6 +145,15 @@ class Device(Protocol):
 
     def wait(self, event: Event) -> None:
         """Block until the event."""
+
+    def encoder(self) -> PictureEncoder:
+        """Return a new encoder.
+
+        Raises
+        ------
+        DeviceEncoderError
+            If there is none for this card.
+        """
 
     def memory(self) -> MemoryState:
         """Return what is free and what is taken."""

@@ -1,17 +1,18 @@
-"""A frame's launches: inputs, bands, enlarging, and the one wait at its end."""
+"""A frame's launches: inputs, bands, enlarging. Nothing waits but for a new table, and for bands too far ahead."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from render.backends.cpu.tables import TransferTables
-from render.backends.cuda.device import Argument, Buffer, Device, Event, Program, Stream
-from render.backends.cuda.kernels import launch_blocks, launch_grid
+from render.backends.cuda.device import Argument, Buffer, Device, Event, PictureEncoder, Program, Stream
+from render.backends.cuda.kernels import COUNT_BYTES, launch_blocks, launch_grid
 from render.backends.cuda.parameters import FramePlan, table_entries, table_range
 from render.backends.cuda.resident import Bounds, CudaVolume, Held, Tables
 from render.errors import RenderCancelledError
@@ -26,21 +27,27 @@ BLOCK_ROWS = 8
 
 
 class Lane:
-    """A stream and pinned memory, of one frame at a time.
+    """A stream, pinned memory and an encoder, of one frame at a time.
 
     Parameters
     ----------
     device
         Whose.
+
+    Attributes
+    ----------
+    encoder
+        Of this lane alone, once a JPEG has been wanted of it.
     """
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self.encoder: PictureEncoder | None = None
         self.stream: Stream = device.stream()
         self._pinned = np.empty(0, np.uint8)
 
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Return memory for a picture; it is kept for the next one."""
+        """Return memory for what a frame brings back; it is kept for the next one."""
         if self._pinned.nbytes < nbytes:
             self._pinned = self.device.pinned(nbytes)
         return self._pinned[:nbytes]
@@ -48,6 +55,28 @@ class Lane:
     def settle(self) -> None:
         """Block until the stream is empty."""
         self.device.wait(self.device.record(self.stream))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A frame on the card, complete when its lane's stream has come that far.
+
+    Attributes
+    ----------
+    pixels
+        float32, modality units, or premultiplied RGBA; of the viewport.
+    counts
+        See `render.backends.cuda.kernels`.
+    is_color
+        Which of the two.
+    shape_px
+        Rows and columns.
+    """
+
+    pixels: Buffer
+    counts: Buffer
+    is_color: bool
+    shape_px: tuple[int, int]
 
 
 class Drawing:
@@ -83,14 +112,14 @@ class Drawing:
         self._dtype = str(resident.volume.codes.dtype)
         self._sources: list[npt.NDArray[np.uint8]] = []  # alive until they have been copied from
 
-    def picture(
+    def draw(
         self,
         viewport_px: tuple[int, int],
         stride: int,
         tables: tuple[object, TransferTables] | None,
         cancelled: Callable[[], bool] | None,
-    ) -> npt.NDArray[Any]:
-        """Draw.
+    ) -> Drawn:
+        """Put a frame on the lane's stream.
 
         Parameters
         ----------
@@ -103,31 +132,26 @@ class Drawing:
         cancelled
             Asked before each band.
 
-        Returns
-        -------
-        ndarray
-            float32 ``(H, W)``, or uint8 RGBA ``(H, W, 4)``.
-
         Raises
         ------
         RenderCancelledError
-            If `cancelled` said True; what has been launched has ended by then.
+            If `cancelled` said True. What has been launched goes on.
         """
         is_color = self._plan.kernel.startswith("composite")
         remembered = self._tables(*tables) if tables else None
         inputs = self._inputs(remembered)
         rows, columns = self._plan.shape_px
         drawn = self._device.allocate(4 * rows * columns, self._stream)
-        self._draw_bands(inputs, drawn, cancelled)
+        counts = self._device.allocate(COUNT_BYTES, self._stream)
+        self._device.clear(counts, self._stream)
+        self._draw_bands(inputs, [drawn, counts], cancelled)
         if stride > 1:
             drawn = self._enlarged(drawn, stride, viewport_px, is_color)
-        target = self._lane.pinned(4 * viewport_px[0] * viewport_px[1])
-        self._device.download(drawn, target, self._stream)
-        self._lane.settle()
-        pixels = target.reshape(*viewport_px, 4) if is_color else target.view(np.float32).reshape(viewport_px)
-        return pixels.copy()
+        return Drawn(drawn, counts, is_color, viewport_px)
 
-    def _draw_bands(self, inputs: list[Argument], out: Buffer, cancelled: Callable[[], bool] | None) -> None:
+    def _draw_bands(
+        self, inputs: list[Argument], outputs: list[Argument], cancelled: Callable[[], bool] | None
+    ) -> None:
         rows, columns = self._plan.shape_px
         band_rows = self._rows_of_a_band()
         program = Program(
@@ -142,7 +166,7 @@ class Drawing:
             if cancelled is not None and cancelled():
                 raise RenderCancelledError(f"given up with {rows - top} rows left to draw")
             bottom = min(top + band_rows, rows)
-            arguments: list[Argument] = [self._plan.parameters.reshape(1), self._held.codes, number, *inputs, out]
+            arguments: list[Argument] = [self._plan.parameters.reshape(1), self._held.codes, number, *inputs, *outputs]
             self._device.launch(
                 program,
                 self._plan.kernel,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import enum
 import logging
 import threading
@@ -10,19 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-import numpy as np
-
 from render.backends.base import ResidentVolume, applied_view, frame_of
 from render.backends.cpu.rays import lattice_of
-from render.backends.cpu.tables import transfer_tables
 from render.backends.cuda.device import Device, MemoryState
 from render.backends.cuda.drawing import BAND_SAMPLES, Drawing, Lane
+from render.backends.cuda.finishing import Encoders, Finished, Finishing
 from render.backends.cuda.grid import BRICK
 from render.backends.cuda.parameters import plan_frame
 from render.backends.cuda.resident import ROUNDING, CudaVolume, Held, tables_nbytes
 from render.backends.cuda.uploading import CHUNK_BYTES, Uploader
 from render.errors import DeviceError, DeviceLostError, DeviceMemoryError
-from render.frame import FINAL, Frame, Quality
+from render.frame import FINAL, Frame, PictureRequest, Quality
 from render.memory import format_bytes
 from render.view import View
 from render.volume import Volume
@@ -83,6 +82,7 @@ class CudaRenderer:
         self._sampling = sampling
         self._band_samples = band_samples
         self._uploader = Uploader(device, chunk_bytes)
+        self._encoders = Encoders(device)
         self._lanes: list[Lane] = []
         self._lock = threading.Lock()
         self._lost: str | None = None
@@ -98,6 +98,11 @@ class CudaRenderer:
         return self._device.description
 
     @property
+    def encoder(self) -> str:
+        """What encodes pictures on the card, or why nothing does; empty before the first one."""
+        return self._encoders.description
+
+    @property
     def lost(self) -> str | None:
         """Why the card does nothing any more; None while it works."""
         return self._lost
@@ -106,15 +111,15 @@ class CudaRenderer:
         """Return what the card and the pool hold."""
         return self._device.memory()
 
+    def free_unused(self) -> None:
+        """Give back to the card what the pool keeps for later."""
+        self._trying("freeing the pool", self._device.free_unused)
+
     def close(self) -> None:
         """Give the lanes and the pool back; no frame may be in hand."""
         with self._lock:
             self._lanes.clear()
         self._device.close()
-    def free_unused(self) -> None:
-        """Give back to the card what the pool keeps for later."""
-        self._trying("freeing the pool", self._device.free_unused)
-
 
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
         """Bytes that `upload` will take at most, texture, grid and tables included, by size alone.
@@ -173,20 +178,48 @@ class CudaRenderer:
         DeviceError
             If it failed at this frame.
         """
+        return self._frame(view, volumes, None, quality, view_revision, cancelled)
+
+    def render_picture(
+        self,
+        view: View,
+        volumes: Mapping[str, ResidentVolume],
+        picture: PictureRequest,
+        *,
+        quality: Quality = FINAL,
+        view_revision: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Frame:
+        """Draw one View whose picture is wanted as JPEG; see `render.backends.picture_renderer.PictureRenderer`.
+
+        Encoded on the card where that is possible; else windowed and shrunk there. Raises what `render` raises: an
+        encoder that fails is said once in the log, and pictures come back as pixels from then on.
+        """
+        return self._frame(view, volumes, picture, quality, view_revision, cancelled)
+
+    def _frame(
+        self,
+        view: View,
+        volumes: Mapping[str, ResidentVolume],
+        picture: PictureRequest | None,
+        quality: Quality,
+        view_revision: int,
+        cancelled: Callable[[], bool] | None,
+    ) -> Frame:
         began = time.perf_counter()
         applied, resident = applied_view(view, volumes)
         assert isinstance(resident, CudaVolume)
-        volume, function = resident.volume, applied.layers[0].transfer_function
+        volume, layer = resident.volume, applied.layers[0]
         tables, remembered = None, None
         if view.is_color:
-            assert function is not None
+            assert layer.transfer_function is not None
             step_mm = lattice_of(volume.geometry, view.slab_mm, quality.step_factor).step_mm
-            tables = transfer_tables(function, step_mm, volume.slope, volume.intercept, resident.code_range)
-            remembered = (function, step_mm), tables
+            remembered = resident.host_tables(layer.transfer_function, step_mm)
+            tables = remembered[1]
         plan = plan_frame(applied, volume, has_invalid=resident.has_invalid, quality=quality, tables=tables)
         size = view.viewport.height_px, view.viewport.width_px
 
-        def attempt() -> np.ndarray:
+        def attempt() -> Finished:
             with resident.in_use() as held, self._lane() as lane:
                 drawing = Drawing(
                     lane,
@@ -196,19 +229,26 @@ class CudaRenderer:
                     texture=self._samples_texture(quality, held),
                     band_samples=self._band_samples,
                 )
-                return drawing.picture(size, quality.ray_stride, remembered, cancelled)
+                drawn = drawing.draw(size, quality.ray_stride, remembered, cancelled)
+                finishing = Finishing(lane, drawn, self._encoders)
+                if picture is None:
+                    return finishing.pixels()
+                assert layer.window is not None
+                return finishing.picture(picture, layer.window, inverted=layer.invert != volume.info.inverted)
 
-        picture = self._trying(f"a picture of {size[1]} x {size[0]}", attempt)
-        return frame_of(
+        finished = self._trying(f"a picture of {size[1]} x {size[0]}", attempt)
+        frame = frame_of(
             applied,
             volume,
-            picture,
+            finished.pixels,
             plane=view.plane,
             step_mm=plan.lattice.step_mm,
             quality=quality,
             view_revision=view_revision,
             render_ms=(time.perf_counter() - began) * 1e3,
+            samples=finished.samples,
         )
+        return frame if finished.shown is None else dataclasses.replace(frame, shown=finished.shown)
 
     @contextlib.contextmanager
     def _lane(self) -> Iterator[Lane]:

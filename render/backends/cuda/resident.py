@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from render.backends.base import Statistics
-from render.backends.cpu.tables import ENTRIES
+from render.backends.cpu.tables import ENTRIES, TransferTables, transfer_tables
 from render.backends.cuda import grid
 from render.backends.cuda.device import Buffer, Event, Texture
 from render.backends.cuda.parameters import TABLE_ENTRY
 from render.errors import VolumeNotFoundError
+from render.transfer import TransferFunction
 from render.volume import Volume
 
 KEPT_TABLES = 8
@@ -101,6 +102,7 @@ class CudaVolume:
         self._users = 0
         self._changed = threading.Condition()
         self._tables: OrderedDict[object, Tables] = OrderedDict()
+        self._host_tables: OrderedDict[object, TransferTables] = OrderedDict()
 
     @property
     def volume(self) -> Volume:
@@ -145,6 +147,25 @@ class CudaVolume:
             self._held = None
             self._changed.wait_for(lambda: self._users == 0)
             self._tables.clear()
+            self._host_tables.clear()
+
+    def host_tables(self, function: TransferFunction, step_mm: float) -> tuple[object, TransferTables]:
+        """Return a transfer function's tables for a step, and the key that they, and `tables`, are remembered by.
+
+        The light is no part of it: kernels take it from the parameter block.
+        """
+        key = function.opacity_points, function.color_points, step_mm
+        with self._changed:
+            if key in self._host_tables:
+                self._host_tables.move_to_end(key)
+                return key, self._host_tables[key]
+        unlit = TransferFunction(function.opacity_points, function.color_points)
+        made = transfer_tables(unlit, step_mm, self._volume.slope, self._volume.intercept, self.code_range)
+        with self._changed:
+            self._host_tables[key] = made
+            while len(self._host_tables) > KEPT_TABLES:
+                self._host_tables.popitem(last=False)
+        return key, made
 
     def tables(self, key: object) -> Tables | None:
         """Return what is remembered for a key."""

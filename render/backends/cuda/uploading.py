@@ -144,20 +144,19 @@ class _Upload:
         )
 
     def _fill_texture(self, codes: Buffer, first: int, last: int) -> None:
-        if self.texture is None:
+        if self.texture is None or last == first:
             return
         _, rows, columns = self.volume.geometry.shape
-        for k in range(first, last):  # a thread a voxel: of one slice they are never too many for a grid
-            self._launch(
-                "texels",
-                rows * columns,
-                codes,
-                self.size[0],
-                self.size[1],
-                np.int32(k),
-                np.int32(k + 1),
-                self.texture.surface,
-            )
+        self._launch(
+            "texels",
+            (last - first) * rows * columns,
+            codes,
+            self.size[0],
+            self.size[1],
+            np.int32(first),
+            np.int32(last),
+            self.texture.surface,
+        )
 
     def _joined(self, kernel: str, plain: Bounds, level: grid.Level, bricks: int) -> Bounds:
         result = self._bounds(bricks)

@@ -13,7 +13,8 @@ import numpy as np
 
 from render.backends.cuda.device import MemoryState, Program
 from render.backends.cuda.resident import rounded
-from render.errors import DeviceError, DeviceMemoryError
+from render.encoding import pictures
+from render.errors import DeviceEncoderError, DeviceError, DeviceMemoryError
 from tests.backends.cuda.host_shim import HostArray, Kernels
 
 GARBAGE = 0xA5
@@ -50,6 +51,29 @@ class FakeStream:
     pending: list[Callable[[], None]] = field(default_factory=list)
 
 
+class FakeEncoder:
+    """libjpeg in the place of a card's encoder. Like that it waits for the stream, and only bytes come back."""
+
+    name = "an encoder that is none"
+
+    def __init__(self, device: FakeDevice) -> None:
+        self.device = device
+        self.calls = 0
+
+    def jpeg(self, buffer: FakeBuffer, shape: tuple[int, int, int], quality: int, stream: FakeStream) -> bytes:
+        self.device.check()
+        self.calls += 1
+        self.device.wait(self.device.record(stream))
+        if self.device.encodes_nothing:
+            raise DeviceEncoderError(f"{self.name} gave no JPEG of {shape[1]} x {shape[0]} x {shape[2]}")
+        pixels = buffer.memory.reshape(shape)
+        if self.device.swaps_channels:
+            pixels = pixels[..., ::-1]
+        payload = pictures.jpeg(pixels if shape[2] == 3 else pixels[..., 0], quality)
+        self.device.downloads.append(len(payload))
+        return payload
+
+
 @dataclass
 class FakeDevice:
     """Implements `render.backends.cuda.device.Device`.
@@ -69,6 +93,8 @@ class FakeDevice:
         Likewise, of launches.
     sticks
         A failed launch makes everything fail from then on.
+    has_encoder, encodes_nothing, swaps_channels
+        Of the encoder: whether there is one, whether it gives nothing, whether it takes red for blue.
     """
 
     kernels: Callable[[str, bool], Kernels]
@@ -85,6 +111,11 @@ class FakeDevice:
     launches: list[str] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
     uploads: list[int] = field(default_factory=list)
+    downloads: list[int] = field(default_factory=list)
+    has_encoder: bool = True
+    encodes_nothing: bool = False
+    swaps_channels: bool = False
+    encoders: list[FakeEncoder] = field(default_factory=list)
     on_launch: Callable[[str], None] = lambda kernel: None
     is_closed: bool = False
 
@@ -122,6 +153,7 @@ class FakeDevice:
     def download(self, buffer: FakeBuffer, target: np.ndarray, stream: FakeStream) -> None:
         self.check()
         assert target.nbytes <= buffer.nbytes
+        self.downloads.append(target.nbytes)
         stream.pending.append(lambda: np.copyto(target, buffer.memory[: target.nbytes]))
 
     def clear(self, buffer: FakeBuffer, stream: FakeStream) -> None:
@@ -166,6 +198,13 @@ class FakeDevice:
     def run(self, stream: FakeStream) -> None:
         while stream.pending:
             stream.pending.pop(0)()
+
+    def encoder(self) -> FakeEncoder:
+        self.check()
+        if not self.has_encoder:
+            raise DeviceEncoderError("nvImageCodec is not installed")
+        self.encoders.append(FakeEncoder(self))
+        return self.encoders[-1]
 
     def memory(self) -> MemoryState:
         return MemoryState(self.total - self.used - self.kept, self.total, self.used, self.used + self.kept)

@@ -18,7 +18,7 @@ from render.backends.base import ResidentVolume, Statistics, applied_view, frame
 from render.backends.cpu.rays import lattice_of
 from render.backends.cpu.tables import transfer_tables
 from render.backends.cuda import grid
-from render.backends.cuda.kernels import launch_blocks, launch_grid
+from render.backends.cuda.kernels import COUNT_PLACES, launch_blocks, launch_grid
 from render.backends.cuda.parameters import NO_CODE, FramePlan, plan_frame, table_entries, table_range
 from render.errors import RenderCancelledError
 from render.frame import FINAL, Frame, Quality
@@ -76,6 +76,7 @@ class ShimRenderer:
     texture: bool = False
     band_rows: int = 8
     launches: list[str] = field(default_factory=list)
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((COUNT_PLACES, 2), np.uint64))
 
     @property
     def device(self) -> str:
@@ -143,6 +144,7 @@ class ShimRenderer:
             quality=quality,
             view_revision=view_revision,
             render_ms=(time.perf_counter() - began) * 1e3,
+            samples=(int(self.counts[:, 0].sum()), int(self.counts[:, 1].sum())),
         )
 
     def _draw(
@@ -154,6 +156,7 @@ class ShimRenderer:
         cancelled: Callable[[], bool] | None,
     ) -> np.ndarray:
         height, width = plan.shape_px
+        self.counts = np.zeros((COUNT_PLACES, 2), np.uint64)
         out = np.empty((height, width, 4), np.uint8) if "composite" in plan.kernel else np.empty((height, width), "f4")
         for top in range(0, height, self.band_rows):
             if cancelled is not None and cancelled():
@@ -168,6 +171,7 @@ class ShimRenderer:
                 resident.texture,
                 *inputs,
                 out,
+                self.counts,
                 np.int32(top),
                 np.int32(top + rows),
             )
@@ -237,24 +241,23 @@ def count_codes(run: Kernels, volume: Volume, code_range: tuple[float, float]) -
 
 
 def make_texture(run: Kernels, resident: ShimVolume) -> None:
-    """Fill the stand-in of a CUDA array, slice after slice."""
+    """Fill the stand-in of a CUDA array."""
     volume = resident.volume
     is_int = volume.codes.dtype == np.int16
     slices, rows, columns = volume.geometry.shape
     resident.texels = np.zeros(volume.geometry.shape, np.uint16 if is_int else np.float32)
     address = ctypes.c_void_p(resident.texels.ctypes.data)
     resident.array = HostArray(address, (ctypes.c_int32 * 3)(columns, rows, slices), int(is_int))
-    for k in range(slices):
-        run.launch(
-            "texels",
-            launch_blocks(rows * columns),
-            resident.codes,
-            np.int32(columns),
-            np.int32(rows),
-            np.int32(k),
-            np.int32(k + 1),
-            resident.texture,
-        )
+    run.launch(
+        "texels",
+        launch_blocks(slices * rows * columns),
+        resident.codes,
+        np.int32(columns),
+        np.int32(rows),
+        np.int32(0),
+        np.int32(slices),
+        resident.texture,
+    )
 
 
 def kernel_inputs(run: Kernels, plan: FramePlan, resident: ShimVolume, tables: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from render.backends.choice import CARD_SHARE, choose
+from render.backends.choice import CARD_SHARE, choose, close_renderer
 from render.backends.cpu.renderer import CpuRenderer
 from render.backends.cuda import selftest
 from render.backends.cuda.probe import MIN_FREE_BYTES, Card, Found, probe
@@ -134,22 +134,56 @@ def test_a_card_that_fails_is_not_taken(host_kernels, fails) -> None:
         assert "cudaError" in choice.reason
 
 
-def test_the_card_with_the_most_room_or_the_one_that_is_named(host_kernels) -> None:
-    cards = tuple(Card(n, "Card", free, FREE) for n, free in enumerate((1 << 30, 4 << 30, MIN_FREE_BYTES - 1)))
-    found = Found("13.1", "13.0", "14.2.0", cards)
-    opened: list[int] = []
+THREE = Found(
+    "13.1",
+    "13.0",
+    "14.2.0",
+    tuple(Card(n, "Card", free, FREE) for n, free in enumerate((1 << 30, 4 << 30, MIN_FREE_BYTES - 1))),
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cards", "opened"),
+    [("auto", None, [1, 0]), ("cuda", None, [1, 0]), ("cuda:0", None, [0]), ("auto", 1, [1])],
+)
+def test_all_cards_with_room_the_most_first_or_the_one_that_is_named(host_kernels, asked, cards, opened) -> None:
+    devices: dict[int, FakeDevice] = {}
 
     def open_device(index: int) -> FakeDevice:
-        opened.append(index)
-        return FakeDevice(host_kernels, name=f"cuda:{index}")
+        devices[index] = FakeDevice(host_kernels, name=f"cuda:{index}")
+        return devices[index]
 
-    for asked in ("auto", "cuda", "cuda:0"):
-        choose(asked, find=lambda: found, open_device=open_device).close()
-    assert opened == [1, 1, 0]
-    with pytest.raises(StartupError, match=r"--device cuda:2: cuda:2 has 51[12]\.\d\d MiB free"):
-        choose("cuda:2", find=lambda: found, open_device=open_device)
-    with pytest.raises(StartupError, match="--device cuda:7: no such card among the 3"):
-        choose("cuda:7", find=lambda: found, open_device=open_device)
+    choice = choose(asked, budget_bytes=1 << 30, cards=cards, find=lambda: THREE, open_device=open_device)
+    assert list(devices) == opened
+    assert choice.device == ", ".join(f"cuda:{n}" for n in opened)
+    assert [seat.budget_bytes for seat in choice.seats] == [{0: int(0.8 * (1 << 30)), 1: 1 << 30}[n] for n in opened]
+    assert choice.host_budget_bytes == default_budget_bytes()
+    choice.close()
+    assert all(device.is_closed for device in devices.values())
+
+
+def test_cards_that_can_not_be_had_by_name(host_kernels) -> None:
+    for asked, why in (("cuda:2", r"cuda:2 has 51[12]\.\d\d MiB free"), ("cuda:7", "no such card among the 3")):
+        with pytest.raises(StartupError, match=f"--device {asked}: {why}"):
+            choose(asked, find=lambda: THREE, open_device=lambda index: FakeDevice(host_kernels))
+
+
+def test_a_card_that_fails_is_left_out_and_the_others_are_taken(host_kernels) -> None:
+    def open_device(index: int) -> FakeDevice:
+        return FakeDevice(host_kernels, name=f"cuda:{index}", fail_launch=index == 1)
+
+    with contextlib.closing(choose("cuda", find=lambda: THREE, open_device=open_device)) as choice:
+        assert choice.device == "cuda:0"
+        assert "draws what the CPU draws; cuda:1 failed its self-test: " in choice.reason
+
+
+def test_the_cpu_takes_over_within_the_hosts_memory(host_kernels) -> None:
+    choice = choose("auto", host_bytes=12345, find=lambda: ONE, open_device=lambda index: FakeDevice(host_kernels))
+    assert choice.fallback is not None
+    seat = choice.fallback()
+    assert (seat.renderer.device, seat.budget_bytes) == ("cpu", 12345)
+    close_renderer(seat.renderer)
+    choice.close()
 
 
 def test_a_budget_that_is_given_is_kept_within_the_card(host_kernels) -> None:
@@ -166,6 +200,8 @@ def test_cpu_asks_for_no_card() -> None:
 
     with contextlib.closing(choose("cpu", threads=1, budget_bytes=12345, find=find)) as choice:
         assert (choice.renderer.device, choice.budget_bytes, choice.reason) == ("cpu", 12345, "--device cpu")
+        # Its memory is the host's: nothing is kept a second time, and there is nothing to fall back from.
+        assert (choice.host_budget_bytes, choice.fallback) == (None, None)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from render.backends.cuda import grid
-from render.backends.cuda.kernels import launch_grid
+from render.backends.cuda.kernels import COUNT_PLACES, launch_grid
 from render.backends.cuda.parameters import plan_frame
 from render.errors import RenderCancelledError
 from render.frame import FINAL, Frame
@@ -154,6 +154,7 @@ def test_a_band_writes_its_own_rows_only(host_kernels) -> None:
         resident.texture,
         *inputs,
         out,
+        np.zeros((COUNT_PLACES, 2), np.uint64),
         np.int32(11),
         np.int32(18),
     )

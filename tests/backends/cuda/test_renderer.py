@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from render.backends.cpu.tables import transfer_tables
+from render.backends.cuda import resident as resident_module
 from render.backends.cuda.renderer import CudaRenderer, Sampling
 from render.backends.cuda.resident import CudaVolume
 from render.errors import (
@@ -28,7 +30,7 @@ from tests.backends.cuda.fake_device import FakeDevice
 from tests.backends.scenes import WORKS, make_view, slanted_camera
 from tests.comparison import compare
 from tests.phantoms import FLOAT32, GRIDS, INT16, INT16_PADDED
-from tests.reference import render_reference
+from tests.reference import final_step_mm, rays, render_reference, sample, sample_range
 
 BUDGET = 1 << 29
 INTERACTIVE = Quality(step_factor=2.0)
@@ -192,9 +194,77 @@ def test_a_transfer_function_is_uploaded_once_and_a_window_never(device, rendere
     sent = len(device.uploads)
     drawn(renderer, resident, "color")
     drawn(renderer, resident, "thin")
+    drawn(renderer, resident, "color_shaded")  # the same curves in another light
     assert len(device.uploads) == sent
-    drawn(renderer, resident, "color_shaded")
-    assert len(device.uploads) > sent
+    drawn(renderer, resident, "color", quality=INTERACTIVE)  # another step, another opacity
+    assert len(device.uploads) == sent + 2
+
+
+def test_a_transfer_function_is_tabulated_once(renderer, monkeypatch) -> None:
+    made = []
+
+    def counting(function, step_mm, *codes):
+        made.append((function, step_mm))
+        return transfer_tables(function, step_mm, *codes)
+
+    monkeypatch.setattr(resident_module, "transfer_tables", counting)
+    resident = renderer.upload(volume_of())
+    for work in ("color", "color", "color_shaded", "thin", "color"):
+        drawn(renderer, resident, work)
+    assert len(made) == 1
+    drawn(renderer, resident, "color", quality=INTERACTIVE)
+    assert len(made) == 2
+    drawn(renderer, resident, "color")
+    assert len(made) == 2
+
+
+def test_a_chunk_of_an_upload_fills_its_texture_in_one_launch(device, host_kernels) -> None:
+    volume = volume_of()
+    slice_bytes = volume.nbytes // volume.geometry.shape[0]
+    for slices_a_chunk in (3, 7, volume.geometry.shape[0]):
+        device.launches.clear()
+        CudaRenderer(device, BUDGET, chunk_bytes=slices_a_chunk * slice_bytes).upload(volume)
+        assert device.launches.count("texels") == -(-volume.geometry.shape[0] // slices_a_chunk)
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_samples_are_counted_on_the_card(renderer, work) -> None:
+    """As many are possible as the reference counts. Of noise all are needed, but behind what is opaque."""
+    volume = phantoms.noise(GRIDS["oblique"], INT16)
+    frame = drawn(renderer, renderer.upload(volume), work)
+    possible = frame.samples_taken + frame.samples_skipped
+    assert possible == pytest.approx(samples_inside(frame, volume), rel=0.002)  # one on a face may be in or out
+    if work.startswith("color"):
+        assert 0 < frame.samples_taken < possible
+    else:
+        assert frame.samples_taken == possible
+    again = drawn(renderer, renderer.upload(volume), work)
+    assert (again.samples_taken, again.samples_skipped) == (frame.samples_taken, frame.samples_skipped)
+
+
+def samples_inside(frame: Frame, volume: Volume) -> int:
+    """Count the samples along all rays that lie within the volume, in float64."""
+    view = frame.view
+    bases, directions, _ = rays(view, np.indices((view.viewport.height_px, view.viewport.width_px)).reshape(2, -1).T)
+    if view.slab_mm == 0:
+        return int(sample(volume, bases)[2].sum())
+    step = final_step_mm(volume)
+    first, count = sample_range(view, volume, bases, directions, step)
+    t = (first[:, None] + np.arange(count) + 0.5) * step
+    return int(sample(volume, bases[:, None] + t[..., None] * directions[:, None])[2].sum())
+
+
+def test_a_maximum_skips_what_can_t_exceed_it(renderer) -> None:
+    frame = drawn(renderer, renderer.upload(volume_of()), "max")
+    assert min(frame.samples_taken, frame.samples_skipped) > 0
+
+
+def test_nothing_of_a_constant_volume_is_sampled_for_its_mean(renderer) -> None:
+    volume = volume_of()
+    constant = dataclasses.replace(volume, codes=np.full_like(volume.codes, 7))
+    frame = drawn(renderer, renderer.upload(constant), "mean")
+    assert frame.samples_taken == 0
+    assert frame.samples_skipped > 1000
 
 
 def test_quality_decides_how_voxels_are_sampled(device, renderer) -> None:

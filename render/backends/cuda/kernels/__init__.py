@@ -41,7 +41,9 @@ Pictures: `values`, `color`
 ---------------------------
 Blocks of 128 threads in one dimension; a grid of `launch_grid` ``(columns of 16 pixels, rows of 8)``. A launch draws
 rows ``row_from`` to ``row_to - 1``; `out` is always the whole picture. So a long frame is cut into bands, which may be
-dropped between launches. What is not drawn is not written.
+dropped between launches. What is not drawn is not written. `counts`, set to 0 before the first band, has `COUNT_PLACES`
+pairs of 64-bit counters: samples that were interpolated, and samples that lie along the rays within the volume. The sum
+over the places counts.
 
 - `thin`: one sample a ray. float32, modality units, NaN outside. `flags`: of the fine level.
 - `extreme`: maximum or minimum. Bounds: the `high` arrays of the two levels where `Parameters.sign` is 1, else `low`.
@@ -68,6 +70,7 @@ Shown pixels: `picture`
 -----------------------
 One thread a pixel of the result, blocks of 128 in one dimension. `gray8` equals `Window.to_gray8` (its sigmoid to one
 level, where ``exp`` differs in the last bit); `rgb` drops alpha, which over black is all there is to do;
+`shrink` averages blocks of pixels, as `render.encoding.pictures.shrink` does;
 `enlarge_values` and `enlarge_color` bring a picture of `Quality.ray_stride` to the viewport.
 """
 
@@ -81,13 +84,16 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "values": ("thin", "extreme", "mean"),
     "color": ("composite", "composite_shaded"),
     "upload": ("bricks", "widen", "halve", "histogram", "visible", "texels"),
-    "picture": ("gray8", "rgb", "enlarge_values", "enlarge_color"),
+    "picture": ("gray8", "rgb", "shrink", "enlarge_values", "enlarge_color"),
 }
 """File to the kernels in it."""
 
 BLOCK_THREADS = 128
 """Threads of every kernel's block, one dimension."""
 _BLOCK_WIDTH, _BLOCK_HEIGHT = 16, 8
+COUNT_PLACES = 256
+"""Of ``rays.cuh``: pairs of counters that blocks spread their samples over."""
+COUNT_BYTES = COUNT_PLACES * 2 * 8
 
 _INCLUDE = re.compile(r'^#include "([a-z]+\.cuh)"$', re.MULTILINE)
 

@@ -35,12 +35,13 @@ __device__ inline unsigned char rounded(float x) { return static_cast<unsigned c
 template <bool SHADED>
 __device__ inline void composite_pixel(const Parameters &p, const Voxels &voxels, const unsigned char *fine_flags,
                                        const unsigned char *coarse_flags, const Entry *table, uchar4 *out,
-                                       int row_from, int row_to) {
+                                       unsigned long long *counts, int row_from, int row_to) {
     int column, row;
     if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
     const Ray ray = enter(p, column, row);
     const float length = p.segment, stretch = p.segment * p.coarse_segments;
     float red = 0.0f, green = 0.0f, blue = 0.0f, alpha = 0.0f;
+    int taken = 0;
     for (float from = ray.first; from <= ray.last && alpha <= OPAQUE; from += stretch) {
         if (!(coarse_flags[coarse_brick(p, ray, from, from + stretch - 1.0f)] & VISIBLE)) continue;
         const float to = fminf(from + stretch - 1.0f, ray.last);
@@ -50,6 +51,7 @@ __device__ inline void composite_pixel(const Parameters &p, const Voxels &voxels
             const float end = fminf(begin + length - 1.0f, to);
             const bool careful = flags & INVALID || begin < ray.inner_first || end > ray.inner_last;
             for (float k = begin; k <= end && alpha <= OPAQUE; k += 1.0f) {
+                ++taken;
                 const float x = fmaf(ray.step_x, k, ray.x), y = fmaf(ray.step_y, k, ray.y);
                 const float z = fmaf(ray.step_z, k, ray.z);
                 float value;
@@ -80,6 +82,7 @@ __device__ inline void composite_pixel(const Parameters &p, const Voxels &voxels
             }
         }
     }
+    count_samples(counts, taken, possible_samples(ray));
     const float layer = p.layer_opacity * 255.0f;
     out[pixel_index(p, column, row)] =
         make_uchar4(rounded(red * layer), rounded(green * layer), rounded(blue * layer), rounded(alpha * layer));
@@ -88,16 +91,18 @@ __device__ inline void composite_pixel(const Parameters &p, const Voxels &voxels
 extern "C" __global__ void composite(const __grid_constant__ Parameters p, const Code *__restrict__ codes,
                                      cudaTextureObject_t texture, const unsigned char *__restrict__ fine_flags,
                                      const unsigned char *__restrict__ coarse_flags,
-                                     const Entry *__restrict__ table, uchar4 *__restrict__ out, int row_from,
-                                     int row_to) {
-    composite_pixel<false>(p, voxels_of(p, codes, texture), fine_flags, coarse_flags, table, out, row_from, row_to);
+                                     const Entry *__restrict__ table, uchar4 *__restrict__ out,
+                                     unsigned long long *__restrict__ counts, int row_from, int row_to) {
+    const Voxels voxels = voxels_of(p, codes, texture);
+    composite_pixel<false>(p, voxels, fine_flags, coarse_flags, table, out, counts, row_from, row_to);
 }
 
 extern "C" __global__ void composite_shaded(const __grid_constant__ Parameters p, const Code *__restrict__ codes,
                                             cudaTextureObject_t texture,
                                             const unsigned char *__restrict__ fine_flags,
                                             const unsigned char *__restrict__ coarse_flags,
-                                            const Entry *__restrict__ table, uchar4 *__restrict__ out, int row_from,
-                                            int row_to) {
-    composite_pixel<true>(p, voxels_of(p, codes, texture), fine_flags, coarse_flags, table, out, row_from, row_to);
+                                            const Entry *__restrict__ table, uchar4 *__restrict__ out,
+                                            unsigned long long *__restrict__ counts, int row_from, int row_to) {
+    const Voxels voxels = voxels_of(p, codes, texture);
+    composite_pixel<true>(p, voxels, fine_flags, coarse_flags, table, out, counts, row_from, row_to);
 }

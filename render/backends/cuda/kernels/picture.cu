@@ -37,6 +37,25 @@ extern "C" __global__ void rgb(const uchar4 *__restrict__ rgba, unsigned char *_
     out[3 * at + 2] = color.z;
 }
 
+// Averages blocks of `divisor` by `divisor` pixels, rounded to nearest, as `render.encoding.pictures.shrink` does: where
+// the picture ends within a block its last row or column stands for what is missing. One thread a byte of the result.
+extern "C" __global__ void shrink(const unsigned char *__restrict__ picture, int width, int height, int channels,
+                                  int divisor, unsigned char *__restrict__ out) {
+    const int columns = (width + divisor - 1) / divisor, rows = (height + divisor - 1) / divisor;
+    const long long at = thread_index();
+    if (at >= static_cast<long long>(rows) * columns * channels) return;
+    const int channel = static_cast<int>(at % channels), column = static_cast<int>(at / channels % columns);
+    const int row = static_cast<int>(at / channels / columns);
+    int total = 0;
+    for (int n = 0; n < divisor; ++n) {
+        const long long y = min(row * divisor + n, height - 1);
+        for (int m = 0; m < divisor; ++m)
+            total += picture[(y * width + min(column * divisor + m, width - 1)) * channels + channel];
+    }
+    const int count = divisor * divisor;
+    out[at] = static_cast<unsigned char>((total + count / 2) / count);
+}
+
 // The two rays around a pixel and the weight of the second. Ray R of a picture with stride s was cast through the
 // middle of pixels R * s to R * s + s - 1; beyond the outermost rays their values are held.
 __device__ inline void between(int pixel, int stride, int count, int &before, int &after, float &part) {

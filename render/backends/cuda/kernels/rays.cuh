@@ -119,3 +119,17 @@ __device__ inline Ray enter(const Parameters &p, int column, int row) {
 #endif
     return ray;
 }
+
+// Two counters, of samples taken and of samples possible, in so many places: a place is shared by few enough blocks
+// that they hardly wait for each other. The host adds the places up.
+constexpr int COUNT_PLACES = 256;
+
+__device__ inline void count_samples(unsigned long long *counts, int taken, int possible) {
+    if (possible <= 0) return;
+    unsigned long long *place = counts + 2 * ((blockIdx.y * gridDim.x + blockIdx.x) % COUNT_PLACES);
+    atomicAdd(place, static_cast<unsigned long long>(taken));
+    atomicAdd(place + 1, static_cast<unsigned long long>(possible));
+}
+
+// Samples of a ray within the volume, the slab and in front of the eye.
+__device__ inline int possible_samples(const Ray &ray) { return static_cast<int>(ray.last - ray.first) + 1; }

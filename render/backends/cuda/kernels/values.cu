@@ -10,7 +10,8 @@ __device__ inline float not_a_number() { return __int_as_float(0x7fc00000); }
 // One sample a ray, on the plane.
 extern "C" __global__ void thin(const __grid_constant__ Parameters p, const Code *__restrict__ codes,
                                 cudaTextureObject_t texture, const unsigned char *__restrict__ flags,
-                                float *__restrict__ out, int row_from, int row_to) {
+                                float *__restrict__ out, unsigned long long *__restrict__ counts, int row_from,
+                                int row_to) {
     int column, row;
     if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
     const Voxels voxels = voxels_of(p, codes, texture);
@@ -36,6 +37,7 @@ extern "C" __global__ void thin(const __grid_constant__ Parameters p, const Code
         else
             value = sample(voxels, x, y, z);
         if (valid) result = fmaf(value, p.scale, p.offset);
+        count_samples(counts, 1, 1);
     }
     out[pixel_index(p, column, row)] = result;
 }
@@ -60,13 +62,14 @@ extern "C" __global__ void extreme(const __grid_constant__ Parameters p, const C
                                    const unsigned char *__restrict__ fine_flags,
                                    const Code *__restrict__ coarse_bounds,
                                    const unsigned char *__restrict__ coarse_flags, float *__restrict__ out,
-                                   int row_from, int row_to) {
+                                   unsigned long long *__restrict__ counts, int row_from, int row_to) {
     int column, row;
     if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
     const Voxels voxels = voxels_of(p, codes, texture);
     const Ray ray = enter(p, column, row);
     const float length = p.segment, stretch = p.segment * p.coarse_segments;
     float likeliest = ray.first, highest = -HUGE_K, best = -HUGE_K;
+    int taken = 0;
     for (float from = ray.first; from <= ray.last; from += stretch) {
         const int around = coarse_brick(p, ray, from, from + stretch - 1.0f);
         if (coarse_flags[around] & EMPTY || !(p.sign * coarse_bounds[around] > highest)) continue;
@@ -91,6 +94,7 @@ extern "C" __global__ void extreme(const __grid_constant__ Parameters p, const C
             const int brick = fine_brick(p, ray, begin, begin + length - 1.0f);
             const unsigned flags = fine_flags[brick];
             if (flags & EMPTY || !exceeds(p.sign * fine_bounds[brick], best)) continue;
+            taken += static_cast<int>(end - begin) + 1;
             if (flags & INVALID || begin < ray.inner_first || end > ray.inner_last) {
                 for (float k = begin; k <= end; k += 1.0f) {
                     float value;
@@ -105,6 +109,7 @@ extern "C" __global__ void extreme(const __grid_constant__ Parameters p, const C
             }
         }
     }
+    count_samples(counts, taken, possible_samples(ray));
     out[pixel_index(p, column, row)] = best > -HUGE_K ? fmaf(p.sign * best, p.scale, p.offset) : not_a_number();
 }
 
@@ -125,15 +130,16 @@ extern "C" __global__ void mean(const __grid_constant__ Parameters p, const Code
                                 cudaTextureObject_t texture, const Code *__restrict__ fine_low,
                                 const Code *__restrict__ fine_high, const unsigned char *__restrict__ fine_flags,
                                 const Code *__restrict__ coarse_low, const Code *__restrict__ coarse_high,
-                                const unsigned char *__restrict__ coarse_flags, float *__restrict__ out, int row_from,
-                                int row_to) {
+                                const unsigned char *__restrict__ coarse_flags, float *__restrict__ out,
+                                unsigned long long *__restrict__ counts, int row_from, int row_to) {
     int column, row;
     if (!pixel_of_thread(p, row_from, row_to, column, row)) return;
     const Voxels voxels = voxels_of(p, codes, texture);
     const Ray ray = enter(p, column, row);
     const float length = p.segment, stretch = p.segment * p.coarse_segments;
     Sum sum{0.0f, 0.0f};
-    float taken = 0.0f;
+    float inside = 0.0f;
+    int taken = 0;
     for (float from = ray.first; from <= ray.last; from += stretch) {
         const float to = fminf(from + stretch - 1.0f, ray.last);
         const int around = coarse_brick(p, ray, from, from + stretch - 1.0f);
@@ -141,7 +147,7 @@ extern "C" __global__ void mean(const __grid_constant__ Parameters p, const Code
         if (all & EMPTY) continue;
         if (!(all & INVALID) && coarse_low[around] == coarse_high[around]) {
             sum.add(coarse_low[around] * (to - from + 1.0f));
-            taken += to - from + 1.0f;
+            inside += to - from + 1.0f;
             continue;
         }
         for (float begin = from; begin <= to; begin += length) {
@@ -152,24 +158,27 @@ extern "C" __global__ void mean(const __grid_constant__ Parameters p, const Code
             float part = 0.0f;
             if (!(flags & INVALID) && fine_low[brick] == fine_high[brick]) {
                 part = fine_low[brick] * (end - begin + 1.0f);
-                taken += end - begin + 1.0f;
+                inside += end - begin + 1.0f;
             } else if (flags & INVALID || begin < ray.inner_first || end > ray.inner_last) {
+                taken += static_cast<int>(end - begin) + 1;
                 for (float k = begin; k <= end; k += 1.0f) {
                     float value;
                     const bool valid = probe(voxels, p, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
                                              fmaf(ray.step_z, k, ray.z), value);
                     part += valid ? value : 0.0f;
-                    taken += valid ? 1.0f : 0.0f;
+                    inside += valid ? 1.0f : 0.0f;
                 }
             } else {
+                taken += static_cast<int>(end - begin) + 1;
                 for (float k = begin; k <= end; k += 1.0f)
                     part += sample(voxels, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
                                    fmaf(ray.step_z, k, ray.z));
-                taken += end - begin + 1.0f;
+                inside += end - begin + 1.0f;
             }
             sum.add(part);
         }
     }
+    count_samples(counts, taken, possible_samples(ray));
     out[pixel_index(p, column, row)] =
-        taken > 0.0f ? fmaf(sum.total / taken, p.scale, p.offset) : not_a_number();
+        inside > 0.0f ? fmaf(sum.total / inside, p.scale, p.offset) : not_a_number();
 }

@@ -41,8 +41,9 @@ inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fsub_rn(float a, float b) { return a - b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
-inline unsigned atomicAdd(unsigned *at, unsigned value) {
-    const unsigned before = *at;
+template <class T>
+inline T atomicAdd(T *at, T value) {
+    const T before = *at;
     *at += value;
     return before;
 }

@@ -56,6 +56,7 @@ EXPORT(visible, visible)
 EXPORT(texels, texels)
 EXPORT(gray8, picture::gray8)
 EXPORT(rgb, picture::rgb)
+EXPORT(shrink, picture::shrink)
 EXPORT(enlarge_values, picture::enlarge_values)
 EXPORT(enlarge_color, picture::enlarge_color)
 

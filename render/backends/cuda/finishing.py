@@ -1,0 +1,211 @@
+"""What of a frame crosses the bus: its pixels, or the picture that is seen, encoded on the card where that is possible.
+
+A frame is waited for once. Where its picture is encoded on the card that wait is the encoder's, which comes back when
+the JPEG is on the host; a few tens of kilobytes have crossed the bus then. Else the wait follows the last copy, which
+is of one or three bytes a pixel where only the picture is wanted, and of four where values or RGBA are.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from render.backends.cuda.device import Buffer, Device, Program
+from render.backends.cuda.drawing import Drawn, Lane
+from render.backends.cuda.encoder_trial import require_faithful
+from render.backends.cuda.kernels import COUNT_BYTES, COUNT_PLACES, launch_blocks
+from render.errors import DeviceEncoderError
+from render.frame import PictureRequest, ShownPicture
+from render.transfer import Window, WindowFunction
+
+logger = logging.getLogger(__name__)
+
+WINDOW_FUNCTIONS = {WindowFunction.LINEAR_EXACT: 0, WindowFunction.LINEAR: 1, WindowFunction.SIGMOID: 2}
+"""``enum WindowFunction`` of ``kernels/picture.cu``. Values through any other are shown by the host."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What has come back of a frame.
+
+    Attributes
+    ----------
+    pixels
+        float32 ``(H, W)`` or uint8 RGBA ``(H, W, 4)``; None if nobody wanted them.
+    shown
+        The picture that was asked for.
+    samples
+        Taken, and possible.
+    """
+
+    pixels: npt.NDArray[Any] | None
+    shown: ShownPicture | None
+    samples: tuple[int, int]
+
+
+class Encoders:
+    """One encoder a lane, kept as long as the lane is; none any more after the first that fails.
+
+    Parameters
+    ----------
+    device
+        Whose.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._name = ""
+        self._failure = ""
+
+    @property
+    def description(self) -> str:
+        """What encodes pictures, or why nothing on the card does; empty before the first one."""
+        return self._failure or self._name
+
+    def of(self, lane: Lane) -> bool:
+        """Give a lane its encoder, and say whether it has one. The first of all has to pass a trial."""
+        with self._lock:
+            if self._failure:
+                lane.encoder = None
+            elif lane.encoder is None:
+                try:
+                    encoder = self._device.encoder()
+                    if not self._name:
+                        require_faithful(encoder, self._device, lane)
+                except DeviceEncoderError as error:
+                    self._tell(error)
+                else:
+                    self._name, lane.encoder = encoder.name, encoder
+            return lane.encoder is not None
+
+    def give_up(self, error: DeviceEncoderError) -> None:
+        """Take note that an encoder gave nothing: pictures are encoded on the CPU from now on. Said once."""
+        with self._lock:
+            if not self._failure:
+                self._tell(error)
+
+    def _tell(self, error: DeviceEncoderError) -> None:
+        self._failure = f"pictures are encoded on the CPU: {error.message}"
+        logger.warning("%s: %s", self._device.name, self._failure)
+
+
+class Finishing:
+    """The end of one frame.
+
+    Parameters
+    ----------
+    lane
+        That it was drawn on.
+    drawn
+        The frame.
+    encoders
+        Of the card.
+    """
+
+    def __init__(self, lane: Lane, drawn: Drawn, encoders: Encoders) -> None:
+        self._lane, self._device, self._stream = lane, lane.device, lane.stream
+        self._drawn, self._encoders = drawn, encoders
+        self._rows, self._columns = drawn.shape_px
+
+    def pixels(self) -> Finished:
+        """Bring the pixels back. Blocks."""
+        counts, pixels = self._download_pixels()
+        self._lane.settle()
+        return Finished(self._pixels_in(pixels), None, _samples_in(counts))
+
+    def picture(self, request: PictureRequest, window: Window, *, inverted: bool) -> Finished:
+        """Bring the picture that is seen back, and the pixels if they are wanted too. Blocks.
+
+        Parameters
+        ----------
+        request
+            Which picture.
+        window, inverted
+            How values are shown. Through a table of the source they are not shown here: the pixels come instead.
+        """
+        if not self._drawn.is_color and window.function not in WINDOW_FUNCTIONS:
+            return self.pixels()
+        shape = self._shape_of(request.divisor)
+        shown = self._shrunk(self._shown(window, inverted), request.divisor, shape)
+        counts, pixels = self._download_pixels() if request.with_pixels else (self._download_counts(), None)
+        jpeg = self._encoded(shown, shape, request.jpeg_quality)
+        gray_or_rgb = None
+        if jpeg is None:
+            taken = COUNT_BYTES + (4 * self._rows * self._columns if request.with_pixels else 0)
+            target = self._pinned()[taken : taken + shown.nbytes]
+            self._device.download(shown, target, self._stream)
+            self._lane.settle()
+            gray_or_rgb = target.reshape(shape if shape[2] == 3 else shape[:2]).copy()
+        return Finished(
+            None if pixels is None else self._pixels_in(pixels),
+            ShownPicture(request, shape[1], shape[0], gray_or_rgb, jpeg),
+            _samples_in(counts),
+        )
+
+    def _shape_of(self, divisor: int) -> tuple[int, int, int]:
+        return -(-self._rows // divisor), -(-self._columns // divisor), 3 if self._drawn.is_color else 1
+
+    def _shown(self, window: Window, inverted: bool) -> Buffer:
+        count = self._rows * self._columns
+        out = self._device.allocate(count * (3 if self._drawn.is_color else 1), self._stream)
+        if self._drawn.is_color:
+            self._launch("rgb", count, self._drawn.pixels, out, np.int64(count))
+        else:
+            function = np.int32(WINDOW_FUNCTIONS[window.function])
+            center, width = np.float64(window.center), np.float64(window.width)
+            arguments = out, np.int64(count), center, width, function, np.int32(inverted)
+            self._launch("gray8", count, self._drawn.pixels, *arguments)
+        return out
+
+    def _shrunk(self, shown: Buffer, divisor: int, shape: tuple[int, int, int]) -> Buffer:
+        if divisor == 1:
+            return shown
+        out = self._device.allocate(shape[0] * shape[1] * shape[2], self._stream)
+        sizes = (np.int32(n) for n in (self._columns, self._rows, shape[2], divisor))
+        self._launch("shrink", shape[0] * shape[1] * shape[2], shown, *sizes, out)
+        return out
+
+    def _encoded(self, shown: Buffer, shape: tuple[int, int, int], quality: int) -> bytes | None:
+        """Return the JPEG, and with it everything that is on the stream; None where the card makes none."""
+        if not self._encoders.of(self._lane):
+            return None
+        assert self._lane.encoder is not None
+        try:
+            return self._lane.encoder.jpeg(shown, shape, quality, self._stream)
+        except DeviceEncoderError as error:
+            self._encoders.give_up(error)
+            return None
+
+    def _download_pixels(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        counts = self._download_counts()
+        target = self._pinned()[COUNT_BYTES : COUNT_BYTES + 4 * self._rows * self._columns]
+        self._device.download(self._drawn.pixels, target, self._stream)
+        return counts, target
+
+    def _download_counts(self) -> npt.NDArray[np.uint8]:
+        target = self._pinned()[:COUNT_BYTES]
+        self._device.download(self._drawn.counts, target, self._stream)
+        return target
+
+    def _pinned(self) -> npt.NDArray[np.uint8]:
+        """Return room for all that may come back: counts, then pixels, then the picture."""
+        return self._lane.pinned(COUNT_BYTES + (4 + 3) * self._rows * self._columns)
+
+    def _pixels_in(self, target: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        shape = self._drawn.shape_px
+        pixels = target.reshape(*shape, 4) if self._drawn.is_color else target.view(np.float32).reshape(shape)
+        return pixels.copy()
+
+    def _launch(self, kernel: str, count: int, *arguments: Any) -> None:
+        self._device.launch(Program("picture"), kernel, launch_blocks(count), arguments, self._stream)
+
+
+def _samples_in(counts: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    taken, possible = counts.view(np.uint64).reshape(COUNT_PLACES, 2).sum(axis=0)
+    return int(taken), int(possible)

@@ -1,0 +1,32 @@
+"""What a renderer may be besides: one that makes the picture that is seen, so that pixels need not leave its device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
+from render.backends.base import ResidentVolume
+from render.frame import FINAL, Frame, PictureRequest, Quality
+from render.view import View
+
+
+@runtime_checkable
+class PictureRenderer(Protocol):
+    """A `render.backends.base.Renderer` with one method more; whoever wants a JPEG asks for it by this one."""
+
+    def render_picture(
+        self,
+        view: View,
+        volumes: Mapping[str, ResidentVolume],
+        picture: PictureRequest,
+        *,
+        quality: Quality = FINAL,
+        view_revision: int = 0,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Frame:
+        """Draw one View, as `Renderer.render` does, and make `Frame.shown`. Blocks.
+
+        `Frame.values` and `Frame.color` are None unless `PictureRequest.with_pixels`. A frame that can't be shown by
+        the renderer, through a table of the source for one, comes with its pixels and without `Frame.shown`:
+        `render.encoding.encode` makes the same picture of either.
+        """

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -20,6 +20,7 @@ from pydantic_settings import (
 
 from render.errors import StartupError
 from render.memory import default_budget_bytes, parse_bytes
+from render.tls import TlsFiles, read_setting_file, read_tls
 
 DEFAULT_HTTP_PORT = 8080
 DEFAULT_GRPC_PORT = 50051
@@ -43,12 +44,18 @@ class Settings(BaseSettings):
         0 picks a free one.
     memory_budget_bytes
         For resident volumes; half of the memory there is by default. Text such as ``8GiB`` is understood.
+        On cards it is for each of them.
+    host_memory_bytes
+        Where cards render: for the decoded voxels of their volumes and of those that have left them. Half of the memory
+        there is by default.
     device
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``: what renders.
+        ``auto``, ``cpu``, ``cuda`` (all cards) or ``cuda:N``: what renders.
     threads
         That render; None for the cores there are.
-    token_file
-        Its first line is the token that clients must present.
+    token, token_file
+        What clients must present: the token itself, or a file whose first line it is.
+    tls_cert, tls_key
+        PEM files: the certificate with its chain, and its private key. With both, HTTP, websockets and gRPC speak TLS.
     allow_host, allow_origin
         Host headers and page origins accepted besides the loopback names. One text is understood as names with
         commas between them, or as a JSON list.
@@ -61,16 +68,20 @@ class Settings(BaseSettings):
     http_port: int = Field(DEFAULT_HTTP_PORT, ge=0, le=65535)
     grpc_port: int = Field(DEFAULT_GRPC_PORT, ge=0, le=65535)
     memory_budget_bytes: int = Field(default_factory=default_budget_bytes, gt=0)
+    host_memory_bytes: int = Field(default_factory=default_budget_bytes, gt=0)
     device: str = "auto"
     threads: int | None = Field(None, ge=1, le=1024)
+    token: SecretStr | None = None
     token_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     allow_host: Annotated[tuple[str, ...], NoDecode] = ()
     allow_origin: Annotated[tuple[str, ...], NoDecode] = ()
 
-    @field_validator("memory_budget_bytes", mode="before")
+    @field_validator("memory_budget_bytes", "host_memory_bytes", mode="before")
     @classmethod
-    def _parse_budget(cls, value: object) -> object:
-        return parse_bytes(value) if isinstance(value, str) else value
+    def _parse_bytes(cls, value: object, info: ValidationInfo) -> object:
+        return parse_bytes(value, flag_of(str(info.field_name))) if isinstance(value, str) else value
 
     @field_validator("device")
     @classmethod
@@ -125,27 +136,52 @@ class Settings(BaseSettings):
             If the file can't be read or its token is too short, or the server is to be bound beyond loopback
             without one.
         """
-        if self.token_file is None:
-            if not self.is_loopback:
-                raise StartupError(
-                    f"--host {self.host} is beyond loopback: give --token-file, or put a TLS proxy with accounts "
-                    "in front of a loopback address"
-                )
-            return None
-        try:
-            token = self.token_file.read_text("utf-8").split("\n", 1)[0].strip()
-        except FileNotFoundError as error:
-            raise StartupError(f"--token-file: no such file: {self.token_file}") from error
-        except OSError as error:
-            raise StartupError(f"--token-file: can't be read ({error.strerror}): {self.token_file}") from error
-        except UnicodeDecodeError as error:
-            raise StartupError(f"--token-file: not UTF-8 text: {self.token_file}") from error
-        if len(token) < MIN_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
+        if self.token is not None and self.token_file is not None:
+            raise StartupError("--token and --token-file: one of them")
+        if self.token is not None:
+            return _checked_token(self.token.get_secret_value(), "--token")
+        if self.token_file is not None:
+            return _checked_token(_first_line(self.token_file), "--token-file")
+        if not self.is_loopback:
             raise StartupError(
-                f"--token-file: a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} "
-                "printable ASCII ones needed"
+                f"--host {self.host} is beyond loopback: give --token-file, or put a TLS proxy with accounts "
+                "in front of a loopback address"
             )
-        return token
+        return None
+
+    def read_tls(self) -> TlsFiles | None:
+        """Return what the server proves itself with, or None where it speaks plain text.
+
+        Raises
+        ------
+        StartupError
+            If one of the two files is missing, or they are no certificate and its key.
+        """
+        if self.tls_cert is None and self.tls_key is None:
+            return None
+        if self.tls_cert is None or self.tls_key is None:
+            raise StartupError("--tls-cert and --tls-key: both are needed")
+        return read_tls(self.tls_cert, self.tls_key)
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return read_setting_file("--token-file", path).decode("utf-8").split("\n", 1)[0].strip()
+    except UnicodeDecodeError as error:
+        raise StartupError(f"--token-file: not UTF-8 text: {path}") from error
+
+
+def _checked_token(token: str, flag: str) -> str:
+    if len(token) < MIN_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
+        raise StartupError(
+            f"{flag}: a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} printable ASCII ones needed"
+        )
+    return token
+
+
+def flag_of(setting: str) -> str:
+    """Return the option that a setting has on the command line."""
+    return "ROOT" if setting == "roots" else "--" + setting.removesuffix("_bytes").replace("_", "-")
 
 
 def _split(text: str, separator: str) -> list[str]:
@@ -195,7 +231,7 @@ def load_settings(config_file: Path | None, **given: Any) -> Settings:
         setting = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             raise StartupError(f"--config: no setting {setting!r}") from error
-        flag = "ROOT" if setting == "roots" else "--" + setting.removesuffix("_bytes").replace("_", "-")
+        flag = flag_of(setting)
         message = first["msg"].removeprefix("Value error, ")
         raise StartupError(f"{flag}: {message} (got {first['input']!r})") from error
     except ValueError as error:

@@ -47,12 +47,13 @@ class Addresses:
     host: str
     http_port: int
     grpc_port: int
+    scheme: str = "http"
 
     @property
     def page(self) -> str:
         """The address to open in a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.http_port}"
+        return f"{self.scheme}://{host}:{self.http_port}"
 
 
 class Preparation:
@@ -113,15 +114,28 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
     A kernel may still be compiling when the context has ended; `render.blocking.leave` does not wait for it.
     """
     token = settings.read_token()
+    tls = settings.read_tls()
+    if tls is None and not settings.is_loopback:
+        logger.warning("no --tls-cert: beyond this machine pictures and the token can be read on their way")
     preparation = Preparation(report)
     async with contextlib.AsyncExitStack() as stack:
         report("choosing a device", 0, 0)
         choice = await asyncio.to_thread(
-            choose, settings.device, threads=settings.threads, budget_bytes=settings.given_budget_bytes
+            choose,
+            settings.device,
+            threads=settings.threads,
+            budget_bytes=settings.given_budget_bytes,
+            host_bytes=settings.host_memory_bytes,
         )
         renderer = stack.enter_context(contextlib.closing(choice)).renderer
         ingest = stack.enter_context(Ingest())
-        cache = VolumeCache(renderer, choice.budget_bytes)
+        cache = VolumeCache(
+            renderer,
+            choice.budget_bytes,
+            others=choice.others,
+            host_budget_bytes=choice.host_budget_bytes,
+            fallback=choice.fallback,
+        )
         stack.push_async_callback(cache.close)
         catalog = stack.enter_context(Catalog(settings.roots, ingest))
         engine = Engine(renderer, cache, catalog)
@@ -136,15 +150,17 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
             token=token,
             waiting_for=lambda: preparation.waiting_for,
         )
-        http = await serve_http(app, settings.host, settings.http_port)
+        http = await serve_http(app, settings.host, settings.http_port, tls=tls.context if tls else None)
         stack.push_async_callback(http.stop, DRAIN_SECONDS)
-        grpc = await start_grpc(engine, host=settings.host, port=settings.grpc_port, token=token, sessions=sessions)
+        grpc = await start_grpc(
+            engine, host=settings.host, port=settings.grpc_port, token=token, sessions=sessions, tls=tls
+        )
         stack.push_async_callback(grpc.stop, DRAIN_SECONDS)
         stack.push_async_callback(sessions.drain, DRAIN_SECONDS)
         compiling = asyncio.create_task(preparation.compile_kernels())
         stack.callback(compiling.cancel)
         stack.callback(preparation.stop)
-        yield engine, Addresses(settings.host, http.port, grpc.port)
+        yield engine, Addresses(settings.host, http.port, grpc.port, "https" if tls else "http")
 
 
 async def serve(

@@ -105,6 +105,19 @@ def test_beyond_loopback_a_token_is_needed(tmp_path: Path) -> None:
     assert load_settings(None, host="0.0.0.0", token_file=token).read_token() == "0123456789abcdef"
 
 
+def test_a_token_by_itself_is_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(None, host="0.0.0.0", token="0123456789abcdef")
+    assert settings.read_token() == "0123456789abcdef"
+    assert "0123456789abcdef" not in repr(settings)
+    with pytest.raises(StartupError, match="--token: a token of 5 characters") as caught:
+        load_settings(None, token="short").read_token()
+    assert "short" not in caught.value.message
+    with pytest.raises(StartupError, match="--token and --token-file: one of them"):
+        load_settings(None, token="0123456789abcdef", token_file=tmp_path / "token").read_token()
+    monkeypatch.setenv("VOXELCAST_TOKEN", "fedcba9876543210")
+    assert load_settings(None).read_token() == "fedcba9876543210"
+
+
 @pytest.mark.parametrize("text", ["", "short", "sixteen chars\x07 no", "sechzehn Zeichen ß"])
 def test_a_token_that_can_be_guessed_or_sent_wrongly_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
     file = tmp_path / "token"

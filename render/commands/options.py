@@ -24,9 +24,17 @@ _OPTIONS = (
     click.option("--http-port", type=int, help="Of the page and its websocket; 0 picks a free one. Default: 8080."),
     click.option("--grpc-port", type=int, help="Of gRPC; 0 picks a free one. Default: 50051."),
     click.option("--memory-budget", metavar="BYTES", help="For resident volumes, as 8GiB. Default: half the memory."),
-    click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N. Default: auto, a card where it can."),
+    click.option("--host-memory", metavar="BYTES", help="For volumes of cards, decoded. Default: half the memory."),
+    click.option(
+        "--device", metavar="DEVICE", help="auto, cpu, cuda (all cards) or cuda:N. Default: auto, cards first."
+    ),
     click.option("--threads", type=click.IntRange(1), help="That render. Default: the cores there are."),
+    click.option("--token", help="What clients must present; others can read a command line: better --token-file."),
     click.option("--token-file", type=click.Path(path_type=Path), help="Its first line is what clients must present."),
+    click.option(
+        "--tls-cert", type=click.Path(path_type=Path), help="PEM: the certificate and its chain. Needs a key."
+    ),
+    click.option("--tls-key", type=click.Path(path_type=Path), help="PEM: the private key of --tls-cert."),
     click.option("--allow-host", multiple=True, metavar="NAME", help="Host header accepted besides loopback's names."),
     click.option("--allow-origin", multiple=True, metavar="URL", help="Page origin accepted besides the server's own."),
     click.option("--config", type=click.Path(path_type=Path), help="TOML file with any of these settings."),
@@ -52,6 +60,7 @@ def run_server(
     from render.config import load_settings
 
     options["memory_budget_bytes"] = options.pop("memory_budget")
+    options["host_memory_bytes"] = options.pop("host_memory")
     settings = load_settings(options.pop("config"), roots=roots, **options)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     from render.server import Addresses, serve

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -19,6 +18,7 @@ from render.service.interceptors import ErrorInterceptor, TokenInterceptor
 from render.service.leases import LeaseTable
 from render.service.servicer import RenderServicer
 from render.stream.registry import SessionRegistry
+from render.tls import TlsFiles
 from render.v1 import render_service_pb2, render_service_pb2_grpc
 
 SERVICE = render_service_pb2.DESCRIPTOR.services_by_name["RenderService"].full_name
@@ -30,14 +30,6 @@ MAX_SEND_BYTES = 16 << 20
 MAX_CONCURRENT_RPCS = 1024
 KEEPALIVE_SECONDS = 30
 """A client that vanished without a word is noticed after this, and its frames are given up."""
-
-
-@dataclass(frozen=True)
-class TlsFiles:
-    """What the server proves itself with: PEM, as bytes."""
-
-    private_key: bytes
-    certificate_chain: bytes
 
 
 class GrpcServer:

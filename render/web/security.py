@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from render.errors import UnauthenticatedError
@@ -59,7 +59,8 @@ class Door:
     allowed_hosts
         Host names besides the loopback ones, with or without a port; without one any port is meant.
     allowed_origins
-        Origins of pages that may open the stream, besides this server's own: ``https://viewer.example``.
+        Origins of pages that may ask, besides this server's own: ``https://viewer.example``. They may read answers
+        (CORS), with the token in their header.
     """
 
     def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = ()) -> None:
@@ -79,10 +80,20 @@ class Door:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                if listed is not None:
+                    headers["Access-Control-Allow-Origin"] = listed
+                    headers["Access-Control-Allow-Headers"] = "Authorization"
+                    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                    headers.add_vary_header("Origin")
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope), is_websocket=scope["type"] == "websocket")
-        if refusal is None:
+        request = Headers(scope=scope)
+        origin = request.get("origin", "")
+        listed = origin if origin.lower() in self._origins else None
+        refusal = self._refusal(request, is_websocket=scope["type"] == "websocket")
+        if refusal is None and listed is not None and scope.get("method") == "OPTIONS":
+            await Response(status_code=204)(scope, receive, send_with_headers)  # what a browser asks first
+        elif refusal is None:
             await self._app(scope, receive, send_with_headers)
         else:
             await refusal(scope, receive, send_with_headers)
@@ -92,9 +103,10 @@ class Door:
         if len(hosts) != 1 or not self._is_allowed(hosts[0].lower()):
             return PlainTextResponse("this Host is not served here: see --allow-host\n", 421)
         origins = headers.getlist("origin")
-        # Programs send no Origin; browsers always do on a websocket.
-        if is_websocket and origins and not self._is_own(origins, hosts[0]):
-            return PlainTextResponse("this Origin may not open the stream: see --allow-origin\n", 403)
+        # Programs send no Origin; browsers always do on a websocket, and on a page's own requests to another site.
+        if origins and not self._is_own(origins, hosts[0]):
+            what = "open the stream" if is_websocket else "ask here"
+            return PlainTextResponse(f"this Origin may not {what}: see --allow-origin\n", 403)
         return None
 
     def _is_allowed(self, host: str) -> bool:

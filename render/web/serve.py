@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -50,7 +51,9 @@ class HttpServer:
         await self._task
 
 
-async def serve_http(app: ASGIApp, host: str, port: int, *, limits: Limits | None = None) -> HttpServer:
+async def serve_http(
+    app: ASGIApp, host: str, port: int, *, limits: Limits | None = None, tls: ssl.SSLContext | None = None
+) -> HttpServer:
     """Start serving; return once connections are accepted.
 
     Parameters
@@ -63,6 +66,8 @@ async def serve_http(app: ASGIApp, host: str, port: int, *, limits: Limits | Non
         0 picks a free one.
     limits
         Larger websocket messages than it says are refused before they are read.
+    tls
+        None for plain text.
 
     Raises
     ------
@@ -83,6 +88,9 @@ async def serve_http(app: ASGIApp, host: str, port: int, *, limits: Limits | Non
         access_log=False,
         server_header=False,
     )
+    if tls is not None:
+        config.load()
+        config.ssl = tls
     server = _Server(config)
     task = asyncio.create_task(server.serve([sock]), name="http")
     while not server.started:

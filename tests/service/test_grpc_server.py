@@ -21,9 +21,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 import render
 from render.errors import CodecError, StartupError
 from render.service import leases as leases_module
-from render.service.grpc_server import SERVICE, TlsFiles, start_grpc
+from render.service.grpc_server import SERVICE, start_grpc
 from render.service.leases import LeaseTable
 from render.service.servicer import RenderServicer
+from render.tls import TlsFiles
 from render.v1 import frame_pb2, view_pb2, volume_pb2
 from render.v1 import render_service_pb2 as pb
 from render.view import RenderingMethod

@@ -99,6 +99,31 @@ async def test_loopback_names_and_listed_hosts_are_served() -> None:
         assert (await get(server.url, "/healthz", headers={"Host": "other.example:82"})).status_code == 421
 
 
+async def test_pages_of_other_sites_may_not_ask_and_listed_ones_may_read_the_answer() -> None:
+    token = {"Authorization": "Bearer correct horse battery"}
+    async with served(allowed_origins=["https://viewer.example"], token="correct horse battery") as server:
+        for origin in ("https://evil.example", "null", "http://localhost:1", "https://viewer.example.evil.example"):
+            for path in ("/", "/healthz", "/readyz", "/metrics"):
+                response = await get(server.url, path, headers={"Origin": origin, **token})
+                assert response.status_code == 403
+                assert "access-control-allow-origin" not in response.headers
+        own = await get(server.url, "/healthz", headers={"Origin": server.url})
+        assert own.status_code == 200
+        assert "access-control-allow-origin" not in own.headers
+        listed = {"Origin": "https://viewer.example"}
+        response = await get(server.url, "/readyz", headers={**listed, **token})
+        assert response.status_code == 200
+        assert response.headers["access-control-allow-origin"] == "https://viewer.example"
+        assert "Origin" in response.headers["vary"]
+        assert (await get(server.url, "/readyz", headers=listed)).status_code == 401
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+            asked = await client.options(
+                "/readyz", headers={**listed, "Access-Control-Request-Headers": "authorization"}
+            )
+        assert asked.status_code == 204
+        assert asked.headers["access-control-allow-headers"] == "Authorization"
+
+
 async def test_the_token_guards_all_but_the_page_and_healthz() -> None:
     async with served(token="correct horse battery") as server:
         for path in ("/", "/healthz"):

@@ -74,19 +74,19 @@ def _limits(top: Path, path: str, name: str) -> list[int]:
     return limits
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, flag: str) -> int:
     """Return the number of bytes that `text` says: ``8GiB``, ``500MB``, ``1.5g``, ``1073741824``.
 
     Raises
     ------
     StartupError
-        If it says none; the message names ``--memory-budget``, whose value this is.
+        If it says none; the message names `flag`, whose value this is.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text, re.IGNORECASE)
     unit = match[2].lower() if match else "i"
     factor = _UNITS.get(unit) or _BINARY_UNITS.get(unit)
     if match is None or factor is None or (number := int(float(match[1]) * factor)) < 1:
-        raise StartupError(f"--memory-budget {text!r}: a size such as 8GiB or 500MB needed")
+        raise StartupError(f"{flag} {text!r}: a size such as 8GiB or 500MB needed")
     return number
 
 

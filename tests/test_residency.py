@@ -550,12 +550,12 @@ class TestMemory:
         ],
     )
     def test_sizes(self, text: str, count: int) -> None:
-        assert parse_bytes(text) == count
+        assert parse_bytes(text, "--x") == count
 
     @pytest.mark.parametrize("text", ["", "GiB", "-1", "8 apples", "8iB", "0", "0.1", "1e9", "nan", "8GiBB"])
     def test_what_is_no_size(self, text: str) -> None:
         with pytest.raises(StartupError, match="--memory-budget"):
-            parse_bytes(text)
+            parse_bytes(text, "--memory-budget")
 
     def test_default_is_at_most_half_of_the_machine(self) -> None:
         assert 0 < default_budget_bytes() < 1 << 50

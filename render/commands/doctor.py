@@ -73,10 +73,10 @@ def examine_device(found: Found) -> dict[str, Any]:
     with contextlib.closing(choose("auto", find=lambda: found)) as choice:
         renderer = choice.renderer
         return {
-            "name": renderer.device,
+            "name": choice.device,
             "description": getattr(renderer, "description", ""),
             "threads": getattr(renderer, "threads", 0),
-            "budget_bytes": choice.budget_bytes,
+            "budget_bytes": sum(seat.budget_bytes for seat in choice.seats),
             "reason": choice.reason,
         }
 

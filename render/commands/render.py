@@ -126,7 +126,7 @@ def command(path: Path, output: Path, metadata: Path | None, device: str, thread
     progress("rendering")
     from render.backends.choice import choose
 
-    with contextlib.closing(choose(device, threads=threads)) as choice:
+    with contextlib.closing(choose(device, threads=threads, cards=1)) as choice:
         renderer = choice.renderer
         frame = renderer.render(view, {volume.id: renderer.upload(volume)})
     progress.close()

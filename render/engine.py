@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from render.backends.base import Renderer, ResidentVolume, default_transfer_function, default_window
+from render.backends.picture_renderer import PictureRenderer
 from render.blocking import run_blocking
 from render.descriptions import EngineStatus, VolumeDescription, VolumeSummary
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
 from render.errors import DeviceLostError, DeviceMemoryError, RenderCancelledError, VolumeNotFoundError
-from render.frame import FINAL, Frame, Quality
+from render.frame import FINAL, Frame, PictureRequest, Quality
 from render.initial_views import initial_views
 from render.lease import Lease, Progress, Reservation, Size
 from render.residency import VolumeCache
@@ -237,6 +238,7 @@ class Engine:
         quality: Quality = FINAL,
         view_revision: int = 0,
         cancelled: Callable[[], bool] | None = None,
+        picture: PictureRequest | None = None,
     ) -> Frame:
         """Draw a View in a thread.
 
@@ -251,6 +253,8 @@ class Engine:
             By volume id; every layer's.
         quality, view_revision, cancelled
             As in `Renderer.render`.
+        picture
+            A JPEG that is to be made of the frame: a renderer that can makes it, and keeps the pixels if that is all.
 
         Returns
         -------
@@ -274,9 +278,11 @@ class Engine:
             queue_ms = (time.perf_counter() - asked_at) * 1e3
             if is_cancelled():
                 raise RenderCancelledError("the frame was given up before it began")
-            frame = renderer.render(
-                view, residents, quality=quality, view_revision=view_revision, cancelled=is_cancelled
-            )
+            if picture is not None and isinstance(renderer, PictureRenderer):
+                draw = functools.partial(renderer.render_picture, view, residents, picture)
+            else:
+                draw = functools.partial(renderer.render, view, residents)
+            frame = draw(quality=quality, view_revision=view_revision, cancelled=is_cancelled)
             return dataclasses.replace(frame, timings_ms={**frame.timings_ms, "queue": queue_ms})
 
         pins = [leases[layer.volume_id].share("render") for layer in view.layers if layer.volume_id in leases]

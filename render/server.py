@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from render.backends.choice import choose
-from render.backends.cpu import compile_kernels
+from render.backends.cpu import CpuRenderer, compile_kernels
 from render.blocking import run_unstoppable
 from render.catalog import Catalog
 from render.config import Settings
@@ -102,7 +102,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
     Yields
     ------
     engine, addresses
-        ``/healthz`` answers by now; kernels compile in the background.
+        ``/healthz`` answers by now; the CPU's kernels compile in the background, if it is the CPU that draws.
 
     Raises
     ------
@@ -157,9 +157,10 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
         )
         stack.push_async_callback(grpc.stop, DRAIN_SECONDS)
         stack.push_async_callback(sessions.drain, DRAIN_SECONDS)
-        compiling = asyncio.create_task(preparation.compile_kernels())
-        stack.callback(compiling.cancel)
-        stack.callback(preparation.stop)
+        if isinstance(renderer, CpuRenderer):  # one that takes over from a card compiles what it comes to use
+            compiling = asyncio.create_task(preparation.compile_kernels())
+            stack.callback(compiling.cancel)
+            stack.callback(preparation.stop)
         yield engine, Addresses(settings.host, http.port, grpc.port, "https" if tls else "http")
 
 

@@ -19,6 +19,7 @@ import render
 from render.encoding import EncodedFrame, Encoding, encode
 from render.engine import Engine
 from render.errors import InvalidArgumentError
+from render.frame import PictureRequest
 from render.lease import Lease
 from render.service import convert
 from render.service.leases import LeaseTable
@@ -135,7 +136,8 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         view = convert.view_from_proto(request.view)
         _check_encoding(encoding, view)
         with await self._pin(request.lease_id, view) as lease:
-            frame = await self._engine.render(view, {lease.volume_id: lease})
+            picture = PictureRequest(jpeg_quality) if encoding is Encoding.JPEG else None
+            frame = await self._engine.render(view, {lease.volume_id: lease}, picture=picture)
         encoded: EncodedFrame = await asyncio.to_thread(encode, frame, encoding, jpeg_quality=jpeg_quality)
         payload = memoryview(encoded.payload)
         starts = range(0, len(payload), CHUNK_BYTES)

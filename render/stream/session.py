@@ -10,7 +10,7 @@ from typing import Protocol
 from render.encoding import EncodedFrame, Encoding, encode
 from render.engine import Engine
 from render.errors import ProtocolError, RenderCancelledError, VoxelcastError
-from render.frame import Frame
+from render.frame import Frame, PictureRequest
 from render.lease import Lease
 from render.service.convert import description_to_proto, frame_header, summary_to_proto, view_from_proto
 from render.service.status import INTERNAL_MESSAGE, client_message, reason
@@ -256,6 +256,7 @@ class Session:
                 quality=job.quality,
                 view_revision=job.view_revision,
                 cancelled=lambda: job.cancelled,
+                picture=_picture_request(job),
             )
             if job.picture is not None:
                 picture = await asyncio.to_thread(
@@ -295,6 +296,13 @@ class Session:
     def _log(self, error: Exception) -> None:
         if not isinstance(error, VoxelcastError):
             logger.error("%s: unexpected error", self.name, exc_info=error)
+
+
+def _picture_request(job: RenderJob) -> PictureRequest | None:
+    """Return the JPEG that a job wants, so that a card may make it; its pixels are needed for a lossless frame too."""
+    if job.picture is None:
+        return None
+    return PictureRequest(job.picture.jpeg_quality, job.picture.divisor, with_pixels=job.lossless is not None)
 
 
 def _anybody(token: str) -> None:

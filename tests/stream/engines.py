@@ -15,7 +15,7 @@ from render.catalog import Catalog
 from render.dicom.ingest import Ingest
 from render.engine import Engine
 from render.errors import RenderCancelledError, VolumeNotFoundError
-from render.frame import FINAL, Frame, Quality
+from render.frame import FINAL, Frame, PictureRequest, Quality
 from render.geometry import VolumeGeometry
 from render.residency import VolumeCache
 from render.transfer import Window
@@ -97,6 +97,7 @@ class FakeRender:
     quality: Quality
     cancelled: Callable[[], bool]
     done: asyncio.Future[Frame]
+    picture: PictureRequest | None = None
 
     def finish(self, *, missing_slices: int = 0) -> None:
         height, width = self.view.viewport.height_px, self.view.viewport.width_px
@@ -154,9 +155,11 @@ class FakeEngine:
         quality: Quality = FINAL,
         view_revision: int = 0,
         cancelled: Callable[[], bool],
+        picture: PictureRequest | None = None,
     ) -> Frame:
         self.started += 1
-        render = FakeRender(view, view_revision, quality, cancelled, asyncio.get_running_loop().create_future())
+        done = asyncio.get_running_loop().create_future()
+        render = FakeRender(view, view_revision, quality, cancelled, done, picture)
         self.renders.put_nowait(render)
         frame = await render.done
         if cancelled():

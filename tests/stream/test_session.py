@@ -117,6 +117,22 @@ async def test_from_a_view_to_its_final_frame() -> None:
         assert [lease.holder for lease in client.engine.leases] == ["session-1"]
 
 
+async def test_a_jpeg_is_asked_of_the_renderer_and_pixels_only_if_they_are_sent_too() -> None:
+    async with playing() as client:
+        await client.hello()
+        client.set_view("a", 1)
+        moving = await client.render()
+        assert moving.picture is not None
+        assert 1 <= moving.picture.jpeg_quality <= 100
+        assert not moving.picture.with_pixels
+        moving.finish()
+        await client.frame()
+        final = await client.render()
+        assert final.picture is None or final.picture.with_pixels
+        final.finish()
+        await client.frame()
+
+
 async def test_headers_say_what_was_saved_and_the_final_frame_saves_nothing() -> None:
     async with real_engine() as engine:
         client = Played(engine, SessionRegistry())  # type: ignore[arg-type] # a real one

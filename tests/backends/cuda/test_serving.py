@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
+from render import server
+from render.backends import choice as choice_module
 from render.backends.choice import Choice, choose
 from render.backends.cuda import cupy_device, probe
 from render.backends.cuda.probe import Card, Found
 from render.backends.cuda.renderer import CudaRenderer
 from render.commands.doctor import examine, lines_of
+from render.config import Settings
+from render.encoding import Encoding, encode
 from render.engine import Engine
 from render.errors import DeviceLostError
+from render.frame import PictureRequest
 from render.residency import VolumeCache
 from render.stream.registry import SessionRegistry
 from render.web.metrics import Metrics
@@ -108,3 +115,39 @@ def test_the_doctor_says_why_a_card_is_not_used(host_kernels, monkeypatch) -> No
 def test_a_budget_of_the_servers_own_is_the_cards(host_kernels) -> None:
     choice = choose("cuda", find=lambda: ONE, open_device=lambda index: FakeDevice(host_kernels))
     assert choice.budget_bytes == 8 << 30
+
+
+@pytest.mark.parametrize("has_encoder", [True, False])
+async def test_a_jpeg_of_the_engine_is_made_on_the_card(host_kernels, has_encoder) -> None:
+    device = FakeDevice(host_kernels, has_encoder=has_encoder)
+    engine = engine_on(CudaRenderer(device, 1 << 30))
+    lease = await engine.open("blobs", holder="test")
+    view = make_view(lease.resident.volume, "color", slanted_camera(lease.resident.volume.geometry))
+    frame = await engine.render(view, {"blobs": lease}, picture=PictureRequest(90, 2))
+    assert frame.color is None
+    assert frame.shown is not None
+    assert (frame.shown.jpeg is not None) == has_encoder
+    plain = await engine.render(view, {"blobs": lease})
+    assert plain.shown is None
+    payloads = {encode(each, Encoding.JPEG, jpeg_quality=90, divisor=2).payload for each in (frame, plain)}
+    assert len(payloads) == 1
+    lease.release()
+    await engine.close()
+    await engine.cache.close()
+
+
+@pytest.mark.parametrize("asked", ["cuda", "cpu"])
+async def test_a_server_on_a_card_compiles_nothing_for_the_cpu(host_kernels, monkeypatch, asked) -> None:
+    begun = []
+
+    def compile_kernels(preparation: server.Preparation) -> Coroutine[Any, Any, None]:
+        begun.append(preparation)
+        return asyncio.sleep(0)
+
+    monkeypatch.setattr(server.Preparation, "compile_kernels", compile_kernels)
+    monkeypatch.setattr(choice_module, "probe", lambda: ONE)
+    monkeypatch.setattr(cupy_device, "CupyDevice", lambda index: FakeDevice(host_kernels))
+    settings = Settings(http_port=0, grpc_port=0, threads=1, device=asked)
+    async with server.running(settings, lambda stage, done, total: None) as (engine, _):
+        assert engine.renderer.device == ("cpu" if asked == "cpu" else "cuda:0")
+        assert len(begun) == (asked == "cpu")

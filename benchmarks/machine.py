@@ -43,10 +43,10 @@ def lanes_name(simd_lanes: int, simd_bits: int) -> str:
     return {512: "AVX-512", 256: "AVX2"}.get(min(simd_bits, max(simd_lanes * 32, 256)), "128-bit")
 
 
-def versions() -> dict[str, str | None]:
-    """Return the versions of Python, of Voxelcast and of what it stands on; None for what is not installed."""
+def versions(*more: str) -> dict[str, str | None]:
+    """Return the versions of Python, of Voxelcast, of what it stands on and of `more`; None for what is missing."""
     found: dict[str, str | None] = {"python": platform.python_version(), "voxelcast": render.__version__}
-    for name in ("numpy", "numba", "llvmlite", "vtk"):
+    for name in ("numpy", "numba", "llvmlite", "vtk", *more):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -61,7 +61,7 @@ class VolumeDescription:
     minimum_value, maximum_value
         Over the valid voxels, modality units.
     windows
-        The source's own.
+        The source's own, then its VOI LUTs.
     default_window
         What a layer without a window gets.
     default_preset

@@ -335,7 +335,7 @@ class Engine:
             units=info.units,
             minimum_value=statistics.minimum,
             maximum_value=statistics.maximum,
-            windows=info.windows,
+            windows=info.voi,
             default_window=default_window(info, statistics),
             default_preset=preset if preset in preset_names() else "",
             inverted=info.inverted,

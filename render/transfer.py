@@ -7,12 +7,13 @@ import functools
 import importlib.resources
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from render.errors import InvalidArgumentError
+from render.lookup import LookupTable
 
 OPACITY_REFERENCE_MM = 1.0
 """Opacities are given for a path of this length and corrected for the step taken."""
@@ -22,11 +23,12 @@ GRADIENT_FLOOR_FRACTION = 1e-3
 
 
 class WindowFunction(enum.Enum):
-    """VOI LUT Function (0028,1056); the values are PS3.18's words."""
+    """VOI LUT Function (0028,1056) in PS3.18's words, and a table of the source (VOI LUT Sequence) in its place."""
 
     LINEAR = "linear"
     LINEAR_EXACT = "linear-exact"
     SIGMOID = "sigmoid"
+    VOI_LUT = "voi-lut"
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,28 @@ class Window:
     """A VOI window in modality units.
 
     Windows that are automatic, dragged or preset are LINEAR_EXACT; LINEAR is for those that DICOM gave or the caller
-    named (PS3.3 C.11.2.1.2).
+    named (PS3.3 C.11.2.1.2). A VOI_LUT is one of the volume's own tables: `center` and `width` say which values it
+    spans, and gray follows from `table` alone.
+
+    Parameters
+    ----------
+    voi_lut
+        Which of the volume's tables, from 0.
+    table
+        That table; None where only its number is known, as in a request.
 
     Raises
     ------
     InvalidArgumentError
-        If a number is not finite, the width not over 0, or under 1 for LINEAR.
+        If a number is not finite, the width not over 0, or under 1 for LINEAR; or there is a table without VOI_LUT.
     """
 
     center: float
     width: float
     function: WindowFunction = WindowFunction.LINEAR_EXACT
     explanation: str = ""
+    voi_lut: int = 0
+    table: LookupTable | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.center) and math.isfinite(self.width)):
@@ -53,10 +65,22 @@ class Window:
         if self.width <= 0 or (self.function is WindowFunction.LINEAR and self.width < 1):
             least = "at least 1 for linear" if self.function is WindowFunction.LINEAR else "over 0"
             raise InvalidArgumentError(f"window width {self.width:g}: {least}", field="window")
+        if self.function is not WindowFunction.VOI_LUT and (self.table is not None or self.voi_lut):
+            raise InvalidArgumentError(f"window of function {self.function.value} with a table", field="window")
+
+    @classmethod
+    def of_table(cls, number: int, table: LookupTable) -> Window:
+        """Return a VOI LUT of a volume as the window that it stands for."""
+        count = len(table.entries)
+        center = table.first + (count - 1) / 2
+        return cls(center, float(count), WindowFunction.VOI_LUT, table.explanation, number, table)
 
     def apply(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Map modality values to 0 to 1, float64, same shape; NaN stays NaN (PS3.3 C.11.2.1.2 and .3)."""
         x = np.asarray(values, np.float64)
+        if self.function is WindowFunction.VOI_LUT:
+            assert self.table is not None
+            return self.table.apply(x)
         if self.function is WindowFunction.SIGMOID:
             with np.errstate(over="ignore"):
                 sigmoid: npt.NDArray[np.float64] = 1 / (1 + np.exp(-4 * (x - self.center) / self.width))
@@ -119,16 +143,16 @@ class TransferFunction:
     MAX_POINTS = 256
 
     def __post_init__(self) -> None:
-        for field, points in (("opacity_points", self.opacity_points), ("color_points", self.color_points)):
+        for name, points in (("opacity_points", self.opacity_points), ("color_points", self.color_points)):
             table = np.array(points, np.float64)
             if not 1 <= len(points) <= self.MAX_POINTS or not np.isfinite(table).all():
                 raise InvalidArgumentError(
-                    f"{field}: {len(points)} points; 1 to {self.MAX_POINTS} finite ones needed", field=field
+                    f"{name}: {len(points)} points; 1 to {self.MAX_POINTS} finite ones needed", field=name
                 )
             if (np.diff(table[:, 0]) < 0).any():
-                raise InvalidArgumentError(f"{field}: values do not ascend", field=field)
+                raise InvalidArgumentError(f"{name}: values do not ascend", field=name)
             if table[:, 1:].min() < 0 or table[:, 1:].max() > 1:
-                raise InvalidArgumentError(f"{field}: outside 0 to 1", field=field)
+                raise InvalidArgumentError(f"{name}: outside 0 to 1", field=name)
 
     def opacity(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Opacity for 1 mm of path at each value, float64, same shape."""

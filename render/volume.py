@@ -77,6 +77,11 @@ class VolumeInfo:
     warnings: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def voi(self) -> tuple[Window, ...]:
+        """What the source offers to show its values by: its windows, then its VOI LUTs."""
+        return (*self.windows, *(Window.of_table(n, table) for n, table in enumerate(self.voi_luts)))
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:

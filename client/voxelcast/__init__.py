@@ -17,7 +17,7 @@ order (slice, row, column).
 from voxelcast.aio import AsyncClient
 from voxelcast.aio_stream import AsyncStream
 from voxelcast.aio_volume import AsyncVolume
-from voxelcast.appearance import Shading, TransferFunction, Window
+from voxelcast.appearance import Shading, TransferFunction, VoiLut, Window
 from voxelcast.camera import Camera, Viewport
 from voxelcast.client import Client
 from voxelcast.descriptions import (
@@ -81,6 +81,7 @@ __all__ = [
     "UnsupportedError",
     "View",
     "Viewport",
+    "VoiLut",
     "Volume",
     "VolumeDescription",
     "VolumeGeometry",

@@ -49,7 +49,8 @@ class AsyncVolume(VolumeHandle):
         timeout_s: float | None = None,
     ) -> Frame:
         """Render a view to a `Frame`; see `Volume.render_frame`."""
-        return decode_frame(*await self._render(self._view(view), encoding, jpeg_quality, timeout_s))
+        answer = await self._render(self._view(view), encoding, jpeg_quality, timeout_s)
+        return self._with_table(decode_frame(*answer))
 
     async def render_bytes(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -11,8 +11,34 @@ import numpy.typing as npt
 
 from voxelcast.errors import InvalidArgumentError
 
-WindowFunction: TypeAlias = Literal["linear", "linear-exact", "sigmoid"]
-"""DICOM's VOI LUT Function (0028,1056) in PS3.18's words."""
+WindowFunction: TypeAlias = Literal["linear", "linear-exact", "sigmoid", "voi-lut"]
+"""DICOM's VOI LUT Function (0028,1056) in PS3.18's words, or a table of the volume (VOI LUT) in its place."""
+
+
+@dataclass(frozen=True)
+class VoiLut:
+    """A table from modality values to gray (PS3.3 C.11.2.1.1).
+
+    Attributes
+    ----------
+    first
+        The value that the first entry is for. Lower values get the first entry, higher than the last the last.
+    bits
+        Of an entry: the largest gray is ``2 ** bits - 1``.
+    entries
+        2 bytes each, little-endian.
+    """
+
+    first: int
+    bits: int
+    entries: bytes
+
+    def apply(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Map modality values to 0 to 1, float64, same shape; fractions are rounded, NaN stays NaN."""
+        entries = np.frombuffer(self.entries, "<u2")
+        x = np.asarray(values, np.float64)
+        at = np.clip(np.rint(np.nan_to_num(x)) - self.first, 0, len(entries) - 1).astype(np.int64)
+        return np.where(np.isnan(x), np.nan, entries[at] / float((1 << self.bits) - 1))
 
 
 @dataclass(frozen=True)
@@ -25,8 +51,11 @@ class Window:
         Modality units (HU for CT). The width is over 0, and at least 1 for ``linear``.
     function
         ``linear-exact`` has its bounds at ``center -+ width / 2``; ``linear`` has DICOM's half-value offsets.
+        ``voi-lut`` is one of the volume's own tables, as `VolumeDescription.windows` has them.
     explanation
         What the source calls it.
+    voi_lut, table
+        For ``voi-lut``: its number among the volume's tables, and the table, where it is known.
 
     Examples
     --------
@@ -39,6 +68,8 @@ class Window:
     width: float
     function: WindowFunction = "linear-exact"
     explanation: str = ""
+    voi_lut: int = 0
+    table: VoiLut | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         least = 1 if self.function == "linear" else 0
@@ -48,8 +79,18 @@ class Window:
             raise InvalidArgumentError(f"window width {self.width:g}: {'at least 1' if least else 'over 0'} needed")
 
     def apply(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Map modality values to 0 to 1, float64, same shape; NaN stays NaN (PS3.3 C.11.2.1.2 and .3)."""
+        """Map modality values to 0 to 1, float64, same shape; NaN stays NaN (PS3.3 C.11.2.1.2 and .3).
+
+        Raises
+        ------
+        InvalidArgumentError
+            If it is a ``voi-lut`` whose table is not known.
+        """
         x = np.asarray(values, np.float64)
+        if self.function == "voi-lut":
+            if self.table is None:
+                raise InvalidArgumentError("window voi-lut without its table: take it from the volume's description")
+            return self.table.apply(x)
         if self.function == "sigmoid":
             with np.errstate(over="ignore"):
                 sigmoid: npt.NDArray[np.float64] = 1 / (1 + np.exp(-4 * (x - self.center) / self.width))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from render.v1 import frame_pb2, render_service_pb2, view_pb2, volume_pb2
-from voxelcast.appearance import Shading, TransferFunction, Window, WindowFunction
+from voxelcast.appearance import Shading, TransferFunction, VoiLut, Window, WindowFunction
 from voxelcast.camera import Camera, Viewport
 from voxelcast.descriptions import (
     DeviceStatus,
@@ -36,6 +36,7 @@ _FUNCTIONS: dict[WindowFunction, view_pb2.WindowFunction] = {
     "linear": view_pb2.WINDOW_FUNCTION_LINEAR,
     "linear-exact": view_pb2.WINDOW_FUNCTION_LINEAR_EXACT,
     "sigmoid": view_pb2.WINDOW_FUNCTION_SIGMOID,
+    "voi-lut": view_pb2.WINDOW_FUNCTION_VOI_LUT,
 }
 _FUNCTION_NAMES = {code: name for name, code in _FUNCTIONS.items()}
 
@@ -253,9 +254,15 @@ def frame_from_proto(header: frame_pb2.FrameHeader, array: npt.NDArray[Any], con
 
 
 def window_from_proto(message: view_pb2.Window) -> Window:
-    """Return a VOI window."""
+    """Return a VOI window; a VOI LUT has its table where the server describes the volume."""
+    table = message.table
     return Window(
-        message.center, message.width, _FUNCTION_NAMES.get(message.function, "linear-exact"), message.explanation
+        message.center,
+        message.width,
+        _FUNCTION_NAMES.get(message.function, "linear-exact"),
+        message.explanation,
+        message.voi_lut,
+        VoiLut(table.first, table.bits, table.entries) if message.HasField("table") else None,
     )
 
 
@@ -309,7 +316,9 @@ def _layer_from_proto(message: view_pb2.Layer) -> Layer:
 def _window_to_proto(window: Window) -> view_pb2.Window:
     if window.function not in _FUNCTIONS:
         raise InvalidArgumentError(f"window function {window.function!r}: one of {', '.join(_FUNCTIONS)} needed")
-    return view_pb2.Window(center=window.center, width=window.width, function=_FUNCTIONS[window.function])
+    return view_pb2.Window(
+        center=window.center, width=window.width, function=_FUNCTIONS[window.function], voi_lut=window.voi_lut
+    )
 
 
 def _transfer_function_to_proto(transfer: TransferFunction) -> view_pb2.TransferFunction:

@@ -73,7 +73,7 @@ class VolumeDescription:
     values_range
         Minimum and maximum over the valid voxels, modality units.
     windows
-        The source's own.
+        The source's own, then its VOI LUTs.
     default_window
         What a view without a window gets.
     default_preset

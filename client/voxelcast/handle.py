@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from render.v1.render_service_pb2 import OpenedVolume, OpenVolumeRequest
 from voxelcast import convert
@@ -10,6 +11,7 @@ from voxelcast.appearance import TransferFunction, Window
 from voxelcast.camera import DEFAULT_SIZE_PX
 from voxelcast.descriptions import VolumeDescription
 from voxelcast.errors import InvalidArgumentError
+from voxelcast.frames import Frame
 from voxelcast.geometry import VolumeGeometry
 from voxelcast.views import Orientation, RenderingMethod, View
 
@@ -109,6 +111,13 @@ class VolumeHandle:
     ) -> View:
         """Return a volume rendering of the whole volume; see `View.volume_rendering`."""
         return View.volume_rendering(self, preset, orientation, transfer_function=transfer_function, size_px=size_px)
+
+    def _with_table(self, frame: Frame) -> Frame:
+        """Return the frame with the table of its window, where that is one of the volume's VOI LUTs."""
+        if frame.window.function != "voi-lut":
+            return frame
+        known = (w for w in self.description.windows if w.function == "voi-lut" and w.voi_lut == frame.window.voi_lut)
+        return replace(frame, window=next(known, frame.window))
 
     def _view(self, view: View | None) -> View:
         """Return the view to draw: the axial where none is given.

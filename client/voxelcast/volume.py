@@ -98,7 +98,7 @@ class Volume(VolumeHandle):
         >>> frame.to_png()[1:4]
         b'PNG'
         """
-        return decode_frame(*self._render(self._view(view), encoding, jpeg_quality, timeout_s))
+        return self._with_table(decode_frame(*self._render(self._view(view), encoding, jpeg_quality, timeout_s)))
 
     def render_bytes(
         self,

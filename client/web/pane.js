@@ -295,7 +295,7 @@ export class Pane {
   /** @param {any} header @param {Uint16Array} codes */
   drawCodes(header, codes) {
     const { window } = /** @type {ViewState} */ (this.state);
-    const key = [window.center, window.width, window.function, header.value_slope, header.value_intercept, this.inverted].join();
+    const key = [window.center, window.width, window.function, window.voi_lut, header.value_slope, header.value_intercept, this.inverted].join();
     if (key !== this.tableKey) {
       this.table = grayTable(window, header.value_slope, header.value_intercept, this.inverted);
       this.tableKey = key;

@@ -39,7 +39,11 @@ const CT_PROJECTION_WINDOWS = {
 export const exactWindow = (center, width) => ({ center, width, function: "WINDOW_FUNCTION_LINEAR_EXACT" });
 
 /** @param {Window} a @param {Window} b */
-export const sameWindow = (a, b) => a.center === b.center && a.width === b.width && a.function === b.function;
+export const sameWindow = (a, b) =>
+  a.center === b.center && a.width === b.width && a.function === b.function && (a.voi_lut ?? 0) === (b.voi_lut ?? 0);
+
+/** Whether a window is a table of the source. @param {Window} window */
+const isTable = (window) => window.function === "WINDOW_FUNCTION_VOI_LUT";
 
 /**
  * The window menu of a volume: the source's own first, then automatic, then those of its modality. No two have the
@@ -57,7 +61,7 @@ export function windowChoices(description) {
     // A source's Mediastinum need not be that of the presets.
     label: window.explanation
       ? window.explanation + (isCt ? SOURCE : "")
-      : `Source${description.windows.length > 1 ? ` ${index + 1}` : ""}`,
+      : `${isTable(window) ? "VOI LUT" : "Source"}${description.windows.length > 1 ? ` ${index + 1}` : ""}`,
     window,
   }));
   if (own.length === 0) own.push({ label: "Default", window: description.default_window });
@@ -81,10 +85,15 @@ export function windowChoices(description) {
 
 /** @param {{window: Window | "auto"}} choice @returns {(other: {window: Window | "auto"}) => boolean} */
 const sameFigures = ({ window: a }) => ({ window: b }) =>
-  a === "auto" || b === "auto" ? a === b : a.center === b.center && a.width === b.width;
+  a === "auto" || b === "auto"
+    ? a === b
+    : a.center === b.center && a.width === b.width && isTable(a) === isTable(b) && (a.voi_lut ?? 0) === (b.voi_lut ?? 0);
 
 /** A window as a reader says it. @param {Window} window */
-export const windowText = (window) => `W ${formatWindowNumber(window.width)}  C ${formatWindowNumber(window.center)}`;
+export const windowText = (window) =>
+  isTable(window)
+    ? window.explanation || "VOI LUT"
+    : `W ${formatWindowNumber(window.width)}  C ${formatWindowNumber(window.center)}`;
 
 /**
  * The presets of volume rendering that are made for a modality; all of them where there are none.

@@ -13,7 +13,7 @@ import { add, along, cross, dot, fromWire as vector, length, normalize, rotateAb
 /** @typedef {import("./vector.js").Vec} Vec */
 /** @typedef {import("./geometry.js").VolumeGeometry} VolumeGeometry */
 /** @typedef {{width: number, height: number}} Viewport Device pixels. */
-/** @typedef {{center: number, width: number, function: string, explanation?: string}} Window */
+/** @typedef {{center: number, width: number, function: string, explanation?: string, voi_lut?: number, table?: any}} Window */
 /**
  * @typedef {object} Camera
  * @property {Vec} position
@@ -94,7 +94,7 @@ export function toWire(state, viewport) {
     layers: [
       {
         volume_id: state.volumeId,
-        window: { center: window.center, width: window.width, function: window.function },
+        window: { center: window.center, width: window.width, function: window.function, ...(window.voi_lut ? { voi_lut: window.voi_lut } : {}) },
         ...(state.transfer ? { transfer_function: state.transfer } : {}),
         invert: state.invert,
       },

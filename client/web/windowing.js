@@ -16,6 +16,7 @@ import { OUTSIDE } from "./decode.js";
  * @param {number} value
  */
 export function applyWindow(window, value) {
+  if (window.function === "WINDOW_FUNCTION_VOI_LUT") return lookUp(tableOf(window), value);
   if (window.function === "WINDOW_FUNCTION_SIGMOID") {
     return 1 / (1 + Math.exp((-4 * (value - window.center)) / window.width));
   }
@@ -26,6 +27,31 @@ export function applyWindow(window, value) {
     if (width === 0) return value <= center ? 0 : 1;
   }
   return Math.min(1, Math.max(0, (value - center) / width + 0.5));
+}
+
+/** @typedef {{first: number, largest: number, entries: Uint16Array}} Table */
+
+/** Decoded tables, by the message that they came in. @type {WeakMap<object, Table>} */
+const tables = new WeakMap();
+
+/** The VOI LUT that stands in a window's place. @param {Window} window @returns {Table} */
+function tableOf({ table: message }) {
+  let table = tables.get(message);
+  if (!table) {
+    const bytes = Uint8Array.from(atob(message.entries), (letter) => letter.charCodeAt(0));
+    const entries = Uint16Array.from({ length: bytes.length >> 1 }, (_, at) => bytes[2 * at] | (bytes[2 * at + 1] << 8));
+    table = { first: message.first, largest: 2 ** message.bits - 1, entries };
+    tables.set(message, table);
+  }
+  return table;
+}
+
+/** A value through a table, 0 to 1; fractions go to the nearest entry, halves to the even one. @param {Table} table @param {number} value */
+function lookUp({ first, largest, entries }, value) {
+  const floor = Math.floor(value);
+  const up = value - floor > 0.5 || (value - floor === 0.5 && floor % 2 !== 0);
+  const at = Math.min(entries.length - 1, Math.max(0, floor + (up ? 1 : 0) - first));
+  return entries[at] / largest;
 }
 
 /**

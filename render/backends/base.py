@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from render.errors import VolumeNotFoundError
+from render.errors import InvalidViewError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
-from render.transfer import TransferFunction, Window, load_preset
+from render.transfer import TransferFunction, Window, WindowFunction, load_preset
 from render.view import ImagePlane, View
 from render.volume import Volume, VolumeInfo
 
@@ -100,9 +100,9 @@ class Renderer(Protocol):
 
 
 def default_window(info: VolumeInfo, statistics: Statistics) -> Window:
-    """Return the window of a volume that nobody has touched: the source's first, else from the statistics."""
-    if info.windows:
-        return info.windows[0]
+    """Return the window of a volume that nobody has touched: the source's first, or from statistics."""
+    if info.voi:
+        return info.voi[0]
     low, high = statistics.low, statistics.high
     if info.modality == "PT":
         low = min(0.0, statistics.minimum)
@@ -136,16 +136,29 @@ def applied_view(view: View, volumes: Mapping[str, ResidentVolume]) -> tuple[Vie
     ------
     VolumeNotFoundError
         If the layer's volume is not among `volumes`.
+    InvalidViewError
+        If the layer asks for a VOI LUT that its volume does not have.
     """
     layer = view.layers[0]
     resident = volumes.get(layer.volume_id)
     if resident is None:
         raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
     info, statistics = resident.volume.info, resident.statistics
-    layer = dataclasses.replace(layer, window=layer.window or default_window(info, statistics))
+    layer = dataclasses.replace(layer, window=_applied_window(layer.window, info) or default_window(info, statistics))
     if view.is_color and layer.transfer_function is None:
         layer = dataclasses.replace(layer, transfer_function=default_transfer_function(info, statistics))
     return dataclasses.replace(view, layers=(layer,)), resident
+
+
+def _applied_window(window: Window | None, info: VolumeInfo) -> Window | None:
+    """Return the window asked for, with its table where it is one of the volume's VOI LUTs."""
+    if window is None or window.function is not WindowFunction.VOI_LUT:
+        return window
+    if not 0 <= window.voi_lut < len(info.voi_luts):
+        raise InvalidViewError(
+            f"window.voi_lut {window.voi_lut}: the volume has {len(info.voi_luts)} VOI LUTs", field="window.voi_lut"
+        )
+    return Window.of_table(window.voi_lut, info.voi_luts[window.voi_lut])
 
 
 def frame_of(

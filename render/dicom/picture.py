@@ -132,8 +132,7 @@ def _gray(
     invert |= text(dataset, "PresentationLUTShape").upper() == "INVERSE"
     window = next((made for made in map(window_from, frame.windows) if made is not None), None)
     if window is None and frame.voi_luts:
-        gray = np.floor(np.nan_to_num(frame.voi_luts[0].apply(values)) * 255 + 0.5).astype(np.uint8)
-        return 255 - gray if invert else gray
+        window = Window.of_table(0, frame.voi_luts[0])
     return (window or _automatic(values)).to_gray8(values, invert=invert)
 
 

@@ -42,7 +42,7 @@ def series_json(series: Series) -> dict[str, Any]:
 
 def volume_json(plan: VolumePlan) -> dict[str, Any]:
     """Return a volume: shape (K, J, I), affine from voxel (i, j, k) to LPS mm, and what tells it from its siblings."""
-    window = plan.info.windows[0] if plan.info.windows else None
+    window = next(iter(plan.info.voi), None)
     return {
         "id": plan.id,
         "index": plan.info.volume_index,

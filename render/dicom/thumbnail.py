@@ -18,7 +18,7 @@ LARGEST_SIDE_PX = 256
 def middle_slice(plan: VolumePlan) -> npt.NDArray[np.uint8]:
     """Return the middle slice as 8-bit gray, shape (rows, columns), with square pixels, at most `LARGEST_SIDE_PX`.
 
-    It is shown through the source's first window, else from the 1st to the 99th percentile of its own values.
+    It is shown through the source's first window or VOI LUT, else from the 1st to the 99th percentile of its values.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def middle_slice(plan: VolumePlan) -> npt.NDArray[np.uint8]:
     values = codes[0] * np.float64(plan.values.slope) + plan.values.intercept
     if plan.values.invalid_code is not None:
         values[codes[0] == plan.values.invalid_code] = np.nan
-    window = plan.info.windows[0] if plan.info.windows else _automatic(values)
+    window = next(iter(plan.info.voi), None) or _automatic(values)
     right_mm, down_mm, _ = plan.geometry.spacing_mm
     return resized(window.to_gray8(values, invert=plan.info.inverted), down_mm / right_mm)
 

@@ -89,7 +89,9 @@ def meaning_of(slices: Sequence[SliceSource]) -> Meaning:
     else:
         plan = replace(plan, factor=factor)
     scaled = tuple(_scaled(window, factor) for window in windows)
-    return Meaning(plan, _SUV, scaled, luts, factor, units, (*warnings, *window_warnings))
+    if luts:
+        warnings += (f"VOI LUT of values in {units or 'the source'}: not applied to {_SUV}",)
+    return Meaning(plan, _SUV, scaled, (), factor, units, (*warnings, *window_warnings))
 
 
 def _scaled(window: Window, factor: float) -> Window:

@@ -57,17 +57,23 @@ def window_from_proto(message: view_pb2.Window) -> Window:
     function = _FUNCTION_OF.get(message.function)
     if function is None:
         raise InvalidArgumentError(f"window.function {message.function}: no such function", field="window.function")
-    return Window(message.center, message.width, function)
+    voi_lut = message.voi_lut if function is WindowFunction.VOI_LUT else 0
+    return Window(message.center, message.width, function, voi_lut=voi_lut)
 
 
-def window_to_proto(window: Window) -> view_pb2.Window:
-    """Write a window."""
-    return view_pb2.Window(
+def window_to_proto(window: Window, *, with_table: bool = False) -> view_pb2.Window:
+    """Write a window; a VOI LUT's table, which is large, only where it is described."""
+    message = view_pb2.Window(
         center=window.center,
         width=window.width,
         function=_FUNCTIONS[window.function],
         explanation=wire_text(window.explanation),
+        voi_lut=window.voi_lut,
     )
+    if with_table and window.table is not None:
+        table = window.table
+        message.table.CopyFrom(view_pb2.VoiLut(first=table.first, bits=table.bits, entries=table.data))
+    return message
 
 
 def transfer_function_from_proto(message: view_pb2.TransferFunction) -> TransferFunction:
@@ -294,8 +300,8 @@ def description_to_proto(description: VolumeDescription) -> volume_pb2.VolumeDes
         units=wire_text(description.units),
         minimum_value=description.minimum_value,
         maximum_value=description.maximum_value,
-        windows=[window_to_proto(window) for window in description.windows],
-        default_window=window_to_proto(description.default_window),
+        windows=[window_to_proto(window, with_table=True) for window in description.windows],
+        default_window=window_to_proto(description.default_window, with_table=True),
         default_preset=description.default_preset,
         inverted=description.inverted,
         lossy_source=description.lossy_source,
@@ -401,13 +407,13 @@ def status_to_proto(
                 resident_bytes=place.resident_bytes,
                 pinned_bytes=place.pinned_bytes,
             )
+            for place in cache.places
         ],
         volumes=[
             render_service_pb2.ResidentStatus(
                 volume_id=entry.volume_id,
                 device=entry.device,
                 residency=_RESIDENCIES[entry.state],
-            for place in cache.places
                 bytes=entry.bytes,
                 pinned_by=entry.pinned_by,
                 idle_seconds=entry.idle_seconds,

@@ -24,39 +24,41 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14render/v1/view.proto\x12\trender.v1\"*\n\x07Vector3\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\x12\t\n\x01z\x18\x03 \x01(\x01\"\xb1\x01\n\x06\x43\x61mera\x12$\n\x08position\x18\x01 \x01(\x0b\x32\x12.render.v1.Vector3\x12#\n\x07look_at\x18\x02 \x01(\x0b\x32\x12.render.v1.Vector3\x12\x1e\n\x02up\x18\x03 \x01(\x0b\x32\x12.render.v1.Vector3\x12\x1b\n\x11parallel_scale_mm\x18\x04 \x01(\x01H\x00\x12\x11\n\x07\x66ov_deg\x18\x05 \x01(\x01H\x00\x42\x0c\n\nprojection\"_\n\x08Viewport\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x17\n\x0f\x66lip_horizontal\x18\x03 \x01(\x08\x12\x15\n\rflip_vertical\x18\x04 \x01(\x08\"i\n\x06Window\x12\x0e\n\x06\x63\x65nter\x18\x01 \x01(\x01\x12\r\n\x05width\x18\x02 \x01(\x01\x12+\n\x08\x66unction\x18\x03 \x01(\x0e\x32\x19.render.v1.WindowFunction\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\".\n\x0cOpacityPoint\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0f\n\x07opacity\x18\x02 \x01(\x01\"E\n\nColorPoint\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03red\x18\x02 \x01(\x01\x12\r\n\x05green\x18\x03 \x01(\x01\x12\x0c\n\x04\x62lue\x18\x04 \x01(\x01\"P\n\x07Shading\x12\x0f\n\x07\x61mbient\x18\x01 \x01(\x01\x12\x0f\n\x07\x64iffuse\x18\x02 \x01(\x01\x12\x10\n\x08specular\x18\x03 \x01(\x01\x12\x11\n\tshininess\x18\x04 \x01(\x01\"\xaf\x01\n\x19PiecewiseTransferFunction\x12/\n\x0eopacity_points\x18\x01 \x03(\x0b\x32\x17.render.v1.OpacityPoint\x12+\n\x0c\x63olor_points\x18\x02 \x03(\x0b\x32\x15.render.v1.ColorPoint\x12(\n\x07shading\x18\x03 \x01(\x0b\x32\x12.render.v1.ShadingH\x00\x88\x01\x01\x42\n\n\x08_shading\"x\n\x10TransferFunction\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12\x39\n\tpiecewise\x18\x02 \x01(\x0b\x32$.render.v1.PiecewiseTransferFunctionH\x00\x12\r\n\x05shift\x18\x03 \x01(\x01\x42\x08\n\x06source\"\xd2\x01\n\x05Layer\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12&\n\x06window\x18\x02 \x01(\x0b\x32\x11.render.v1.WindowH\x00\x88\x01\x01\x12;\n\x11transfer_function\x18\x03 \x01(\x0b\x32\x1b.render.v1.TransferFunctionH\x01\x88\x01\x01\x12\x14\n\x07opacity\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06invert\x18\x05 \x01(\x08\x42\t\n\x07_windowB\x14\n\x12_transfer_functionB\n\n\x08_opacity\"V\n\x04\x43lip\x12&\n\nminimum_mm\x18\x01 \x01(\x0b\x32\x12.render.v1.Vector3\x12&\n\nmaximum_mm\x18\x02 \x01(\x0b\x32\x12.render.v1.Vector3\"\xf7\x01\n\x04View\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.render.v1.Camera\x12%\n\x08viewport\x18\x02 \x01(\x0b\x32\x13.render.v1.Viewport\x12\x14\n\x07slab_mm\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x34\n\x10rendering_method\x18\x04 \x01(\x0e\x32\x1a.render.v1.RenderingMethod\x12 \n\x06layers\x18\x05 \x03(\x0b\x32\x10.render.v1.Layer\x12\"\n\x04\x63lip\x18\x06 \x01(\x0b\x32\x0f.render.v1.ClipH\x01\x88\x01\x01\x42\n\n\x08_slab_mmB\x07\n\x05_clip*\xbc\x01\n\x0fRenderingMethod\x12 \n\x1cRENDERING_METHOD_UNSPECIFIED\x10\x00\x12$\n RENDERING_METHOD_VOLUME_RENDERED\x10\x01\x12\x1f\n\x1bRENDERING_METHOD_MAXIMUM_IP\x10\x02\x12\x1f\n\x1bRENDERING_METHOD_MINIMUM_IP\x10\x03\x12\x1f\n\x1bRENDERING_METHOD_AVERAGE_IP\x10\x04*\x8c\x01\n\x0eWindowFunction\x12\x1f\n\x1bWINDOW_FUNCTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16WINDOW_FUNCTION_LINEAR\x10\x01\x12 \n\x1cWINDOW_FUNCTION_LINEAR_EXACT\x10\x02\x12\x1b\n\x17WINDOW_FUNCTION_SIGMOID\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14render/v1/view.proto\x12\trender.v1\"*\n\x07Vector3\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\x12\t\n\x01z\x18\x03 \x01(\x01\"\xb1\x01\n\x06\x43\x61mera\x12$\n\x08position\x18\x01 \x01(\x0b\x32\x12.render.v1.Vector3\x12#\n\x07look_at\x18\x02 \x01(\x0b\x32\x12.render.v1.Vector3\x12\x1e\n\x02up\x18\x03 \x01(\x0b\x32\x12.render.v1.Vector3\x12\x1b\n\x11parallel_scale_mm\x18\x04 \x01(\x01H\x00\x12\x11\n\x07\x66ov_deg\x18\x05 \x01(\x01H\x00\x42\x0c\n\nprojection\"_\n\x08Viewport\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x17\n\x0f\x66lip_horizontal\x18\x03 \x01(\x08\x12\x15\n\rflip_vertical\x18\x04 \x01(\x08\"6\n\x06VoiLut\x12\r\n\x05\x66irst\x18\x01 \x01(\x11\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x0c\"\xab\x01\n\x06Window\x12\x0e\n\x06\x63\x65nter\x18\x01 \x01(\x01\x12\r\n\x05width\x18\x02 \x01(\x01\x12+\n\x08\x66unction\x18\x03 \x01(\x0e\x32\x19.render.v1.WindowFunction\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\x12\x0f\n\x07voi_lut\x18\x05 \x01(\r\x12%\n\x05table\x18\x06 \x01(\x0b\x32\x11.render.v1.VoiLutH\x00\x88\x01\x01\x42\x08\n\x06_table\".\n\x0cOpacityPoint\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0f\n\x07opacity\x18\x02 \x01(\x01\"E\n\nColorPoint\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03red\x18\x02 \x01(\x01\x12\r\n\x05green\x18\x03 \x01(\x01\x12\x0c\n\x04\x62lue\x18\x04 \x01(\x01\"P\n\x07Shading\x12\x0f\n\x07\x61mbient\x18\x01 \x01(\x01\x12\x0f\n\x07\x64iffuse\x18\x02 \x01(\x01\x12\x10\n\x08specular\x18\x03 \x01(\x01\x12\x11\n\tshininess\x18\x04 \x01(\x01\"\xaf\x01\n\x19PiecewiseTransferFunction\x12/\n\x0eopacity_points\x18\x01 \x03(\x0b\x32\x17.render.v1.OpacityPoint\x12+\n\x0c\x63olor_points\x18\x02 \x03(\x0b\x32\x15.render.v1.ColorPoint\x12(\n\x07shading\x18\x03 \x01(\x0b\x32\x12.render.v1.ShadingH\x00\x88\x01\x01\x42\n\n\x08_shading\"x\n\x10TransferFunction\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12\x39\n\tpiecewise\x18\x02 \x01(\x0b\x32$.render.v1.PiecewiseTransferFunctionH\x00\x12\r\n\x05shift\x18\x03 \x01(\x01\x42\x08\n\x06source\"\xd2\x01\n\x05Layer\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12&\n\x06window\x18\x02 \x01(\x0b\x32\x11.render.v1.WindowH\x00\x88\x01\x01\x12;\n\x11transfer_function\x18\x03 \x01(\x0b\x32\x1b.render.v1.TransferFunctionH\x01\x88\x01\x01\x12\x14\n\x07opacity\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06invert\x18\x05 \x01(\x08\x42\t\n\x07_windowB\x14\n\x12_transfer_functionB\n\n\x08_opacity\"V\n\x04\x43lip\x12&\n\nminimum_mm\x18\x01 \x01(\x0b\x32\x12.render.v1.Vector3\x12&\n\nmaximum_mm\x18\x02 \x01(\x0b\x32\x12.render.v1.Vector3\"\xf7\x01\n\x04View\x12!\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x11.render.v1.Camera\x12%\n\x08viewport\x18\x02 \x01(\x0b\x32\x13.render.v1.Viewport\x12\x14\n\x07slab_mm\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x34\n\x10rendering_method\x18\x04 \x01(\x0e\x32\x1a.render.v1.RenderingMethod\x12 \n\x06layers\x18\x05 \x03(\x0b\x32\x10.render.v1.Layer\x12\"\n\x04\x63lip\x18\x06 \x01(\x0b\x32\x0f.render.v1.ClipH\x01\x88\x01\x01\x42\n\n\x08_slab_mmB\x07\n\x05_clip*\xbc\x01\n\x0fRenderingMethod\x12 \n\x1cRENDERING_METHOD_UNSPECIFIED\x10\x00\x12$\n RENDERING_METHOD_VOLUME_RENDERED\x10\x01\x12\x1f\n\x1bRENDERING_METHOD_MAXIMUM_IP\x10\x02\x12\x1f\n\x1bRENDERING_METHOD_MINIMUM_IP\x10\x03\x12\x1f\n\x1bRENDERING_METHOD_AVERAGE_IP\x10\x04*\xa9\x01\n\x0eWindowFunction\x12\x1f\n\x1bWINDOW_FUNCTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16WINDOW_FUNCTION_LINEAR\x10\x01\x12 \n\x1cWINDOW_FUNCTION_LINEAR_EXACT\x10\x02\x12\x1b\n\x17WINDOW_FUNCTION_SIGMOID\x10\x03\x12\x1b\n\x17WINDOW_FUNCTION_VOI_LUT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'render.v1.view_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RENDERINGMETHOD']._serialized_start=1516
-  _globals['_RENDERINGMETHOD']._serialized_end=1704
-  _globals['_WINDOWFUNCTION']._serialized_start=1707
-  _globals['_WINDOWFUNCTION']._serialized_end=1847
+  _globals['_RENDERINGMETHOD']._serialized_start=1639
+  _globals['_RENDERINGMETHOD']._serialized_end=1827
+  _globals['_WINDOWFUNCTION']._serialized_start=1830
+  _globals['_WINDOWFUNCTION']._serialized_end=1999
   _globals['_VECTOR3']._serialized_start=35
   _globals['_VECTOR3']._serialized_end=77
   _globals['_CAMERA']._serialized_start=80
   _globals['_CAMERA']._serialized_end=257
   _globals['_VIEWPORT']._serialized_start=259
   _globals['_VIEWPORT']._serialized_end=354
-  _globals['_WINDOW']._serialized_start=356
-  _globals['_WINDOW']._serialized_end=461
-  _globals['_OPACITYPOINT']._serialized_start=463
-  _globals['_OPACITYPOINT']._serialized_end=509
-  _globals['_COLORPOINT']._serialized_start=511
-  _globals['_COLORPOINT']._serialized_end=580
-  _globals['_SHADING']._serialized_start=582
-  _globals['_SHADING']._serialized_end=662
-  _globals['_PIECEWISETRANSFERFUNCTION']._serialized_start=665
-  _globals['_PIECEWISETRANSFERFUNCTION']._serialized_end=840
-  _globals['_TRANSFERFUNCTION']._serialized_start=842
-  _globals['_TRANSFERFUNCTION']._serialized_end=962
-  _globals['_LAYER']._serialized_start=965
-  _globals['_LAYER']._serialized_end=1175
-  _globals['_CLIP']._serialized_start=1177
-  _globals['_CLIP']._serialized_end=1263
-  _globals['_VIEW']._serialized_start=1266
-  _globals['_VIEW']._serialized_end=1513
+  _globals['_VOILUT']._serialized_start=356
+  _globals['_VOILUT']._serialized_end=410
+  _globals['_WINDOW']._serialized_start=413
+  _globals['_WINDOW']._serialized_end=584
+  _globals['_OPACITYPOINT']._serialized_start=586
+  _globals['_OPACITYPOINT']._serialized_end=632
+  _globals['_COLORPOINT']._serialized_start=634
+  _globals['_COLORPOINT']._serialized_end=703
+  _globals['_SHADING']._serialized_start=705
+  _globals['_SHADING']._serialized_end=785
+  _globals['_PIECEWISETRANSFERFUNCTION']._serialized_start=788
+  _globals['_PIECEWISETRANSFERFUNCTION']._serialized_end=963
+  _globals['_TRANSFERFUNCTION']._serialized_start=965
+  _globals['_TRANSFERFUNCTION']._serialized_end=1085
+  _globals['_LAYER']._serialized_start=1088
+  _globals['_LAYER']._serialized_end=1298
+  _globals['_CLIP']._serialized_start=1300
+  _globals['_CLIP']._serialized_end=1386
+  _globals['_VIEW']._serialized_start=1389
+  _globals['_VIEW']._serialized_end=1636
 # @@protoc_insertion_point(module_scope)

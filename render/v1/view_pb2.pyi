@@ -21,6 +21,7 @@ class WindowFunction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WINDOW_FUNCTION_LINEAR: _ClassVar[WindowFunction]
     WINDOW_FUNCTION_LINEAR_EXACT: _ClassVar[WindowFunction]
     WINDOW_FUNCTION_SIGMOID: _ClassVar[WindowFunction]
+    WINDOW_FUNCTION_VOI_LUT: _ClassVar[WindowFunction]
 RENDERING_METHOD_UNSPECIFIED: RenderingMethod
 RENDERING_METHOD_VOLUME_RENDERED: RenderingMethod
 RENDERING_METHOD_MAXIMUM_IP: RenderingMethod
@@ -30,6 +31,7 @@ WINDOW_FUNCTION_UNSPECIFIED: WindowFunction
 WINDOW_FUNCTION_LINEAR: WindowFunction
 WINDOW_FUNCTION_LINEAR_EXACT: WindowFunction
 WINDOW_FUNCTION_SIGMOID: WindowFunction
+WINDOW_FUNCTION_VOI_LUT: WindowFunction
 
 class Vector3(_message.Message):
     __slots__ = ("x", "y", "z")
@@ -67,17 +69,31 @@ class Viewport(_message.Message):
     flip_vertical: bool
     def __init__(self, width_px: _Optional[int] = ..., height_px: _Optional[int] = ..., flip_horizontal: bool = ..., flip_vertical: bool = ...) -> None: ...
 
+class VoiLut(_message.Message):
+    __slots__ = ("first", "bits", "entries")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    BITS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    bits: int
+    entries: bytes
+    def __init__(self, first: _Optional[int] = ..., bits: _Optional[int] = ..., entries: _Optional[bytes] = ...) -> None: ...
+
 class Window(_message.Message):
-    __slots__ = ("center", "width", "function", "explanation")
+    __slots__ = ("center", "width", "function", "explanation", "voi_lut", "table")
     CENTER_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    VOI_LUT_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
     center: float
     width: float
     function: WindowFunction
     explanation: str
-    def __init__(self, center: _Optional[float] = ..., width: _Optional[float] = ..., function: _Optional[_Union[WindowFunction, str]] = ..., explanation: _Optional[str] = ...) -> None: ...
+    voi_lut: int
+    table: VoiLut
+    def __init__(self, center: _Optional[float] = ..., width: _Optional[float] = ..., function: _Optional[_Union[WindowFunction, str]] = ..., explanation: _Optional[str] = ..., voi_lut: _Optional[int] = ..., table: _Optional[_Union[VoiLut, _Mapping]] = ...) -> None: ...
 
 class OpacityPoint(_message.Message):
     __slots__ = ("value", "opacity")

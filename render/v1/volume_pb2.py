@@ -25,25 +25,27 @@ _sym_db = _symbol_database.Default()
 from render.v1 import view_pb2 as render_dot_v1_dot_view__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16render/v1/volume.proto\x12\trender.v1\x1a\x14render/v1/view.proto\"[\n\x0eVolumeGeometry\x12\x0f\n\x07\x63olumns\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0e\n\x06slices\x18\x03 \x01(\r\x12\x1a\n\x12patient_from_voxel\x18\x04 \x03(\x01\"\xd2\x02\n\rVolumeSummary\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x10\n\x08modality\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x11\n\tstudy_uid\x18\x04 \x01(\t\x12\x12\n\nseries_uid\x18\x05 \x01(\t\x12\x1a\n\rseries_number\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0cvolume_index\x18\x07 \x01(\r\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x0f\n\x07\x63olumns\x18\t \x01(\r\x12\x0c\n\x04rows\x18\n \x01(\r\x12\x0e\n\x06slices\x18\x0b \x01(\r\x12\x12\n\nspacing_mm\x18\x0c \x03(\x01\x12\r\n\x05\x62ytes\x18\r \x01(\x04\x12\'\n\tresidency\x18\x0e \x01(\x0e\x32\x14.render.v1.Residency\x12\x13\n\x0bopens_first\x18\x0f \x01(\x08\x42\x10\n\x0e_series_number\"\xd4\x03\n\x11VolumeDescription\x12)\n\x07summary\x18\x01 \x01(\x0b\x32\x18.render.v1.VolumeSummary\x12+\n\x08geometry\x18\x02 \x01(\x0b\x32\x19.render.v1.VolumeGeometry\x12(\n\nvoxel_type\x18\x03 \x01(\x0e\x32\x14.render.v1.VoxelType\x12\r\n\x05slope\x18\x04 \x01(\x01\x12\x11\n\tintercept\x18\x05 \x01(\x01\x12\r\n\x05units\x18\x06 \x01(\t\x12\x15\n\rminimum_value\x18\x07 \x01(\x01\x12\x15\n\rmaximum_value\x18\x08 \x01(\x01\x12\"\n\x07windows\x18\t \x03(\x0b\x32\x11.render.v1.Window\x12)\n\x0e\x64\x65\x66\x61ult_window\x18\n \x01(\x0b\x32\x11.render.v1.Window\x12\x16\n\x0e\x64\x65\x66\x61ult_preset\x18\x0b \x01(\t\x12\x10\n\x08inverted\x18\x0c \x01(\x08\x12\x14\n\x0clossy_source\x18\r \x01(\x08\x12\x10\n\x08warnings\x18\x0e \x03(\t\x12\x10\n\x08revision\x18\x0f \x01(\r\x12+\n\rinitial_views\x18\x10 \x03(\x0b\x32\x14.render.v1.NamedView\"8\n\tNamedView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04view\x18\x02 \x01(\x0b\x32\x0f.render.v1.View\"M\n\x0cLoadProgress\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\r\x12\r\n\x05total\x18\x04 \x01(\r*\x99\x01\n\tVoxelType\x12\x1a\n\x16VOXEL_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10VOXEL_TYPE_INT16\x10\x01\x12\x16\n\x12VOXEL_TYPE_FLOAT32\x10\x02\x12\x13\n\x0fVOXEL_TYPE_RGB8\x10\x03\x12\x15\n\x11VOXEL_TYPE_LABEL8\x10\x04\x12\x16\n\x12VOXEL_TYPE_LABEL16\x10\x05*k\n\tResidency\x12\x19\n\x15RESIDENCY_UNSPECIFIED\x10\x00\x12\x14\n\x10RESIDENCY_SOURCE\x10\x01\x12\x15\n\x11RESIDENCY_LOADING\x10\x02\x12\x16\n\x12RESIDENCY_RESIDENT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16render/v1/volume.proto\x12\trender.v1\x1a\x14render/v1/view.proto\"[\n\x0eVolumeGeometry\x12\x0f\n\x07\x63olumns\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0e\n\x06slices\x18\x03 \x01(\r\x12\x1a\n\x12patient_from_voxel\x18\x04 \x03(\x01\")\n\x05Phase\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\"\xb0\x03\n\rVolumeSummary\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x10\n\x08modality\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x11\n\tstudy_uid\x18\x04 \x01(\t\x12\x12\n\nseries_uid\x18\x05 \x01(\t\x12\x1a\n\rseries_number\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0cvolume_index\x18\x07 \x01(\r\x12\x0c\n\x04path\x18\x08 \x01(\t\x12\x0f\n\x07\x63olumns\x18\t \x01(\r\x12\x0c\n\x04rows\x18\n \x01(\r\x12\x0e\n\x06slices\x18\x0b \x01(\r\x12\x12\n\nspacing_mm\x18\x0c \x03(\x01\x12\r\n\x05\x62ytes\x18\r \x01(\x04\x12\'\n\tresidency\x18\x0e \x01(\x0e\x32\x14.render.v1.Residency\x12\x13\n\x0bopens_first\x18\x0f \x01(\x08\x12(\n\nvoxel_type\x18\x10 \x01(\x0e\x32\x14.render.v1.VoxelType\x12 \n\x06phases\x18\x11 \x03(\x0b\x32\x10.render.v1.Phase\x12\x10\n\x08phase_ms\x18\x12 \x01(\x01\x42\x10\n\x0e_series_number\"\xd4\x03\n\x11VolumeDescription\x12)\n\x07summary\x18\x01 \x01(\x0b\x32\x18.render.v1.VolumeSummary\x12+\n\x08geometry\x18\x02 \x01(\x0b\x32\x19.render.v1.VolumeGeometry\x12(\n\nvoxel_type\x18\x03 \x01(\x0e\x32\x14.render.v1.VoxelType\x12\r\n\x05slope\x18\x04 \x01(\x01\x12\x11\n\tintercept\x18\x05 \x01(\x01\x12\r\n\x05units\x18\x06 \x01(\t\x12\x15\n\rminimum_value\x18\x07 \x01(\x01\x12\x15\n\rmaximum_value\x18\x08 \x01(\x01\x12\"\n\x07windows\x18\t \x03(\x0b\x32\x11.render.v1.Window\x12)\n\x0e\x64\x65\x66\x61ult_window\x18\n \x01(\x0b\x32\x11.render.v1.Window\x12\x16\n\x0e\x64\x65\x66\x61ult_preset\x18\x0b \x01(\t\x12\x10\n\x08inverted\x18\x0c \x01(\x08\x12\x14\n\x0clossy_source\x18\r \x01(\x08\x12\x10\n\x08warnings\x18\x0e \x03(\t\x12\x10\n\x08revision\x18\x0f \x01(\r\x12+\n\rinitial_views\x18\x10 \x03(\x0b\x32\x14.render.v1.NamedView\"8\n\tNamedView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04view\x18\x02 \x01(\x0b\x32\x0f.render.v1.View\"M\n\x0cLoadProgress\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\r\n\x05stage\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\r\x12\r\n\x05total\x18\x04 \x01(\r*\x99\x01\n\tVoxelType\x12\x1a\n\x16VOXEL_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10VOXEL_TYPE_INT16\x10\x01\x12\x16\n\x12VOXEL_TYPE_FLOAT32\x10\x02\x12\x13\n\x0fVOXEL_TYPE_RGB8\x10\x03\x12\x15\n\x11VOXEL_TYPE_LABEL8\x10\x04\x12\x16\n\x12VOXEL_TYPE_LABEL16\x10\x05*k\n\tResidency\x12\x19\n\x15RESIDENCY_UNSPECIFIED\x10\x00\x12\x14\n\x10RESIDENCY_SOURCE\x10\x01\x12\x15\n\x11RESIDENCY_LOADING\x10\x02\x12\x16\n\x12RESIDENCY_RESIDENT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'render.v1.volume_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VOXELTYPE']._serialized_start=1102
-  _globals['_VOXELTYPE']._serialized_end=1255
-  _globals['_RESIDENCY']._serialized_start=1257
-  _globals['_RESIDENCY']._serialized_end=1364
+  _globals['_VOXELTYPE']._serialized_start=1239
+  _globals['_VOXELTYPE']._serialized_end=1392
+  _globals['_RESIDENCY']._serialized_start=1394
+  _globals['_RESIDENCY']._serialized_end=1501
   _globals['_VOLUMEGEOMETRY']._serialized_start=59
   _globals['_VOLUMEGEOMETRY']._serialized_end=150
-  _globals['_VOLUMESUMMARY']._serialized_start=153
-  _globals['_VOLUMESUMMARY']._serialized_end=491
-  _globals['_VOLUMEDESCRIPTION']._serialized_start=494
-  _globals['_VOLUMEDESCRIPTION']._serialized_end=962
-  _globals['_NAMEDVIEW']._serialized_start=964
-  _globals['_NAMEDVIEW']._serialized_end=1020
-  _globals['_LOADPROGRESS']._serialized_start=1022
-  _globals['_LOADPROGRESS']._serialized_end=1099
+  _globals['_PHASE']._serialized_start=152
+  _globals['_PHASE']._serialized_end=193
+  _globals['_VOLUMESUMMARY']._serialized_start=196
+  _globals['_VOLUMESUMMARY']._serialized_end=628
+  _globals['_VOLUMEDESCRIPTION']._serialized_start=631
+  _globals['_VOLUMEDESCRIPTION']._serialized_end=1099
+  _globals['_NAMEDVIEW']._serialized_start=1101
+  _globals['_NAMEDVIEW']._serialized_end=1157
+  _globals['_LOADPROGRESS']._serialized_start=1159
+  _globals['_LOADPROGRESS']._serialized_end=1236
 # @@protoc_insertion_point(module_scope)

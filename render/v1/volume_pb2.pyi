@@ -46,8 +46,16 @@ class VolumeGeometry(_message.Message):
     patient_from_voxel: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, columns: _Optional[int] = ..., rows: _Optional[int] = ..., slices: _Optional[int] = ..., patient_from_voxel: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class Phase(_message.Message):
+    __slots__ = ("volume_id", "label")
+    VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    volume_id: str
+    label: str
+    def __init__(self, volume_id: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
+
 class VolumeSummary(_message.Message):
-    __slots__ = ("volume_id", "modality", "description", "study_uid", "series_uid", "series_number", "volume_index", "path", "columns", "rows", "slices", "spacing_mm", "bytes", "residency", "opens_first")
+    __slots__ = ("volume_id", "modality", "description", "study_uid", "series_uid", "series_number", "volume_index", "path", "columns", "rows", "slices", "spacing_mm", "bytes", "residency", "opens_first", "voxel_type", "phases", "phase_ms")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     MODALITY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +71,9 @@ class VolumeSummary(_message.Message):
     BYTES_FIELD_NUMBER: _ClassVar[int]
     RESIDENCY_FIELD_NUMBER: _ClassVar[int]
     OPENS_FIRST_FIELD_NUMBER: _ClassVar[int]
+    VOXEL_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PHASES_FIELD_NUMBER: _ClassVar[int]
+    PHASE_MS_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     modality: str
     description: str
@@ -78,7 +89,10 @@ class VolumeSummary(_message.Message):
     bytes: int
     residency: Residency
     opens_first: bool
-    def __init__(self, volume_id: _Optional[str] = ..., modality: _Optional[str] = ..., description: _Optional[str] = ..., study_uid: _Optional[str] = ..., series_uid: _Optional[str] = ..., series_number: _Optional[int] = ..., volume_index: _Optional[int] = ..., path: _Optional[str] = ..., columns: _Optional[int] = ..., rows: _Optional[int] = ..., slices: _Optional[int] = ..., spacing_mm: _Optional[_Iterable[float]] = ..., bytes: _Optional[int] = ..., residency: _Optional[_Union[Residency, str]] = ..., opens_first: bool = ...) -> None: ...
+    voxel_type: VoxelType
+    phases: _containers.RepeatedCompositeFieldContainer[Phase]
+    phase_ms: float
+    def __init__(self, volume_id: _Optional[str] = ..., modality: _Optional[str] = ..., description: _Optional[str] = ..., study_uid: _Optional[str] = ..., series_uid: _Optional[str] = ..., series_number: _Optional[int] = ..., volume_index: _Optional[int] = ..., path: _Optional[str] = ..., columns: _Optional[int] = ..., rows: _Optional[int] = ..., slices: _Optional[int] = ..., spacing_mm: _Optional[_Iterable[float]] = ..., bytes: _Optional[int] = ..., residency: _Optional[_Union[Residency, str]] = ..., opens_first: bool = ..., voxel_type: _Optional[_Union[VoxelType, str]] = ..., phases: _Optional[_Iterable[_Union[Phase, _Mapping]]] = ..., phase_ms: _Optional[float] = ...) -> None: ...
 
 class VolumeDescription(_message.Message):
     __slots__ = ("summary", "geometry", "voxel_type", "slope", "intercept", "units", "minimum_value", "maximum_value", "windows", "default_window", "default_preset", "inverted", "lossy_source", "warnings", "revision", "initial_views")

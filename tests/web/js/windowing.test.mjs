@@ -62,3 +62,10 @@ test("a readout shows no more digits than the frame is exact to", () => {
   assert.equal(formatValue(0.123456, 2 ** -10), "0.123");
   assert.equal(formatValue(-0.2, 1), "0");
 });
+
+test("a VOI LUT holds its ends, rounds halves to even as the server does, and scales by its bits", () => {
+  const entries = btoa(String.fromCharCode(0, 0, 0, 1, 255, 3)); // 0, 256, 1023
+  const lut = { ...window(0, 3, "VOI_LUT"), voi_lut: 0, table: { first: -1, bits: 10, entries } };
+  assert.deepEqual([-9, -1, -0.5, 0.5, 1.5, 9].map((value) => applyWindow(lut, value) * 1023), [0, 0, 256, 256, 1023, 1023]);
+  assert.deepEqual([...grayTable(lut, 1, -1, false).slice(0, 4)], [0, 64, 255, 255]);
+});

@@ -68,10 +68,12 @@ class SavedView:
 
 @dataclass(frozen=True)
 class SavedSession:
-    """What a resume token stands for."""
+    """What a resume token stands for; where the views are shared, also whose they were."""
 
     epoch: int
     views: tuple[SavedView, ...] = ()
+    share_id: str = ""
+    driving: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,4 +105,21 @@ class Close:
     reason: str
 
 
-Action: TypeAlias = OpenVolume | DescribeVolume | ReleaseVolume | Close
+@dataclass(frozen=True)
+class ShareViews:
+    """Action: let others watch."""
+
+
+@dataclass(frozen=True)
+class WatchViews:
+    """Action: take part in what others share; `StreamProtocol.refuse` where there is no such share."""
+
+    share_id: str
+
+
+@dataclass(frozen=True)
+class TakeWheel:
+    """Action: let this session drive the share that it takes part in."""
+
+
+Action: TypeAlias = OpenVolume | DescribeVolume | ReleaseVolume | Close | ShareViews | WatchViews | TakeWheel

@@ -38,6 +38,7 @@ class Outbox:
         self._link = link
         self._controls: deque[stream_pb2.ServerMessage] = deque()
         self._progress: dict[str, volume_pb2.LoadProgress] = {}
+        self._view_sets: dict[str, stream_pb2.ViewSet] = {}
         self._pipe_free_at = -math.inf
 
     def __len__(self) -> int:
@@ -47,6 +48,14 @@ class Outbox:
     def put(self, message: stream_pb2.ServerMessage) -> None:
         """Queue an answer."""
         self._controls.append(message)
+
+    def put_view(self, view: stream_pb2.ViewSet) -> None:
+        """Replace what a watched view is said to be; it goes before the frames that answer it."""
+        self._view_sets[view.view_id] = view
+
+    def drop_view(self, view_id: str) -> None:
+        """Say no more of a watched view."""
+        self._view_sets.pop(view_id, None)
 
     def put_progress(self, progress: volume_pb2.LoadProgress) -> None:
         """Replace what is to be said of a volume's load."""
@@ -65,12 +74,15 @@ class Outbox:
     def clear(self) -> None:
         """Drop the answers: the client has gone."""
         self._controls.clear()
+        self._view_sets.clear()
         self._progress.clear()
 
     def next_answer(self) -> Outgoing | None:
         """Return the next message that is not a frame."""
         if self._controls:
             return self._controls.popleft()
+        if self._view_sets:
+            return stream_pb2.ServerMessage(view_set=self._view_sets.pop(next(iter(self._view_sets))))
         if self._progress:
             return stream_pb2.ServerMessage(load_progress=self._progress.pop(next(iter(self._progress))))
         return None

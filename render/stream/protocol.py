@@ -37,6 +37,9 @@ from render.stream.contract import (
     Limits,
     SavedSession,
     SavedView,
+    ShareViews,
+    TakeWheel,
+    WatchViews,
 )
 from render.stream.holds import Allowance, VolumeHolds
 from render.stream.outbox import Outbox, Outgoing
@@ -118,6 +121,7 @@ class StreamProtocol:
         self._running: set[RenderJob] = set()
         self._visible = True
         self._draining = False
+        self._watching = False
         self._sequence_floor = 0
         self._outbox = Outbox(self.link)
         self._actions: list[Action] = []
@@ -184,6 +188,8 @@ class StreamProtocol:
             match kind:
                 case "hello":
                     self._hello(message.hello)
+                case "set_view" | "close_view" if self._watching:
+                    self._refuse_watcher(getattr(message, kind).view_id, message.set_view.revision)
                 case "set_view":
                     self._set_view(message.set_view)
                 case "close_view":
@@ -198,6 +204,12 @@ class StreamProtocol:
                     self._send(volume_list=stream_pb2.VolumeList(volumes=self._list_volumes(), scanning=scanning))
                 case "open_volume":
                     self._open_volume(message.open_volume.volume_id)
+                case "share":
+                    self._actions.append(ShareViews())
+                case "watch":
+                    self._actions.append(WatchViews(message.watch.share_id))
+                case "drive":
+                    self._actions.append(TakeWheel())
         except ProtocolError as error:
             self.fail(error)
         except UnauthenticatedError as error:
@@ -263,6 +275,35 @@ class StreamProtocol:
     def describe(self, description: volume_pb2.VolumeDescription) -> None:
         """Answer OpenVolume."""
         self._send(volume_opened=stream_pb2.VolumeOpened(volume=description))
+
+    def watch(self) -> None:
+        """Show what others set from now on, and nothing else."""
+        self._watching = True
+        for view_id in tuple(self._views):
+            self._close_view(view_id)
+
+    def mirror(self, view_id: str, view: View, revision: int, message: view_pb2.View) -> None:
+        """Show what the driver of shared views has set, as if the client had."""
+        if self._state is _State.OPEN:
+            self._outbox.put_view(stream_pb2.ViewSet(view_id=view_id, revision=revision, view=message))
+            self._show(view_id, view, revision, self._clock())
+
+    def mirror_closed(self, view_id: str) -> None:
+        """End a view that the driver has closed."""
+        if self._state is _State.OPEN:
+            self._outbox.drop_view(view_id)
+            self._close_view(view_id)
+            self._send(view_closed=stream_pb2.ViewClosed(view_id=view_id))
+
+    def sharing(self, sharing: stream_pb2.Sharing) -> None:
+        """Tell who drives the views that are shared."""
+        if self._state is _State.OPEN:
+            self._watching = not sharing.driving
+            self._send(sharing=sharing)
+
+    def refuse(self, error: VoxelcastError) -> None:
+        """Tell the client of what it asked for in vain; the session goes on."""
+        self._error(error.reason, error.message)
 
     def frame_ready(self, job: RenderJob, frame: RenderedFrame) -> None:
         """Take what a job has made: a picture, or the lossless frame."""
@@ -365,6 +406,10 @@ class StreamProtocol:
             # As if it had rested for long: its final frame comes first.
             self._show(view.view_id, view.view, view.revision, -math.inf)
             self._views[view.view_id].drawn_revision = view.revision
+
+    def _refuse_watcher(self, view_id: str, revision: int) -> None:
+        error = InvalidArgumentError("this session watches: only the one that drives sets and closes views")
+        self._error(error.reason, error.message, view_id[: self.limits.max_view_id_characters], revision=revision)
 
     def _set_view(self, message: stream_pb2.SetView) -> None:
         view_id, revision = message.view_id, message.revision

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from render.errors import DrainingError
 from render.stream.contract import Limits, SavedSession
+from render.stream.sharing import Share
 
 if TYPE_CHECKING:
     from render.stream.session import Session
@@ -68,6 +69,7 @@ class SessionRegistry:
         self._numbers = 0
         self._live: dict[str, Session] = {}  # by resume token
         self._saved: OrderedDict[str, tuple[float, SavedSession]] = OrderedDict()
+        self._shares: OrderedDict[str, tuple[float, Share]] = OrderedDict()  # with when it was asked for last
 
     @property
     def count(self) -> int:
@@ -107,11 +109,32 @@ class SessionRegistry:
         """Return what a token stands for, once. A session that still holds it is closed: its client is here now."""
         session = self._live.pop(token, None)
         if session is not None:
-            saved = session.protocol.saved()
+            saved = session.saved()
             session.supersede()
             return saved
         until, saved = self._saved.pop(token, (0.0, SavedSession(0)))
         return saved if self.clock() < until else None
+
+    def new_share(self) -> Share:
+        """Return a share for a session to drive."""
+        share = Share()
+        self._shares[share.share_id] = self.clock(), share
+        # While who took part may still come back, it stays.
+        oldest = [share_id for share_id, (_, other) in self._shares.items() if other.is_empty and other is not share]
+        for index, share_id in enumerate(oldest):
+            too_many = len(oldest) - index > MAX_SAVED
+            if too_many or self._shares[share_id][0] + RESUME_SECONDS < self.clock():
+                del self._shares[share_id]
+        return share
+
+    def share(self, share_id: str) -> Share | None:
+        """Return what is shared under an id; None where nothing is. It stays for some minutes from now."""
+        if share_id not in self._shares:
+            return None
+        _, share = self._shares[share_id]
+        self._shares[share_id] = self.clock(), share
+        self._shares.move_to_end(share_id)
+        return share
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Tell all clients that the server goes away, let frames in flight end, then close the sessions."""

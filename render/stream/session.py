@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
-from render.encoding import EncodedFrame, Encoding, encode
+from render.encoding import EncodedFrame, Encoding
 from render.engine import Engine
-from render.errors import ProtocolError, RenderCancelledError, VoxelcastError
+from render.errors import InvalidArgumentError, ProtocolError, RenderCancelledError, VoxelcastError
 from render.frame import Frame, PictureRequest
 from render.lease import Lease
 from render.service.convert import description_to_proto, frame_header, summary_to_proto, view_from_proto
@@ -20,11 +21,16 @@ from render.stream.contract import (
     DescribeVolume,
     OpenVolume,
     ReleaseVolume,
+    SavedSession,
+    ShareViews,
+    TakeWheel,
     UnreadableMessageError,
+    WatchViews,
 )
 from render.stream.outbox import Outgoing
 from render.stream.protocol import StreamProtocol
 from render.stream.registry import SessionRegistry
+from render.stream.sharing import Share, SharedFrame, SharedFrames
 from render.stream.view_state import RenderedFrame, RenderJob
 from render.transfer import preset_names
 from render.v1 import stream_pb2
@@ -93,7 +99,7 @@ class Session:
         self.protocol = StreamProtocol(
             clock=self._clock,
             authenticate=authenticate or _anybody,
-            resume=sessions.resume,
+            resume=self._resume,
             view_from_proto=view_from_proto,
             list_volumes=lambda: [summary_to_proto(summary) for summary in engine.summaries()],
             is_scanning=lambda: engine.is_scanning,
@@ -105,6 +111,8 @@ class Session:
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._rendering: set[asyncio.Task[None]] = set()
         self._closing: Close | None = None
+        self._resumed: SavedSession | None = None
+        self._share: Share | None = None
         self._sendable = asyncio.Event()
         self._progressed = asyncio.Event()
         self._ended = asyncio.Event()
@@ -119,11 +127,14 @@ class Session:
         reader = asyncio.create_task(self._read())
         sender = asyncio.create_task(self._write())
         try:
-            self._pump()
+            self.pump()
             await asyncio.wait({reader, sender}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            saved = self.protocol.saved()
+            saved = self.saved()
             self.protocol.disconnected()
+            if self._share is not None:
+                self._share.leave(self)
+                self._sessions.share(self._share.share_id)
             if self._timer is not None:
                 self._timer.cancel()
             tasks = {reader, sender, *self._opening.values(), *self._rendering}
@@ -143,18 +154,28 @@ class Session:
     async def drain(self) -> None:
         """Tell the client that the server goes away, wait for what is in flight, close."""
         self.protocol.drain()
-        self._pump()
+        self.pump()
         while not self.protocol.is_idle and not self._ended.is_set():
             self._progressed.clear()
             await self._progressed.wait()
         self.protocol.close(CloseCode.GOING_AWAY, "the server is shutting down")
-        self._pump()
+        self.pump()
         await self._ended.wait()
+
+    def saved(self) -> SavedSession:
+        """Return what this session's resume token stands for."""
+        saved = self.protocol.saved()
+        if self._share is None:
+            return saved
+        return replace(saved, share_id=self._share.share_id, driving=self._share.driver is self)
 
     def supersede(self) -> None:
         """End this session: its client has come back by another connection."""
+        if self._share is not None:
+            self._share.leave(self)
+            self._share = None
         self.protocol.fail(ProtocolError("taken up by another connection"), CloseCode.POLICY)
-        self._pump()
+        self.pump()
 
     async def _read(self) -> None:
         protocol = self.protocol
@@ -172,7 +193,10 @@ class Session:
                 if message is None:
                     return
                 protocol.receive(message)
-            self._pump()
+                self._rejoin()
+            self.pump()
+            if self._share is not None and self._share.driver is self:
+                self._share.follow()
         await self._ended.wait()  # the sender has the last word
 
     async def _write(self) -> None:
@@ -185,7 +209,7 @@ class Session:
                 except ConnectionError:
                     return
                 self._observe(message)
-                self._pump()
+                self.pump()
             elif self._closing is not None:
                 await self._transport.close(self._closing.code, self._closing.reason)
                 return
@@ -193,7 +217,7 @@ class Session:
                 self._sendable.clear()
                 await self._sendable.wait()
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Do what the protocol says is to be done, and see when it will have more."""
         protocol = self.protocol
         protocol.tick()
@@ -207,6 +231,12 @@ class Session:
                     self._release(volume_id)
                 case Close():
                     self._closing = action
+                case ShareViews():
+                    self._join(self._share or self._sessions.new_share(), driving=True)
+                case WatchViews(share_id):
+                    self._watch(share_id)
+                case TakeWheel():
+                    self._take_wheel()
         while (job := protocol.next_job()) is not None:
             task = asyncio.create_task(self._render(job))
             self._rendering.add(task)
@@ -218,7 +248,40 @@ class Session:
             self._timer = None
         deadline = protocol.next_deadline()
         if deadline is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - self._clock()), self._pump)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - self._clock()), self.pump)
+
+    def _resume(self, token: str) -> SavedSession | None:
+        self._resumed = self._sessions.resume(token)
+        return self._resumed
+
+    def _rejoin(self) -> None:
+        """Take part again in what a session shared that was taken up."""
+        saved, self._resumed = self._resumed, None
+        share = self._sessions.share(saved.share_id) if saved is not None else None
+        if saved is not None and share is not None:
+            self._join(share, driving=saved.driving and share.driver is None)
+
+    def _watch(self, share_id: str) -> None:
+        share = self._sessions.share(share_id)
+        if share is None:
+            self.protocol.refuse(InvalidArgumentError("share_id: nothing is shared under it (any more)"))
+        else:
+            self._join(share, driving=False)
+
+    def _join(self, share: Share, *, driving: bool) -> None:
+        if self._share is share:
+            share.tell(self)
+            return
+        if self._share is not None:
+            self._share.leave(self)
+        self._share = share
+        share.join(self, driving=driving)
+
+    def _take_wheel(self) -> None:
+        if self._share is None:
+            self.protocol.refuse(InvalidArgumentError("drive: this session shares nothing"))
+        else:
+            self._share.drive(self)
 
     def _release(self, volume_id: str) -> None:
         opening = self._opening.pop(volume_id, None)
@@ -242,45 +305,52 @@ class Session:
             self._leases[volume_id] = lease
             self.protocol.volume_opened(volume_id, lease.resident.volume.revision)
         del self._opening[volume_id]
-        self._pump()
+        self.pump()
 
     async def _render(self, job: RenderJob) -> None:
         if job.cancelled:  # before its first step: the lease may have ended as well
             self.protocol.job_done(job)
-            self._pump()
+            self.pump()
             return
         try:
-            frame = await self._engine.render(
-                job.view,
-                {job.volume_id: self._leases[job.volume_id]},
-                quality=job.quality,
-                view_revision=job.view_revision,
-                cancelled=lambda: job.cancelled,
-                picture=_picture_request(job),
-            )
+            made = await self._frame(job)
+            job.quality = made.frame.quality  # another session's, where that was first
             if job.picture is not None:
-                picture = await asyncio.to_thread(
-                    encode,
-                    frame,
-                    Encoding.JPEG,
-                    jpeg_quality=job.picture.jpeg_quality,
-                    divisor=job.picture.divisor,
-                )
-                self._deliver(job, frame, picture)
+                level = job.picture
+                self._deliver(job, made.frame, await made.encode(Encoding.JPEG, level.jpeg_quality, level.divisor))
             if job.lossless is not None and not job.cancelled:
-                self._deliver(job, frame, await asyncio.to_thread(encode, frame, job.lossless))
+                self._deliver(job, made.frame, await made.encode(job.lossless))
         except Exception as error:
             if not isinstance(error, RenderCancelledError):
                 self._log(error)
             self.protocol.job_done(job, error, reason(error), client_message(error))
         else:
             self.protocol.job_done(job)
-        self._pump()
+        self.pump()
+
+    async def _frame(self, job: RenderJob) -> SharedFrame:
+        """Return the frame of a job, from whoever makes it where views are shared."""
+        lease = self._leases[job.volume_id]
+        shared = self._share is not None
+
+        async def render(cancelled: Callable[[], bool]) -> Frame:
+            return await self._engine.render(
+                job.view,
+                {job.volume_id: lease},
+                quality=job.quality,
+                view_revision=job.view_revision,
+                cancelled=cancelled,
+                # What a card would encode for one is not what another may want.
+                picture=None if shared else _picture_request(job),
+            )
+
+        frames = self._share.frames if self._share is not None else SharedFrames()
+        return await frames.frame(job, lease.resident.volume.revision, render)
 
     def _deliver(self, job: RenderJob, frame: Frame, encoded: EncodedFrame) -> None:
         header = frame_header(frame, encoded, view_id=job.view_id)
         self.protocol.frame_ready(job, RenderedFrame(header, encoded.payload))
-        self._pump()
+        self.pump()
 
     def _observe(self, message: Outgoing) -> None:
         observer = self._sessions.observer

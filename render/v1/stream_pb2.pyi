@@ -61,8 +61,22 @@ class OpenVolume(_message.Message):
     volume_id: str
     def __init__(self, volume_id: _Optional[str] = ...) -> None: ...
 
+class Share(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Watch(_message.Message):
+    __slots__ = ("share_id",)
+    SHARE_ID_FIELD_NUMBER: _ClassVar[int]
+    share_id: str
+    def __init__(self, share_id: _Optional[str] = ...) -> None: ...
+
+class Drive(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ClientMessage(_message.Message):
-    __slots__ = ("hello", "set_view", "close_view", "acknowledge", "set_visibility", "list_volumes", "open_volume")
+    __slots__ = ("hello", "set_view", "close_view", "acknowledge", "set_visibility", "list_volumes", "open_volume", "share", "watch", "drive")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     SET_VIEW_FIELD_NUMBER: _ClassVar[int]
     CLOSE_VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +84,9 @@ class ClientMessage(_message.Message):
     SET_VISIBILITY_FIELD_NUMBER: _ClassVar[int]
     LIST_VOLUMES_FIELD_NUMBER: _ClassVar[int]
     OPEN_VOLUME_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    WATCH_FIELD_NUMBER: _ClassVar[int]
+    DRIVE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     set_view: SetView
     close_view: CloseView
@@ -77,7 +94,10 @@ class ClientMessage(_message.Message):
     set_visibility: SetVisibility
     list_volumes: ListVolumes
     open_volume: OpenVolume
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., set_view: _Optional[_Union[SetView, _Mapping]] = ..., close_view: _Optional[_Union[CloseView, _Mapping]] = ..., acknowledge: _Optional[_Union[Acknowledge, _Mapping]] = ..., set_visibility: _Optional[_Union[SetVisibility, _Mapping]] = ..., list_volumes: _Optional[_Union[ListVolumes, _Mapping]] = ..., open_volume: _Optional[_Union[OpenVolume, _Mapping]] = ...) -> None: ...
+    share: Share
+    watch: Watch
+    drive: Drive
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., set_view: _Optional[_Union[SetView, _Mapping]] = ..., close_view: _Optional[_Union[CloseView, _Mapping]] = ..., acknowledge: _Optional[_Union[Acknowledge, _Mapping]] = ..., set_visibility: _Optional[_Union[SetVisibility, _Mapping]] = ..., list_volumes: _Optional[_Union[ListVolumes, _Mapping]] = ..., open_volume: _Optional[_Union[OpenVolume, _Mapping]] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., drive: _Optional[_Union[Drive, _Mapping]] = ...) -> None: ...
 
 class SessionLimits(_message.Message):
     __slots__ = ("max_views", "max_viewport_px", "max_message_bytes")
@@ -141,21 +161,55 @@ class Draining(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Sharing(_message.Message):
+    __slots__ = ("share_id", "driving", "driven", "participants")
+    SHARE_ID_FIELD_NUMBER: _ClassVar[int]
+    DRIVING_FIELD_NUMBER: _ClassVar[int]
+    DRIVEN_FIELD_NUMBER: _ClassVar[int]
+    PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
+    share_id: str
+    driving: bool
+    driven: bool
+    participants: int
+    def __init__(self, share_id: _Optional[str] = ..., driving: bool = ..., driven: bool = ..., participants: _Optional[int] = ...) -> None: ...
+
+class ViewSet(_message.Message):
+    __slots__ = ("view_id", "revision", "view")
+    VIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    view_id: str
+    revision: int
+    view: _view_pb2.View
+    def __init__(self, view_id: _Optional[str] = ..., revision: _Optional[int] = ..., view: _Optional[_Union[_view_pb2.View, _Mapping]] = ...) -> None: ...
+
+class ViewClosed(_message.Message):
+    __slots__ = ("view_id",)
+    VIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    view_id: str
+    def __init__(self, view_id: _Optional[str] = ...) -> None: ...
+
 class ServerMessage(_message.Message):
-    __slots__ = ("welcome", "volume_list", "volume_opened", "load_progress", "error", "draining")
+    __slots__ = ("welcome", "volume_list", "volume_opened", "load_progress", "error", "draining", "sharing", "view_set", "view_closed")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     VOLUME_LIST_FIELD_NUMBER: _ClassVar[int]
     VOLUME_OPENED_FIELD_NUMBER: _ClassVar[int]
     LOAD_PROGRESS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    SHARING_FIELD_NUMBER: _ClassVar[int]
+    VIEW_SET_FIELD_NUMBER: _ClassVar[int]
+    VIEW_CLOSED_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     volume_list: VolumeList
     volume_opened: VolumeOpened
     load_progress: _volume_pb2.LoadProgress
     error: StreamError
     draining: Draining
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., volume_list: _Optional[_Union[VolumeList, _Mapping]] = ..., volume_opened: _Optional[_Union[VolumeOpened, _Mapping]] = ..., load_progress: _Optional[_Union[_volume_pb2.LoadProgress, _Mapping]] = ..., error: _Optional[_Union[StreamError, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+    sharing: Sharing
+    view_set: ViewSet
+    view_closed: ViewClosed
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., volume_list: _Optional[_Union[VolumeList, _Mapping]] = ..., volume_opened: _Optional[_Union[VolumeOpened, _Mapping]] = ..., load_progress: _Optional[_Union[_volume_pb2.LoadProgress, _Mapping]] = ..., error: _Optional[_Union[StreamError, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., sharing: _Optional[_Union[Sharing, _Mapping]] = ..., view_set: _Optional[_Union[ViewSet, _Mapping]] = ..., view_closed: _Optional[_Union[ViewClosed, _Mapping]] = ...) -> None: ...
 
 class FrameMessage(_message.Message):
     __slots__ = ("header", "payload")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import threading
 import time
@@ -20,8 +19,9 @@ from render.blocking import run_blocking
 from render.descriptions import EngineStatus, VolumeDescription, VolumeSummary
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
-from render.errors import DeviceLostError, DeviceMemoryError, RenderCancelledError, VolumeNotFoundError
+from render.errors import VolumeNotFoundError
 from render.frame import FINAL, Frame, PictureRequest, Quality
+from render.frame_threads import FrameThreads
 from render.initial_views import initial_views
 from render.lease import Lease, Progress, Reservation, Size
 from render.residency import VolumeCache
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from render.catalog import Catalog, CatalogEntry
 
 __all__ = ["Engine", "EngineStatus", "VolumeDescription", "VolumeSummary"]
-
-RENDER_THREADS = 16
-"""Frames at a time. The renderer deals the cores out tile by tile: these threads wait, and hold a picture each."""
 
 INGEST_THREADS = 4
 """Paths that are scanned and uploads that are decoded at a time; the work itself is done by the worker processes."""
@@ -80,7 +77,7 @@ class Engine:
         self.choice: Choice | None = None
         self._clock = clock
         self._started_at = clock()
-        self._pool = ThreadPoolExecutor(RENDER_THREADS, "voxelcast-frame")
+        self._frames = FrameThreads(renderer, cache)
         self._ingest_pool = ThreadPoolExecutor(INGEST_THREADS, "voxelcast-ingest")
         self._uploads: set[str] = set()
         cache.on_evicted = self._forget_upload
@@ -268,49 +265,22 @@ class Engine:
         RenderCancelledError
             If `cancelled` said True.
         """
-        give_up = threading.Event()
-        asked_at = time.perf_counter()
 
-        def is_cancelled() -> bool:
-            return give_up.is_set() or (cancelled is not None and cancelled())
-
-        def work(renderer: Renderer, residents: dict[str, ResidentVolume]) -> Frame:
-            queue_ms = (time.perf_counter() - asked_at) * 1e3
-            if is_cancelled():
-                raise RenderCancelledError("the frame was given up before it began")
+        def draw(renderer: Renderer, residents: dict[str, ResidentVolume], cancelled: Callable[[], bool]) -> Frame:
             if picture is not None and isinstance(renderer, PictureRenderer):
-                draw = functools.partial(renderer.render_picture, view, residents, picture)
+                draw_it = functools.partial(renderer.render_picture, view, residents, picture)
             else:
-                draw = functools.partial(renderer.render, view, residents)
-            frame = draw(quality=quality, view_revision=view_revision, cancelled=is_cancelled)
-            return dataclasses.replace(frame, timings_ms={**frame.timings_ms, "queue": queue_ms})
+                draw_it = functools.partial(renderer.render, view, residents)
+            return draw_it(quality=quality, view_revision=view_revision, cancelled=cancelled)
 
-        pins = [leases[layer.volume_id].share("render") for layer in view.layers if layer.volume_id in leases]
+        held = [leases[layer.volume_id] for layer in view.layers if layer.volume_id in leases]
+        key = held[0].holder if held else ""
+        pins = [lease.share("render") for lease in held]
         try:
-            return await self._drawn(pins, work, give_up)
+            return await self._frames.draw(draw, pins, key=key, is_final=quality.is_final, cancelled=cancelled)
         finally:
             for pin in pins:
                 pin.release()
-
-    async def _drawn(
-        self, pins: list[Lease], work: Callable[[Renderer, dict[str, ResidentVolume]], Frame], give_up: threading.Event
-    ) -> Frame:
-        """Draw where the volumes are; again where they are then if their card is lost, once more if it was full."""
-        is_relieved = False
-        while True:
-            for pin in pins:
-                await pin.settled()
-            renderer = pins[0].renderer if pins else self.renderer
-            residents = {pin.volume_id: pin.resident for pin in pins}
-            try:
-                return await run_blocking(self._pool, functools.partial(work, renderer, residents), give_up)
-            except DeviceLostError as error:
-                self.cache.lose(renderer, error.message)
-            except DeviceMemoryError:
-                if is_relieved or not self.cache.relieve(renderer):
-                    raise
-                is_relieved = True
-            del residents
 
     @property
     def is_scanning(self) -> bool:
@@ -356,7 +326,7 @@ class Engine:
     async def close(self) -> None:
         """Wait for the frames in flight to end. Cache and catalog are closed by whoever made them."""
         self._ingest_pool.shutdown(wait=False, cancel_futures=True)  # a scan ends when the catalog closes
-        await asyncio.to_thread(self._pool.shutdown)
+        await self._frames.close()
 
     def _knows(self, volume_id: str) -> bool:
         try:

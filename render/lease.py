@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from render.backends.base import Renderer, ResidentVolume
+from render.backends.base import ResidentVolume
 
 if TYPE_CHECKING:
     from render.place import Place
@@ -149,9 +149,9 @@ class Lease:
         return self._entry.resident
 
     @property
-    def renderer(self) -> Renderer:
-        """What draws it; see `settled`."""
-        return self._entry.place.renderer
+    def place(self) -> Place:
+        """Where it is drawn; see `settled`."""
+        return self._entry.place
 
     async def settled(self) -> None:
         """Wait until the volume is where it can be drawn: it may be on its way from a card that is lost.

@@ -11,6 +11,7 @@ from render.backends.base import Renderer
 from render.descriptions import PlaceStatus
 from render.errors import DeviceError
 from render.lease import Entry, Reservation, Size
+from render.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Place:
         Why nothing can be drawn here any more; None while it can.
     reservations
         Of what is on its way here.
+    turns
+        Of long frames, a band each: one at a time, so that a short frame finds no more than two bands before it.
     """
 
     def __init__(self, seat: Seat, entries: Mapping[str, Entry]) -> None:
@@ -69,6 +72,7 @@ class Place:
         self.budget_bytes = seat.budget_bytes
         self.lost: str | None = None
         self.reservations: set[Reservation] = set()
+        self.turns = Turns(1, 1)
         self._entries = entries
 
     @property

@@ -338,7 +338,7 @@ async def test_a_lost_cards_volumes_move_and_the_frame_is_drawn(rig: Rig) -> Non
     assert [place.lost for place in rig.cache.status().places] == ["cuda:0 does nothing any more", ""]
     assert rig.cache.holds("c")
     assert rig.cache.budget_bytes == 2 * VOXEL_BYTES
-    assert (lease.renderer, lease.resident in rig.cards[1].residents) == (rig.cards[1], True)
+    assert (lease.place.renderer, lease.resident in rig.cards[1].residents) == (rig.cards[1], True)
     await rig.pass_by("c")
     assert rig.loads == ["b", "c"]
     lease.release()

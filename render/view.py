@@ -128,11 +128,9 @@ class Camera:
     @functools.cached_property
     def basis(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Unit vectors ``(right, down, forward)`` of the picture, LPS."""
-        forward = np.subtract(self.look_at, self.position, dtype=np.float64)
-        forward /= np.linalg.norm(forward)
-        right = _cross(forward, self.up)
-        right /= np.linalg.norm(right)
-        return right, _cross(forward, right), forward
+        forward = _unit([to - at for to, at in zip(self.look_at, self.position, strict=True)])
+        right = _unit(_cross(forward, self.up))
+        return np.array(right), np.array(_cross(forward, right)), np.array(forward)
 
     @property
     def half_height_mm(self) -> float:
@@ -254,14 +252,12 @@ class View:
         """Where the pixels lie: the plane through ``look_at``, after the flips."""
         right, down, _ = self.camera.basis
         spacing = 2 * self.camera.half_height_mm / self.viewport.height_px
-        row = -right if self.viewport.flip_horizontal else right
-        column = -down if self.viewport.flip_vertical else down
-        corner = (
-            np.array(self.camera.look_at)
-            - row * (spacing * (self.viewport.width_px - 1) / 2)
-            - column * (spacing * (self.viewport.height_px - 1) / 2)
-        )
-        return ImagePlane(_vector(corner), _vector(row), _vector(column), (spacing, spacing))
+        row = _vector(-right if self.viewport.flip_horizontal else right)
+        column = _vector(-down if self.viewport.flip_vertical else down)
+        across = spacing * (self.viewport.width_px - 1) / 2
+        along = spacing * (self.viewport.height_px - 1) / 2
+        x, y, z = (c - r * across - d * along for c, r, d in zip(self.camera.look_at, row, column, strict=True))
+        return ImagePlane((x, y, z), row, column, (spacing, spacing))
 
 
 @dataclass(frozen=True)
@@ -286,10 +282,16 @@ class ImagePlane:
     pixel_spacing_mm: tuple[float, float]
 
 
-def _cross(a: Iterable[float], b: Iterable[float]) -> npt.NDArray[np.float64]:
-    """Return the cross product of two vectors; numpy's own takes ten times as long for a single pair."""
+def _cross(a: Iterable[float], b: Iterable[float]) -> Vector:
+    """Return the cross product of two vectors; numpy takes ten times as long for a single pair."""
     (x, y, z), (u, v, w) = a, b
-    return np.array((y * w - z * v, z * u - x * w, x * v - y * u), np.float64)
+    return y * w - z * v, z * u - x * w, x * v - y * u
+
+
+def _unit(vector: Iterable[float]) -> Vector:
+    x, y, z = vector
+    length = math.sqrt(x * x + y * y + z * z)
+    return x / length, y / length, z / length
 
 
 def _vector(array: npt.NDArray[np.float64]) -> Vector:

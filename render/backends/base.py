@@ -144,9 +144,13 @@ def applied_view(view: View, volumes: Mapping[str, ResidentVolume]) -> tuple[Vie
     if resident is None:
         raise VolumeNotFoundError(f"no volume {layer.volume_id}", volume_id=layer.volume_id)
     info, statistics = resident.volume.info, resident.statistics
-    layer = dataclasses.replace(layer, window=_applied_window(layer.window, info) or default_window(info, statistics))
-    if view.is_color and layer.transfer_function is None:
-        layer = dataclasses.replace(layer, transfer_function=default_transfer_function(info, statistics))
+    window = _applied_window(layer.window, info) or default_window(info, statistics)
+    function = layer.transfer_function
+    if view.is_color and function is None:
+        function = default_transfer_function(info, statistics)
+    if window is layer.window and function is layer.transfer_function:
+        return view, resident
+    layer = dataclasses.replace(layer, window=window, transfer_function=function)
     return dataclasses.replace(view, layers=(layer,)), resident
 
 

@@ -91,11 +91,12 @@ class BrickGrid:
         across, along
             Size of the packet and its step, voxels on each axis, shape (3,).
         """
+        sizes, steps = across.tolist(), along.tolist()
         for level in self.levels:
-            room = level.size - 1 - BOX_SLACK - across
-            if room.min() < 0:
+            room = [level.size - 1 - BOX_SLACK - size for size in sizes]
+            if min(room) < 0:
                 continue
-            samples = int((room / np.maximum(along, 1e-6)).min()) + 1
+            samples = int(min(left / max(step, 1e-6) for left, step in zip(room, steps, strict=True))) + 1
             if samples >= MIN_SEGMENT:
                 return level, min(samples, MAX_SEGMENT)
         # The coarsest level is a single brick, which bounds everything.

@@ -6,6 +6,7 @@ so a view waits for the kernel that it needs and for no other. The results are c
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -118,6 +119,7 @@ def _all_kernels() -> dict[str, Kernel]:
 KERNELS = _all_kernels()
 
 
+@functools.cache
 def kernel(kind: str, dtype: Any) -> Kernel:
     """Return the kernel of this kind for codes of this type."""
     return KERNELS[f"{kind}_{dtype}"]

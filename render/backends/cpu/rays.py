@@ -114,32 +114,33 @@ def ray_parameters(
     """
     p = np.zeros(PARAMETERS)
     voxel_from_mm = geometry.voxel_from_patient[:3, :3]
-    corner, row, column = (np.array(v) for v in (plane.top_left_mm, plane.row_direction, plane.column_direction))
+    corner = np.array(plane.top_left_mm)
+    across = np.array((plane.row_direction, plane.column_direction, camera.basis[2]))
+    row, column, forward = across
     down_mm, right_mm = plane.pixel_spacing_mm
-    forward = camera.basis[2]
     step_mm = lattice.step_mm or 1.0
-    middle = corner + row * (right_mm * (shape_px[1] - 1) / 2) + column * (down_mm * (shape_px[0] - 1) / 2)
-    ahead = forward
     if camera.fov_deg is not None:
-        eye = np.array(camera.position)
-        ahead = (middle - eye) / np.linalg.norm(middle - eye)
-        from_eye = corner - eye
+        from_eye = corner - np.array(camera.position)
         p[EYE : EYE + 3] = voxel_from_mm @ from_eye
         p[EYE_RIGHT], p[EYE_DOWN] = from_eye @ row, from_eye @ column
         p[SPACING_RIGHT], p[SPACING_DOWN] = right_mm, down_mm
         p[EYE_DISTANCE2] = (from_eye @ forward) ** 2
         p[PERSPECTIVE] = 1
     if lattice.step_mm:
+        middle = corner + row * (right_mm * (shape_px[1] - 1) / 2) + column * (down_mm * (shape_px[0] - 1) / 2)
+        ahead = forward
+        if camera.fov_deg is not None:
+            ahead = middle - np.array(camera.position)
+            ahead /= np.linalg.norm(ahead)
         nearest = float(((geometry.corners_mm - middle) @ ahead).min())
         shift = min(max(math.floor(nearest / step_mm), lattice.first), lattice.last)
         p[LATTICE] = shift + 0.5
         p[FIRST], p[LAST] = max(lattice.first - shift, -FAR), min(lattice.last - shift, FAR)
     p[STEP_MM] = step_mm
-    p[STEP : STEP + 3] = voxel_from_mm @ forward * step_mm
     base = corner if p[PERSPECTIVE] else corner + forward * (p[LATTICE] * step_mm)
     p[ORIGIN : ORIGIN + 3] = geometry.to_voxel(base)
-    p[COLUMN : COLUMN + 3] = voxel_from_mm @ row * right_mm
-    p[ROW : ROW + 3] = voxel_from_mm @ column * down_mm
+    per_step = np.array(((right_mm,), (down_mm,), (step_mm,)))
+    p[COLUMN : STEP + 3] = (across @ voxel_from_mm.T * per_step).ravel()
     p[AHEAD : AHEAD + 9] = (geometry.patient_from_voxel[:3, :3] / step_mm).ravel()
     p[SIZE : SIZE + 3] = geometry.shape[::-1]
     p[INNER : INNER + 3] = INNER_MARGIN

@@ -18,20 +18,21 @@ from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
-from render.backends.cpu.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, transfer_tables
+from render.backends.cpu.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, light_table, transfer_tables
 from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.backends.cpu.weights import MAX_VOXELS, weight_unit
 from render.errors import UnsupportedError
 from render.frame import FINAL, Frame, Quality
 from render.memory import available_cores
 from render.transfer import TransferFunction
-from render.view import ImagePlane, RenderingMethod, View
+from render.view import ImagePlane, Layer, Orientation, RenderingMethod, View, Viewport, oriented_camera
 from render.volume import Volume
 
 THIN_TILE = (64, 512)
 """Rows and columns of a tile. A thin view takes microseconds a packet, so its tiles are large."""
 MARCH_TILE = (32, 64)
 """A few milliseconds at most, even where nothing can be skipped: what another session's frame waits for."""
+PIXEL = Viewport(1, 1)
 ENLARGED_ROWS = 128
 """Rows of a tile where fewer rays are brought to the viewport's size: half a millisecond at 512 pixels a row."""
 
@@ -110,7 +111,12 @@ class CpuRenderer:
             )
         codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
         grid = build_bricks(volume, codes, self._pool)
-        return CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool))
+        resident = CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool))
+        if kernel("thin", codes.dtype).is_ready:
+            # A pixel: what is computed once, of the geometry and by the interpreter, is no part of the first frame.
+            camera = oriented_camera(Orientation.FEET, volume.geometry, PIXEL)
+            self.render(View(camera, PIXEL, (Layer(volume.id),)), {volume.id: resident})
+        return resident
 
     def release(self, resident: ResidentVolume) -> None:
         """Give a volume's memory back, once the frames of it that are being drawn are done."""
@@ -199,19 +205,22 @@ class CpuRenderer:
         assert function is not None
         volume, level, codes, p = resident.volume, work.level, work.codes, work.p
         code_range = grid.minimum, grid.maximum
+        shading = function.shading
+        # Apart, since each takes a millisecond: a new light leaves colours and bricks as they were.
         tables, flags = resident.remembered(
-            (function, step_mm, level.size),
+            (function.opacity_points, function.color_points, shading is None, step_mm, level.size),
             lambda: visibility(function, step_mm, volume, code_range, level),
         )
+        light = resident.remembered(shading, lambda: light_table(shading))
         unit = p[rays.UNIT]
         p[rays.TABLE_SCALE], p[rays.TABLE_OFFSET] = tables.scale / unit, tables.offset + 0.5
         p[rays.TABLE_LAST] = tables.opacity.size - 1
         p[rays.SHOWN_FROM], p[rays.SHOWN_BELOW] = tables.shown
         pixels = np.empty(work.shape_px, np.int32)
-        composite = kernel("composite" if function.shading is None else "composite_shaded", codes.dtype)
+        composite = kernel("composite" if shading is None else "composite_shaded", codes.dtype)
         composite.compile()
         return (
-            lambda tile: composite(codes, p, flags, tables.opacity, tables.color, tables.light, pixels, *tile),
+            lambda tile: composite(codes, p, flags, tables.opacity, tables.color, light, pixels, *tile),
             pixels.view(np.uint8).reshape(*work.shape_px, 4),
         )
 

@@ -17,7 +17,7 @@ from render.errors import VolumeNotFoundError
 from render.volume import Volume
 
 KEPT_TABLES = 8
-"""Transfer functions, with their bricks' visibility, that a volume remembers."""
+"""Tables that a volume remembers: transfer functions with their bricks' visibility, and lights."""
 
 T = TypeVar("T")
 

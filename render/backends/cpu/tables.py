@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from render.transfer import TransferFunction, corrected_opacity
+from render.transfer import Shading, TransferFunction, corrected_opacity
 
 ENTRIES = 8192
 """Of the opacity and colour tables: half a HU apart over the codes of a CT, and small enough to stay in the cache."""
@@ -28,8 +28,6 @@ class TransferTables:
         For one step, float32, shape (ENTRIES,).
     color
         Of each entry, int32: 11 bits of red, 11 of green, 10 of blue. Four times finer than what is shown.
-    light
-        Specular part over the squared cosine from 0 to 1, float32, shape (LIGHT_ENTRIES,).
     cumulated
         How many entries before each have opacity, int64, shape (ENTRIES + 1,).
     shown
@@ -40,7 +38,6 @@ class TransferTables:
     offset: float
     opacity: npt.NDArray[np.float32]
     color: npt.NDArray[np.int32]
-    light: npt.NDArray[np.float32]
     cumulated: npt.NDArray[np.int64]
     shown: tuple[float, float]
 
@@ -76,14 +73,23 @@ def transfer_tables(
     opacity = corrected_opacity(function.opacity(values), step_mm).astype(np.float32)
     red, green, blue = np.rint(function.color(values).T * [[2047], [2047], [1023]]).astype(np.uint32)
     color = (red << 21 | green << 10 | blue).view(np.int32)
-    light = np.zeros(LIGHT_ENTRIES, np.float32)
-    if function.shading is not None:
-        facing = np.linspace(0, 1, LIGHT_ENTRIES)
-        light[:] = function.shading.specular * np.maximum(0, 2 * facing - 1) ** function.shading.shininess
     cumulated = np.zeros(ENTRIES + 1, np.int64)
     np.cumsum(opacity > 0, out=cumulated[1:])
     scale = (ENTRIES - 1) / (high - low)
-    return TransferTables(scale, -low * scale, opacity, color, light, cumulated, shown_entries(opacity))
+    return TransferTables(scale, -low * scale, opacity, color, cumulated, shown_entries(opacity))
+
+
+def light_table(shading: Shading | None) -> npt.NDArray[np.float32]:
+    """Return the specular part over the squared cosine from 0 to 1, float32, (LIGHT_ENTRIES,); 0 if there is none.
+
+    ``specular * cos(2 a) ** shininess``: with the light at the eye, the reflection leaves the viewing direction by
+    twice the angle a of the normal, and ``cos(2 a) = 2 cos(a)**2 - 1``.
+    """
+    light = np.zeros(LIGHT_ENTRIES, np.float32)
+    if shading is not None:
+        facing = np.linspace(0, 1, LIGHT_ENTRIES)
+        light[:] = shading.specular * np.maximum(0, 2 * facing - 1) ** shading.shininess
+    return light
 
 
 def shown_entries(opacity: npt.NDArray[np.float32]) -> tuple[float, float]:

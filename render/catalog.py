@@ -53,7 +53,7 @@ class CatalogEntry:
         Below its root: the file or archive, or the folder that holds all its files; empty for a volume that came in
         memory.
     nbytes, dtype_bytes
-        Of all voxels and of one, once loaded.
+        Of all voxels and of one sample of one, once loaded: 1 for a colour image.
     """
 
     volume_id: str

@@ -63,6 +63,8 @@ def initial_views(volume: Volume, viewport: Viewport = FIRST_VIEWPORT) -> tuple[
         views.insert(0, NamedView("acquisition", plane(acquisition_camera(geometry, viewport))))
     front = oriented_camera(Orientation.ANTERIOR, geometry, viewport)
     method, invert = whole_volume_method(volume.info)
+    if volume.is_color:
+        method, invert = RenderingMethod.MAXIMUM_IP, False
     return (*views, NamedView("3d", View(front, viewport, (Layer(volume.id, invert=invert),), method, None)))
 
 

@@ -94,7 +94,8 @@ class Volume:
     geometry
         Where the voxels lie.
     codes
-        int16 or float32, C-contiguous, shape ``(K, J, I)``. Unsigned 16-bit sources are stored minus 32768.
+        int16 or float32, C-contiguous, shape ``(K, J, I)``. Unsigned 16-bit sources are stored minus 32768. A colour
+        image: uint8, shape ``(K, J, I, 3)``, red, green and blue.
     slope, intercept
         Codes to modality values; 1 and 0 for float32. A uniform rescale is kept here, never baked in.
     invalid_code
@@ -104,6 +105,8 @@ class Volume:
         What the source says of it.
     revision
         Counts up with each batch of slices that arrives; 1 for a volume that came whole.
+    missing_slices
+        That have not arrived yet: their voxels are invalid, and they may be written to at any time.
 
     Raises
     ------
@@ -113,20 +116,23 @@ class Volume:
 
     id: str
     geometry: VolumeGeometry
-    codes: npt.NDArray[np.int16] | npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int16] | npt.NDArray[np.float32] | npt.NDArray[np.uint8]
     slope: float = 1.0
     intercept: float = 0.0
     invalid_code: int | None = None
     info: VolumeInfo = field(default_factory=VolumeInfo)
     revision: int = 1
+    missing_slices: int = 0
 
     def __post_init__(self) -> None:
-        if self.codes.shape != self.geometry.shape:
+        if self.codes.shape != self.geometry.shape + (3,) * self.is_color:
             raise InvalidArgumentError(
                 f"voxels of shape {self.codes.shape} on a grid of shape {self.geometry.shape}", field="codes"
             )
-        if self.codes.dtype not in (np.dtype(np.int16), np.dtype(np.float32)):
-            raise InvalidArgumentError(f"voxels of dtype {self.codes.dtype}: int16 or float32 needed", field="codes")
+        if self.codes.dtype not in (np.int16, np.float32, np.uint8):
+            raise InvalidArgumentError(
+                f"voxels of dtype {self.codes.dtype}: int16, float32, or uint8 for colour needed", field="codes"
+            )
         if not self.codes.flags.c_contiguous:
             raise InvalidArgumentError("voxels are not C-contiguous", field="codes")
         if not (np.isfinite(self.slope) and np.isfinite(self.intercept) and self.slope != 0):
@@ -138,8 +144,15 @@ class Volume:
             raise InvalidArgumentError("invalid_code is for int16; float32 has NaN", field="invalid_code")
 
     @property
+    def is_color(self) -> bool:
+        """Whether it is a colour image, whose voxels are red, green and blue."""
+        return self.codes.dtype == np.uint8
+
+    @property
     def voxel_type(self) -> VoxelType:
         """How the codes are stored."""
+        if self.is_color:
+            return VoxelType.RGB8
         return VoxelType.INT16 if self.codes.dtype == np.int16 else VoxelType.FLOAT32
 
     @property
@@ -148,7 +161,7 @@ class Volume:
         return int(self.codes.nbytes)
 
     def values(self) -> npt.NDArray[np.float32]:
-        """All voxels in modality units, float32, shape ``(K, J, I)``; NaN where invalid. Slow: for tests and export."""
+        """All voxels in modality units, float32, shape as `codes`; NaN where invalid. Slow: for tests and export."""
         result = (self.codes.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
         if self.invalid_code is not None:
             result[self.codes == self.invalid_code] = np.nan

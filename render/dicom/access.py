@@ -59,7 +59,7 @@ class PixelFiles:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._instance: Instance | None = None
         self._file: BinaryIO | None = None
         self._beneath: BinaryIO | None = None
@@ -89,7 +89,7 @@ class PixelFiles:
         if self._file is not None and instance is self._instance:
             return self._file
         try:
-            file, stamp = open_file(self._root, instance.path)
+            file, stamp = open_file(self.root, instance.path)
         except OSError as error:
             raise UnreadableFileError(f"{instance.path}: can't be read: {error.strerror}") from error
         except UnreadableFileError as error:

@@ -27,6 +27,10 @@ Rgb: TypeAlias = npt.NDArray[np.uint8]
 _LOSSY_JPEG = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE})
 _JPEG_2000 = frozenset({JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K})
 
+PALETTE = frozenset({"PALETTE COLOR"})
+RGB_AND_YBR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT"})
+"""Photometric interpretations that `to_rgb8` knows, of one sample a pixel and of three."""
+
 PALETTE_KEYWORDS = tuple(
     f"{start}{colour}PaletteColorLookupTable{end}"
     for colour in ("Red", "Green", "Blue")

@@ -39,6 +39,11 @@ class PixelFormat:
     signed: bool
     planar: int
 
+    @property
+    def is_color(self) -> bool:
+        """Whether a pixel is a colour, not a value."""
+        return self.samples > 1 or not self.photometric.startswith("MONOCHROME")
+
     def bytes_of(self, frames: int) -> int:
         """Bytes of that many uncompressed frames; single bits are packed across frames."""
         samples = 2 if self.photometric == "YBR_FULL_422" else self.samples

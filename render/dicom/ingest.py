@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
@@ -27,6 +28,7 @@ from typing import TypeAlias, TypeVar, cast
 import numpy as np
 
 import render
+from render.dicom.growing import Growing
 from render.dicom.instance import Instance, SkippedFile
 from render.dicom.picture import Picture
 from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
@@ -35,6 +37,7 @@ from render.dicom.reading import FileHeader
 from render.dicom.source import Scan, scan
 from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task, without_frames
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
+from render.growth import Growth, Span
 from render.labels import LabelVolume
 from render.memory import available_cores
 from render.volume import Volume
@@ -136,28 +139,54 @@ class Ingest:
         DrainingError
             If the ingest has been closed.
         """
+        return self._load(plan, progress, cancelled, None)[0]
+
+    def grow(
+        self, plan: VolumePlan, progress: Progress | None, cancelled: Cancelled | None, growth: Growth
+    ) -> tuple[Volume, tuple[Span, ...]]:
+        """Load as `load` does, but tell of the volume as its slices arrive, in the order that is wanted.
+
+        Returns
+        -------
+        volume
+            Whole.
+        slices
+            That have arrived since `growth` was told the last time.
+        """
+        return self._load(plan, progress, cancelled, growth)
+
+    def _load(
+        self, plan: VolumePlan, progress: Progress | None, cancelled: Cancelled | None, growth: Growth | None
+    ) -> tuple[Volume, tuple[Span, ...]]:
         total = plan.shape[0]
         layers = without_frames(plan.layers)
         chunks = plan.chunks(self.workers)
         reports: list[SliceReport] = []
         with _SharedMemory(plan.estimated_bytes) as memory:
 
-            def decode(chunk: Chunk) -> list[SliceReport]:
+            def decode(chunk: Chunk) -> tuple[Chunk, list[SliceReport]]:
                 start, stop = chunk
-                task = DecodeSlices(plan.root, layers[start:stop], plan.values, plan.shape, start)
+                task = DecodeSlices(plan.root, layers[start:stop], plan.values, plan.codes_shape, start)
                 try:
-                    return cast(list[SliceReport], self._call(task, memory.descriptor))
+                    return chunk, cast(list[SliceReport], self._call(task, memory.descriptor))
                 except WorkerDiedError as error:
                     raise CodecError(f"{error.message} in slices {start + 1} to {stop} of {total}") from error
 
-            for done in self._map(decode, chunks):
+            codes = cast(Codes, np.frombuffer(memory.map(), plan.values.dtype).reshape(plan.codes_shape))
+            # A colour image has no code for what is missing.
+            growing = None if growth is None or plan.values.is_color else Growing(plan, codes, growth)
+            for chunk, done in self._map(decode, chunks if growing is None else growing.ordered(chunks)):
                 reports += done
                 if progress is not None:
                     progress(len(reports), total)
                 if cancelled is not None and cancelled():
                     raise RenderCancelledError(f"load given up after {len(reports)} of {total} slices")
-            codes = np.frombuffer(memory.map(), plan.values.dtype).reshape(plan.shape)
-        return finish(plan, cast(Codes, codes), reports)
+                if growing is not None:
+                    growing.add(chunk)
+        volume = finish(plan, codes, reports)
+        if growing is None:
+            return volume, ((0, total),)
+        return replace(volume, revision=growing.revision), growing.news
 
     def picture(self, root: Path, instance: Instance, number: int = 1) -> Picture:
         """Decode one frame for display, as `render.dicom.picture.read_picture` does.

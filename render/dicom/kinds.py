@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydicom import config
 from pydicom.uid import UID
 
+from render.dicom.colour import PALETTE, RGB_AND_YBR
 from render.dicom.instance import Instance
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -52,8 +53,7 @@ def special_reason(instance: Instance) -> str:
 def refused_kind(instance: Instance) -> str:
     """Return the kind of an image that is not shown as a volume: cine, image or other."""
     pixels = instance.format
-    is_colour = pixels is not None and (pixels.samples > 1 or not pixels.photometric.startswith("MONOCHROME"))
-    if instance.defect or not is_colour:
+    if instance.defect or pixels is None or not pixels.is_color:
         return "other"
     is_cine = any(name == "Frame" for frame in instance.frames[:1] for name, _ in frame.phase)
     return "cine" if is_cine else "image"
@@ -66,8 +66,12 @@ def refusal(instance: Instance) -> str:
         return instance.defect
     if pixels is None:
         return "no pixels"
-    if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):
-        return f"{pixels.photometric}, {pixels.samples} samples a pixel: colour is not rendered"
+    if pixels.is_color:
+        if pixels.element != "PixelData" or pixels.bits_allocated not in (8, 16):
+            return f"{pixels.photometric} of {pixels.bits_allocated} bits in {pixels.element}: no colour that is known"
+        known = PALETTE if pixels.samples == 1 else RGB_AND_YBR if pixels.samples == 3 else ()
+        if pixels.photometric not in known:
+            return f"{pixels.photometric}, {pixels.samples} samples a pixel: no colour that is known"
     if pixels.bits_allocated == 1:
         return "1 bit a pixel: not an image of values"
     return ""

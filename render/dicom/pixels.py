@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from render.dicom.access import PixelFiles
 from render.dicom.codecs import decode
+from render.dicom.colour import PALETTE_KEYWORDS, to_rgb8
+from render.dicom.elements import naming, read_elements
 from render.dicom.header import quiet_pydicom
 from render.dicom.instance import NIFTI
 from render.dicom.nifti import read_slice
@@ -26,7 +28,7 @@ from render.errors import CodecError, RenderCancelledError, UnreadableFileError
 from render.memory import available_cores
 from render.volume import Volume
 
-Codes: TypeAlias = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+Codes: TypeAlias = npt.NDArray[np.int16] | npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
 Progress: TypeAlias = Callable[[int, int], None]
 Cancelled: TypeAlias = Callable[[], bool]
@@ -76,7 +78,7 @@ def load_volume(
     RenderCancelledError
         If `cancelled` said so.
     """
-    codes: Codes = np.empty(plan.shape, plan.values.dtype)
+    codes: Codes = np.empty(plan.codes_shape, plan.values.dtype)
     reports: list[SliceReport] = []
     with quiet_pydicom(), ThreadPoolExecutor(threads or available_cores(), "decode") as pool:
         chunks = plan.chunks(threads or available_cores())
@@ -143,6 +145,12 @@ def decode_slice(files: PixelFiles, source: SliceSource, values: ValuePlan, out:
         As `load_volume`; the message names the file, relative to `root`.
     """
     stored = read_stored(files, source)
+    if values.is_color:
+        pixels, instance = source.pixels, source.instance
+        with naming(instance):
+            palette = read_elements(files.root, instance, PALETTE_KEYWORDS) if pixels.samples == 1 else None
+            out[...] = to_rgb8(stored, pixels, instance.transfer_syntax, palette)
+        return SliceReport(0, 0)
     padding = padding_mask(stored, source.instance.padding)
     if values.dtype == "int16":
         _to_int16(stored, source, values, out)

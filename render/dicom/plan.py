@@ -55,6 +55,11 @@ class VolumePlan:
         return self.geometry.shape
 
     @property
+    def codes_shape(self) -> tuple[int, ...]:
+        """Of the codes: `shape`, with a last axis for colours."""
+        return self.shape + (3,) * self.values.is_color
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """What each slice of the grid is made of."""
         return self.resampled or tuple(Layer(source) for source in self.slices)
@@ -70,7 +75,7 @@ class VolumePlan:
     @property
     def estimated_bytes(self) -> int:
         """Bytes of the voxels once loaded."""
-        return math.prod(self.shape) * np.dtype(self.values.dtype).itemsize
+        return math.prod(self.codes_shape) * np.dtype(self.values.dtype).itemsize
 
     @property
     def pixels(self) -> PixelFormat:

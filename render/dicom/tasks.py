@@ -28,7 +28,7 @@ class DecodeSlices:
     Attributes
     ----------
     shape
-        Of the whole volume, ``(K, J, I)``.
+        Of the whole volume's codes, ``(K, J, I)`` or, in colour, ``(K, J, I, 3)``.
     first
         The index of the first of `layers`.
     """
@@ -36,7 +36,7 @@ class DecodeSlices:
     root: Path
     layers: tuple[Layer, ...]
     values: ValuePlan
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     first: int
 
 

@@ -25,16 +25,17 @@ def middle_slice(plan: VolumePlan) -> npt.NDArray[np.uint8]:
     UnreadableFileError, CodecError
         If the slice can't be decoded.
     """
-    _, rows, columns = plan.shape
     middle = plan.shape[0] // 2
-    codes = cast(Codes, np.empty((1, rows, columns), plan.values.dtype))
+    codes = cast(Codes, np.empty((1, *plan.codes_shape[1:]), plan.values.dtype))
     with quiet_pydicom():
         decode_layers(plan.root, plan.layers[middle : middle + 1], plan.values, codes)
+    right_mm, down_mm, _ = plan.geometry.spacing_mm
+    if plan.values.is_color:
+        return resized(codes[0].astype(np.uint8, copy=False), down_mm / right_mm)
     values = codes[0] * np.float64(plan.values.slope) + plan.values.intercept
     if plan.values.invalid_code is not None:
         values[codes[0] == plan.values.invalid_code] = np.nan
     window = next(iter(plan.info.voi), None) or _automatic(values)
-    right_mm, down_mm, _ = plan.geometry.spacing_mm
     return resized(window.to_gray8(values, invert=plan.info.inverted), down_mm / right_mm)
 
 

@@ -35,7 +35,7 @@ class ValuePlan:
     Attributes
     ----------
     dtype
-        ``int16`` or ``float32``.
+        ``int16`` or ``float32``; ``uint8`` for colour, whose codes are red, green and blue.
     offset
         Subtracted from the stored value (or LUT output) to give the int16 code.
     slope, intercept
@@ -54,6 +54,11 @@ class ValuePlan:
     invalid_code: int | None = None
     factor: float = 1.0
 
+    @property
+    def is_color(self) -> bool:
+        """Whether codes are colours."""
+        return self.dtype == "uint8"
+
 
 @dataclass(frozen=True)
 class Meaning:
@@ -71,6 +76,8 @@ class Meaning:
 def meaning_of(slices: Sequence[SliceSource]) -> Meaning:
     """Decide what the values of a stack mean. PET is held in SUVbw wherever its headers allow it."""
     first = slices[0].instance
+    if slices[0].pixels.is_color:
+        return Meaning(ValuePlan("uint8"), "", (), (), None, "", ())
     plan, warnings = plan_values(slices)
     windows, window_warnings = common_windows(slices)
     luts = slices[0].frame.voi_luts

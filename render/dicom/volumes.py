@@ -75,6 +75,9 @@ def build_volumes(root: Path, key: str, slices: Slices) -> tuple[list[VolumePlan
             except VoxelcastError as error:
                 reasons.append(error.message)
                 continue
+            if stack.places and members[0].pixels.is_color:
+                reasons.append(f"{len(members)} colour slices are unevenly spaced: colours are not resampled")
+                continue
             ordered = [members[n] for n in stack.order]
             known = Phase(ordered, phase.index, (*phase.warnings, *stack.warnings))
             plans.append(_plan(root, key, known, stack.geometry, stack.places))

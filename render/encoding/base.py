@@ -36,6 +36,13 @@ class Encoding(enum.Enum):
         return self in (Encoding.RGBA8, Encoding.RGBA_DEFLATE)
 
 
+_COLOR_ENCODINGS = {
+    Encoding.VALUES_FLOAT32: Encoding.RGBA8,
+    Encoding.VALUES_UINT16: Encoding.RGBA8,
+    Encoding.VALUES_DEFLATE: Encoding.RGBA_DEFLATE,
+}
+
+
 @dataclass(frozen=True)
 class EncodedFrame:
     """A frame's payload, and what its header must say of it.
@@ -71,6 +78,8 @@ class EncodedFrame:
 def encode(frame: Frame, encoding: Encoding, *, jpeg_quality: int = 90, divisor: int = 1) -> EncodedFrame:
     """Write a frame's pixels.
 
+    A colour image has no values, which whoever asks can't know before it is drawn: asked for values, it gives RGBA.
+
     Parameters
     ----------
     frame
@@ -99,6 +108,8 @@ def encode(frame: Frame, encoding: Encoding, *, jpeg_quality: int = 90, divisor:
     if encoding is Encoding.JPEG and _answers(frame.shown, jpeg_quality, divisor):
         assert frame.shown is not None
         return _encode_shown(frame.shown, jpeg_quality)
+    if frame.color is not None:
+        encoding = _COLOR_ENCODINGS.get(encoding, encoding)
     started = time.perf_counter()
     slope, intercept = 1.0, 0.0
     height_px, width_px = frame.pixels.shape[:2]

@@ -295,7 +295,7 @@ class TestGrouping:
     @pytest.mark.parametrize(
         ("attributes", "kind", "reason"),
         [
-            ({"PhotometricInterpretation": "PALETTE COLOR"}, "image", "colour is not rendered"),
+            ({"PhotometricInterpretation": "HSV"}, "image", "HSV, 1 samples a pixel: no colour that is known"),
             (
                 {"ImageType": ["DERIVED", "PRIMARY", "MOSAIC"]},
                 "other",

@@ -12,6 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from render.backends.base import ResidentVolume, applied_view, frame_of
+from render.backends.channels import (
+    COLOR_BYTES,
+    ColorVolume,
+    color_of,
+    estimate_color_bytes,
+    release_channels,
+    render_channels,
+    upload_channels,
+)
 from render.backends.cpu import rays
 from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
@@ -93,11 +102,13 @@ class CpuRenderer:
 
         The coarser bricks add a seventh, those that stick out of a volume up to as much again.
         """
+        if dtype_bytes == COLOR_BYTES:
+            return estimate_color_bytes(self, volume_nbytes)
         bricks = volume_nbytes / dtype_bytes / BRICK**3
         grid = bricks * 8 / 7 * (2 * dtype_bytes + 1)
         return volume_nbytes + int(2 * (grid + KEPT_TABLES * bricks)) + KEPT_TABLES * TABLE_BYTES + 4096
 
-    def upload(self, volume: Volume) -> CpuVolume:
+    def upload(self, volume: Volume) -> CpuVolume | ColorVolume:
         """Make a volume resident: bricks, statistics. The voxels are shared. Blocks.
 
         Raises
@@ -105,6 +116,8 @@ class CpuRenderer:
         UnsupportedError
             If it has more voxels than an int32 index reaches.
         """
+        if volume.is_color:
+            return upload_channels(self, volume)
         if volume.codes.size > MAX_VOXELS:
             raise UnsupportedError(
                 f"volume of {volume.codes.size} voxels: the CPU renderer takes {MAX_VOXELS} at most", field="codes"
@@ -120,6 +133,8 @@ class CpuRenderer:
 
     def release(self, resident: ResidentVolume) -> None:
         """Give a volume's memory back, once the frames of it that are being drawn are done."""
+        if isinstance(resident, ColorVolume):
+            return release_channels(self, resident)
         assert isinstance(resident, CpuVolume)
         resident.close()
 
@@ -133,6 +148,8 @@ class CpuRenderer:
         cancelled: Callable[[], bool] | None = None,
     ) -> Frame:
         """Draw one View; see `render.backends.base.Renderer.render`."""
+        if (color := color_of(view, volumes)) is not None:
+            return render_channels(self, view, color, quality=quality, view_revision=view_revision, cancelled=cancelled)
         began = time.perf_counter()
         applied, resident = applied_view(view, volumes)
         assert isinstance(resident, CpuVolume)

@@ -12,6 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from render.backends.base import ResidentVolume, applied_view, frame_of
+from render.backends.channels import (
+    COLOR_BYTES,
+    ColorVolume,
+    color_of,
+    estimate_color_bytes,
+    release_channels,
+    render_channels,
+    upload_channels,
+)
 from render.backends.cpu.rays import lattice_of
 from render.backends.cuda.device import Device, MemoryState
 from render.backends.cuda.drawing import BAND_SAMPLES, Drawing, Lane
@@ -126,12 +135,14 @@ class CudaRenderer:
 
         The coarser bricks add a seventh, those that stick out of a volume up to as much again.
         """
+        if dtype_bytes == COLOR_BYTES:
+            return estimate_color_bytes(self, volume_nbytes)
         bricks = 2 * volume_nbytes / dtype_bytes / BRICK**3 + 8
         grid = int(bricks * 8 / 7 * (2 * dtype_bytes + 1)) + 3 * MAX_LEVELS * ROUNDING
         once = volume_nbytes + grid + tables_nbytes(bricks) + ROUNDING
         return once + volume_nbytes if self._has_room_for_texture(volume_nbytes) else once
 
-    def upload(self, volume: Volume) -> CudaVolume:
+    def upload(self, volume: Volume) -> CudaVolume | ColorVolume:
         """Make a volume resident: voxels, texture, bricks, statistics. Blocks.
 
         Raises
@@ -141,6 +152,8 @@ class CudaRenderer:
         DeviceLostError
             If the card does nothing any more.
         """
+        if volume.is_color:
+            return upload_channels(self, volume)
 
         def attempt() -> CudaVolume:
             texture = None
@@ -155,6 +168,8 @@ class CudaRenderer:
 
     def release(self, resident: ResidentVolume) -> None:
         """Give a volume's memory back to the pool, once the frames of it that are being drawn are done."""
+        if isinstance(resident, ColorVolume):
+            return release_channels(self, resident)
         assert isinstance(resident, CudaVolume)
         resident.close()
 
@@ -206,6 +221,8 @@ class CudaRenderer:
         view_revision: int,
         cancelled: Callable[[], bool] | None,
     ) -> Frame:
+        if (color := color_of(view, volumes)) is not None:
+            return render_channels(self, view, color, quality=quality, view_revision=view_revision, cancelled=cancelled)
         began = time.perf_counter()
         applied, resident = applied_view(view, volumes)
         assert isinstance(resident, CudaVolume)

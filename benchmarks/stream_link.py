@@ -22,13 +22,14 @@ from dataclasses import dataclass
 
 KERNEL_BYTES = 16 << 10
 """Of each of the proxy's socket buffers, which the kernel doubles: they are queue beyond the one that is measured."""
+SEGMENT_BYTES = 1460
+"""Of TCP. Loopback's own of 64 KiB don't fit such buffers: the sender would wait for its timer to probe the window."""
 QUEUE_S = 0.25
 """The queue holds what the link carries in this time, as home routers do,"""
 MIN_QUEUE_BYTES = 32 << 10
 """but at least this."""
 SEGMENT_S = 0.001
 """Bytes leave the queue in pieces of so much of the rate, but of at least a TCP segment."""
-SEGMENT_BYTES = 1460
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,12 @@ class LinkEmulator:
         self._pipes: set[Pipe] = set()
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)  # inherited by its connections
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
         listener.setblocking(False)
         self.port: int = listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run, args=(listener,), name="emulated-link", daemon=True)
@@ -201,6 +205,7 @@ class LinkEmulator:
     async def _serve(self, client: socket.socket) -> None:
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
         with client, server, self._open_pipes() as (up, down):
             for end in (client, server):
                 end.setblocking(False)

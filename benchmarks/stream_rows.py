@@ -15,6 +15,8 @@ from benchmarks.stream_client import Schedule, StreamClient, connected
 from benchmarks.stream_link import LinkEmulator, LinkSettings
 from benchmarks.stream_script import (
     Record,
+    Script,
+    Subject,
     lag_figures,
     latency_back_ms,
     p95,
@@ -186,9 +188,10 @@ class StreamBench:
             await asyncio.gather(*moves)
             return [client.record for client in clients], self._server.resident_bytes
 
-    async def _script(self, client: StreamClient, work: str) -> Any:
-        description = convert.description_from_proto(await client.open(self._server.volume_id))
-        return script(description, work, self.plan.side_px)
+    async def _script(self, client: StreamClient, work: str) -> Script:
+        description = await client.open(self._server.volume_id)
+        subject = Subject(description.summary.volume_id, convert.geometry_from_proto(description.geometry))
+        return script(subject, work, self.plan.side_px)
 
     def _rest(self, record: Record, settings: LinkSettings | None) -> dict[str, Any]:
         settle_ms = None if record.final_at_s is None else (record.final_at_s - record.moved_s) * 1e3

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from render.v1.frame_pb2 import FrameHeader
 from voxelcast import View
-from voxelcast.views import HasGeometry
+from voxelcast.geometry import VolumeGeometry
 
 INPUT_HZ = 60.0
 """Views a second, as a browser has pointer events."""
@@ -24,7 +24,15 @@ Script: TypeAlias = Callable[[float], View]
 """Seconds from the beginning to the view."""
 
 
-def script(volume: HasGeometry, work: str, side_px: int) -> Script:
+@dataclass(frozen=True)
+class Subject:
+    """A volume, as far as views need it."""
+
+    id: str
+    geometry: VolumeGeometry
+
+
+def script(volume: Subject, work: str, side_px: int) -> Script:
     """Return the movement of a work: rotate, scroll (zoom, in 3D), drag, one third of each cycle each.
 
     Parameters

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from render.config import Settings
 from render.demo import torso_volume
@@ -33,10 +33,13 @@ class ServerProcess:
         Of the websocket, on 127.0.0.1.
     volume_id
         What it shows.
+    said
+        All that it said.
     """
 
     port: int
     volume_id: str
+    said: dict[str, Any]
     _process: subprocess.Popen[str]
 
     @classmethod
@@ -55,7 +58,7 @@ class ServerProcess:
         for line in process.stdout:
             if line.startswith("{"):
                 said = json.loads(line)
-                return cls(said["port"], said["volume_id"], process)
+                return cls(said["port"], said["volume_id"], said, process)
         raise RuntimeError(f"{arguments[0]} ended with status {process.wait()}")
 
     @property

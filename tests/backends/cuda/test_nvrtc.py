@@ -10,7 +10,7 @@ from tests.backends.cuda.nvrtc import ARCHITECTURES, CompilationError, Nvrtc, Us
 VARIANTS = [
     *(
         (module, dtype, texture)
-        for module in ("values", "color")
+        for module in ("values", "color", "ceilings")
         for dtype in ("int16", "float32")
         for texture in (0, 1)
     ),

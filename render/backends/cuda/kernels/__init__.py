@@ -66,6 +66,10 @@ Blocks of 128 threads in one dimension, as many as there are bricks, cells or vo
 
 The flags' bits: VISIBLE 1, INVALID 2 (holds invalid voxels), EMPTY 4 (holds no valid one).
 
+Ceilings: `ceilings`
+--------------------
+What a card can do at most, for `benchmarks.cuda`; no frame uses them.
+
 Shown pixels: `picture`
 -----------------------
 One thread a pixel of the result, blocks of 128 in one dimension. `gray8` equals `Window.to_gray8` (its sigmoid to one
@@ -84,6 +88,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "values": ("thin", "extreme", "mean"),
     "color": ("composite", "composite_shaded"),
     "upload": ("bricks", "widen", "halve", "histogram", "visible", "texels"),
+    "ceilings": ("sample_rate", "read_rate"),
     "picture": ("gray8", "rgb", "shrink", "enlarge_values", "enlarge_color"),
 }
 """File to the kernels in it."""

@@ -7,6 +7,9 @@
 #include "color.cu"
 #include "upload.cu"
 #include "values.cu"
+namespace ceilings {
+#include "ceilings.cu"
+}
 namespace picture {
 #include "picture.cu"
 }
@@ -54,6 +57,8 @@ EXPORT(halve, halve)
 EXPORT(histogram, histogram)
 EXPORT(visible, visible)
 EXPORT(texels, texels)
+EXPORT(sample_rate, ceilings::sample_rate)
+EXPORT(read_rate, ceilings::read_rate)
 EXPORT(gray8, picture::gray8)
 EXPORT(rgb, picture::rgb)
 EXPORT(shrink, picture::shrink)

@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from render.backends.cpu import CpuRenderer, rays
+from render.backends import rays
+from render.backends.cpu import CpuRenderer
 from render.backends.cpu.bricks import MAX_SEGMENT, BrickGrid, Level
 from render.backends.cpu.kernels_upload import BRICK
-from render.backends.cpu.rays import WHOLE_TOLERANCE
+from render.backends.rays import WHOLE_TOLERANCE
 from render.errors import RenderCancelledError, UnsupportedError, VolumeNotFoundError
 from render.frame import Frame, Quality
 from render.geometry import VolumeGeometry
-from render.transfer import load_preset
+from render.transfer import Shading, load_preset
 from render.view import Camera, Layer, RenderingMethod, View, Viewport
 from render.volume import Volume
 from tests.backends.cpu.scenes import WORKS, body, view_of
@@ -82,7 +83,7 @@ def test_nor_does_it_at_other_levels_of_bricks(
 
     monkeypatch.setattr(BrickGrid, "level_for", watched)
     compare_with_skipping_off(renderer, monkeypatch, volume, dataclasses.replace(view, camera=camera), work)
-    (size,) = levels
+    size = levels[-1]  # after the pixel that upload draws
     assert size == BRICK if closer > 1 else BRICK < size < 128
 
 
@@ -277,6 +278,16 @@ def test_a_transfer_function_is_remembered(renderer: CpuRenderer, monkeypatch: p
     for work in ("color", "color", "color_shaded", "color", "color_shaded"):
         renderer.render(view_of(volume, work), resident)
     assert len(made) == 2
+    view = view_of(volume, "color_shaded")
+    (layer,) = view.layers
+    assert layer.transfer_function is not None
+    matt = dataclasses.replace(layer.transfer_function, shading=Shading(specular=0.0))
+    pictures = [
+        pixels(renderer.render(dataclasses.replace(view, layers=(each,)), resident))
+        for each in (layer, dataclasses.replace(layer, transfer_function=matt))
+    ]
+    assert len(made) == 2, "another light leaves the tables of opacity and colour as they are"
+    assert (pictures[0] != pictures[1]).any()
 
 
 def test_steps_are_counted_no_farther_than_float32_counts(renderer: CpuRenderer) -> None:

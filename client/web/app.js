@@ -60,6 +60,8 @@ class App {
     this.volumeId = "";
     /** What the address names. */
     this.wanted = new URLSearchParams(location.hash.slice(1)).get("volume") ?? "";
+    /** What the driver has set of a volume that is not open here yet, by pane. @type {Map<string, any>} */
+    this.awaited = new Map();
     /** The server has not read all of its folders. */
     this.scanning = false;
     /** The server does not know the volume: not yet, or not any more. */
@@ -81,12 +83,19 @@ class App {
       },
       error: (error) => this.failed(error),
       frame: (header, payload) => this.workspace.pane(header.view_id)?.receive(header, payload),
+      sharing: (sharing) => this.shared(sharing),
+      viewSet: (set) => this.watched(set),
+      viewClosed: (viewId) => this.awaited.delete(viewId),
     });
     this.workspace = new Workspace(
       byId("grid"),
       {
         send: (pane, view) => this.stream.setView(pane.name, view),
-        keep: (pane, view) => this.stream.keepView(pane.name, view),
+        keep: (pane, view) => {
+          this.stream.keepView(pane.name, view);
+          // Who watches wants to see the window change, too.
+          if (this.stream.sharing) pane.send(null);
+        },
         close: (pane) => this.stream.closeView(pane.name),
         acknowledge: (header) => this.stream.acknowledge(header),
         decode: (header, payload) => this.decoder.decode(header, payload),
@@ -104,6 +113,7 @@ class App {
     this.listen();
     if (NARROW.matches) this.workspace.maximise("axial");
     this.stream.visible = document.visibilityState === "visible";
+    this.stream.watched = new URLSearchParams(location.hash.slice(1)).get("watch") ?? "";
     this.stream.token = sessionStorage.getItem(TOKEN_KEY) ?? "";
     this.stream.connect();
   }
@@ -127,6 +137,7 @@ class App {
         this.help.showModal();
       });
     }
+    byId("share").onclick = () => (this.stream.watching ? this.stream.drive() : this.stream.share());
     byId("token-form").onsubmit = () => {
       const field = /** @type {HTMLInputElement} */ (byId("token"));
       sessionStorage.setItem(TOKEN_KEY, field.value);
@@ -143,7 +154,7 @@ class App {
     document.addEventListener("visibilitychange", () => this.stream.setVisible(document.visibilityState === "visible"));
     addEventListener("online", () => this.stream.setVisible(this.stream.visible));
     setInterval(() => {
-      const waits = !this.volumeId || this.missing;
+      const waits = (!this.volumeId && !this.stream.watching) || this.missing;
       if (waits && this.stream.status === "live" && this.stream.visible) this.stream.listVolumes();
       if (this.missing) this.showStale();
     }, LIST_MS);
@@ -157,7 +168,7 @@ class App {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "?" && this.help.open) this.help.close();
     else if (event.key === "?" && !document.querySelector("dialog[open]")) this.help.showModal();
-    if (document.querySelector("dialog[open]")) return;
+    if (document.querySelector("dialog[open]") || this.stream.watching) return;
     if (target.closest("select, input")) return;
     // A focused button has its own use for the space bar.
     if (event.key === " " && target.closest("button")) return;
@@ -181,8 +192,72 @@ class App {
     if (locked.open) locked.close();
     this.listed(welcome);
     if (this.volumeId && !this.isOpen) this.stream.openVolume(this.volumeId);
-    else if (!this.volumeId) this.picker.open();
+    else if (!this.volumeId && !this.stream.watching) this.picker.open();
+    this.showSharing();
     this.showStale();
+  }
+
+  /**
+   * Who drives is another.
+   *
+   * @param {import("./stream.js").Sharing | null} sharing
+   */
+  shared(sharing) {
+    const link = sharing && `#watch=${encodeURIComponent(sharing.share_id)}`;
+    if (sharing?.driving) {
+      const wasWatching = this.workspace.panes.some((pane) => pane.mirrored);
+      for (const pane of this.workspace.panes) pane.takeOver();
+      if (!wasWatching && sharing.participants === 1) this.offer(new URL(/** @type {string} */ (link), location.href).href);
+    }
+    const own = `#volume=${encodeURIComponent(this.volumeId)}`;
+    if (link || this.volumeId) history.replaceState(null, "", this.stream.watching && link ? link : own);
+    this.showSharing();
+    this.refresh();
+  }
+
+  /** Tell the link that lets others watch. @param {string} link */
+  async offer(link) {
+    try {
+      await navigator.clipboard.writeText(link);
+      this.notice("The link is copied: who opens it sees what you do.");
+    } catch {
+      // No clipboard over plain HTTP.
+      this.notice(`Who opens this link sees what you do: ${link}`);
+    }
+  }
+
+  /** @param {{view_id: string, revision: number, view: any}} set By the driver. */
+  watched(set) {
+    const pane = this.workspace.pane(set.view_id);
+    if (!pane) return;
+    const volumeId = set.view.layers[0].volume_id;
+    pane.mirrored = { width: set.view.viewport.width_px, height: set.view.viewport.height_px };
+    if (volumeId !== this.volumeId || !this.isOpen) {
+      this.awaited.set(set.view_id, set);
+      if (volumeId !== this.volumeId) this.open(volumeId);
+      return;
+    }
+    pane.mirror(set.revision, set.view);
+    if (pane.isPlane && pane.state) this.workspace.crosshair = this.workspace.crosshairOn(pane.state);
+  }
+
+  /** Whose hand is on the wheel. */
+  showSharing() {
+    const { sharing, watching } = this.stream;
+    for (const id of ["grid", "series", "tools"]) byId(id).inert = watching;
+    document.body.classList.toggle("watching", watching);
+    const button = byId("share");
+    let text = "Share";
+    let title = "Let others watch what you do, by a link";
+    if (watching) {
+      text = sharing?.driven === false ? "Nobody drives: take the wheel" : "Watching: take the wheel";
+      title = "Another one sets what is seen here; from then on you do";
+    } else if (sharing) {
+      text = `You drive · ${sharing.participants - 1} watching`;
+      title = "Show the link once more";
+    }
+    button.textContent = text;
+    button.title = title;
   }
 
   /** @param {{volumes: any[], scanning: boolean}} list Welcome or VolumeList; VolumeSummary of each. */
@@ -195,6 +270,7 @@ class App {
       if (this.missing) this.askAgain();
       return;
     }
+    if (this.stream.watching) return;
     const named = volumes.find((summary) => summary.volume_id === this.wanted);
     if (!named && this.wanted) {
       // Another choice would not be what the address says; and the list grows while the server reads its folders.
@@ -233,7 +309,7 @@ class App {
     this.missing = false;
     this.picker.say("");
     this.picker.show(this.volumes, volumeId, this.scanning);
-    history.replaceState(null, "", `#volume=${encodeURIComponent(volumeId)}`);
+    if (!this.stream.watching) history.replaceState(null, "", `#volume=${encodeURIComponent(volumeId)}`);
     this.picker.showProgress({ stage: "", done: 0, total: 0 });
     this.stream.openVolume(volumeId);
   }
@@ -252,6 +328,8 @@ class App {
     warnings.title = description.warnings.join("\n");
     warnings.onclick = () => this.notice(description.warnings.join(" "));
     this.workspace.open(description, new VolumeGeometry(description.geometry));
+    for (const set of this.awaited.values()) this.watched(set);
+    this.awaited.clear();
     for (const head of this.heads) head.setPresets(this.presets);
     this.toolbar.open();
     this.refresh();
@@ -259,6 +337,17 @@ class App {
 
   /** @param {{reason: string, message: string, volume_id: string}} error */
   failed(error) {
+    if (this.stream.watching && !this.stream.sharing && error.reason === "INVALID_ARGUMENT") {
+      // The link leads nowhere (any more).
+      this.stream.watched = "";
+      for (const pane of this.workspace.panes) pane.takeOver();
+      this.showSharing();
+      if (!this.volumeId) this.picker.open();
+      this.notice("Nobody shares anything under this link any more.");
+      return;
+    }
+    // Set in the moment in which somebody else took the wheel.
+    if (this.stream.watching && error.reason === "INVALID_ARGUMENT") return;
     const isLost = error.reason === "VOLUME_NOT_FOUND";
     const opening = error.volume_id === this.volumeId && !this.isOpen;
     if (isLost && this.volumeId && (this.isOpen || (opening && this.scanning))) {
@@ -331,6 +420,8 @@ class App {
     return {
       status,
       epoch,
+      watching: this.stream.watching,
+      sharing: this.stream.sharing,
       traffic: { ...traffic },
       crosshair: [...this.workspace.crosshair],
       maximised: this.workspace.maximised,

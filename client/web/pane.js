@@ -75,6 +75,8 @@ export class Pane {
     this.unfitted = false;
     /** A change waits for the pane to be shown. */
     this.stale = false;
+    /** Another client sets the view: the viewport is that one's. @type {Viewport | null} */
+    this.mirrored = null;
     /** @type {number | null} */
     this.frameRequest = null;
     /** @type {Uint8Array} */
@@ -90,6 +92,11 @@ export class Pane {
     }
   }
 
+  /** The viewport that a picture should have. */
+  get wantedViewport() {
+    return this.mirrored ?? this.viewport;
+  }
+
   get isPlane() {
     return this.name !== "3d";
   }
@@ -101,11 +108,10 @@ export class Pane {
 
   /** Whether the canvas shows exactly what is asked for, be it under an older revision or another window. */
   get showsExact() {
-    if (!this.painted || !this.state || !this.viewport || this.stale) return false;
+    const viewport = this.wantedViewport;
+    if (!this.painted || !this.state || !viewport || this.stale) return false;
     const { header, asked } = this.painted;
-    return (
-      isExact(header, asked.viewport) && sameViewport(asked.viewport, this.viewport) && sameButWindow(asked.state, this.state)
-    );
+    return isExact(header, asked.viewport) && sameViewport(asked.viewport, viewport) && sameButWindow(asked.state, this.state);
   }
 
   /** Whether gray is shown inverted: the reader's wish and MONOCHROME1 together. */
@@ -155,6 +161,7 @@ export class Pane {
 
   /** @param {ViewState} next */
   set(next) {
+    if (this.mirrored) return;
     const before = this.state;
     this.state = next;
     if (!this.viewport) {
@@ -170,9 +177,31 @@ export class Pane {
     this.send(before ? performance.now() : null);
   }
 
+  /**
+   * Show what another client has set.
+   *
+   * @param {number} revision
+   * @param {any} view View of the wire.
+   */
+  mirror(revision, view) {
+    const viewport = { width: view.viewport.width_px, height: view.viewport.height_px };
+    this.mirrored = viewport;
+    this.stale = false;
+    this.state = views.fromWire(view, this.description.default_window);
+    this.revision = revision;
+    this.asked.set(revision, { state: this.state, viewport, time: null });
+  }
+
+  /** Ask by oneself again. */
+  takeOver() {
+    if (!this.mirrored) return;
+    this.mirrored = null;
+    this.send(null);
+  }
+
   /** @param {number | null} time Of the input that led to it. */
   send(time) {
-    if (!this.state || !this.viewport) return;
+    if (!this.state || !this.viewport || this.mirrored) return;
     this.stale = false;
     const asked = { state: this.state, viewport: this.viewport, time };
     this.revision = this.host.send(this, views.toWire(this.state, this.viewport));
@@ -227,7 +256,9 @@ export class Pane {
       return;
     }
     if (header.epoch === this.epoch) this.setLive(true);
-    const asked = this.asked.get(header.view_revision);
+    // Of what another one sets only the latest is told: a picture of what came before is shown all the same.
+    const latest = this.mirrored ? this.asked.get(this.revision) : undefined;
+    const asked = this.asked.get(header.view_revision) ?? latest;
     // Decoding may end in another order than it began.
     const older = header.epoch !== this.epoch || header.sequence < this.sequence;
     // A lossy frame of what is already exact on the screen comes after a reconnect.
@@ -364,7 +395,7 @@ export class Pane {
   inspect() {
     const { header, asked } = this.painted ?? {};
     return {
-      view: this.state && this.viewport ? views.toWire(this.state, this.viewport) : null,
+      view: this.state && this.wantedViewport ? views.toWire(this.state, this.wantedViewport) : null,
       revision: this.revision,
       lastHeader: header ?? null,
       settled: this.settled,

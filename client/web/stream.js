@@ -33,7 +33,11 @@ const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009]);
  * @property {(progress: any) => void} loadProgress
  * @property {(error: {reason: string, message: string, view_id: string, volume_id: string}) => void} error
  * @property {(header: any, payload: Uint8Array) => void} frame Whole, of this epoch.
+ * @property {(sharing: Sharing | null) => void} [sharing] Who drives has changed; null: nothing is shared any more.
+ * @property {(set: {view_id: string, revision: number, view: any}) => void} [viewSet] By the driver of what is watched.
+ * @property {(viewId: string) => void} [viewClosed] By the driver.
  */
+/** @typedef {{share_id: string, driving: boolean, driven: boolean, participants: number}} Sharing */
 
 /** A session that outlives its sockets. */
 export class StreamClient {
@@ -64,6 +68,10 @@ export class StreamClient {
     this.failures = 0;
     /** @type {Map<string, {revision: number, sent: number, view: object}>} */
     this.views = new Map();
+    /** Whose views are watched, if not one's own. */
+    this.watched = "";
+    /** @type {Sharing | null} */
+    this.sharing = null;
     this.assembler = new FrameAssembler();
     this.lastFlush = -Infinity;
     /** Messages and bytes since the page was opened. */
@@ -142,6 +150,28 @@ export class StreamClient {
     if (known?.sent && this.status === "live") this.send({ close_view: { view_id: viewId } });
   }
 
+  /** Whether another one sets the views. */
+  get watching() {
+    return this.sharing ? !this.sharing.driving : this.watched !== "";
+  }
+
+  /** Let others watch; `sharing` tells under which id. */
+  share() {
+    this.send({ share: {} });
+  }
+
+  /** Watch what others share, instead of views of one's own. @param {string} shareId */
+  watch(shareId) {
+    this.watched = shareId;
+    this.views.clear();
+    if (this.status === "live") this.send({ watch: { share_id: shareId } });
+  }
+
+  /** Take the wheel of what is watched. */
+  drive() {
+    this.send({ drive: {} });
+  }
+
   /** The frame is on the screen, or dropped for a newer one. @param {any} header FrameHeader. */
   acknowledge(header) {
     if (this.status !== "live" || header.epoch !== this.epoch) return;
@@ -187,7 +217,7 @@ export class StreamClient {
   flush() {
     this.platform.clearTimeout(this.flushTimer);
     this.flushTimer = null;
-    if (this.status !== "live") return;
+    if (this.status !== "live" || this.watching) return;
     if (this.socket.bufferedAmount > 0) {
       // What waits here can still be replaced by something newer; what waits in the socket can't.
       this.flushTimer = this.platform.setTimeout(() => this.flush(), BUSY_POLL_MS);
@@ -209,14 +239,43 @@ export class StreamClient {
     else if (message.volume_opened) this.handlers.volumeOpened(message.volume_opened);
     else if (message.load_progress) this.handlers.loadProgress(message.load_progress);
     else if (message.draining) this.setStatus("draining");
+    else if (message.sharing) this.shared(message.sharing);
+    else if (message.view_set) this.watchedSet(message.view_set);
+    else if (message.view_closed) {
+      this.views.delete(message.view_closed.view_id);
+      this.handlers.viewClosed?.(message.view_closed.view_id);
+    }
     else if (message.error) {
       if (message.error.reason === "UNAUTHENTICATED") this.lock();
       else this.handlers.error(message.error);
     }
   }
 
+  /** @param {Sharing | null} sharing */
+  shared(sharing) {
+    const drove = !this.watching;
+    this.sharing = sharing;
+    if (sharing) this.watched = sharing.share_id;
+    // What was not sent while one drove is not sent any more.
+    if (drove && this.watching) for (const known of this.views.values()) known.sent = known.revision;
+    this.handlers.sharing?.(sharing);
+  }
+
+  /** @param {{view_id: string, revision: number, view: any}} set */
+  watchedSet(set) {
+    this.views.set(set.view_id, { revision: set.revision, sent: set.revision, view: set.view });
+    this.handlers.viewSet?.(set);
+  }
+
   /** @param {any} welcome */
   welcomed(welcome) {
+    // A session that was taken up again takes part again by itself.
+    if (welcome.epoch === 1 && this.sharing) {
+      const wasWatching = this.watching;
+      this.watched = wasWatching ? this.watched : "";
+      this.sharing = null;
+      this.handlers.sharing?.(null);
+    }
     this.epoch = welcome.epoch;
     this.resumeToken = welcome.resume_token;
     this.failures = 0;
@@ -225,6 +284,7 @@ export class StreamClient {
     this.handlers.welcome(welcome);
     // A server that was restarted knows none of the views; one that resumed them ignores the same revision.
     for (const known of this.views.values()) known.sent = 0;
+    if (this.watching && welcome.epoch === 1) this.watch(this.watched);
     if (!this.visible) this.setVisible(false);
     this.flush();
   }

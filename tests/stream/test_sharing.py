@@ -148,6 +148,7 @@ async def test_who_watches_sets_no_view_until_it_drives() -> None:
     async with two() as (driver, watcher, _):
         finishing = asyncio.create_task(finish_renders(driver.engine))
         driver.set_view("a", 3)
+        await final(driver, 3)
         await final(watcher, 3)
         watcher.set_view("a", 4)
         error = await watcher.answer("error")

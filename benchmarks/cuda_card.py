@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.subjects import OBLIQUE, WORKS, Subject, Work, view_of
-from render.backends.cpu.rays import lattice_of
 from render.backends.cuda.device import Buffer, Device, Program, Stream
 from render.backends.cuda.drawing import Drawing, Lane
 from render.backends.cuda.parameters import plan_frame
 from render.backends.cuda.renderer import CudaRenderer, Sampling
 from render.backends.cuda.resident import Bounds, CudaVolume, Held
+from render.backends.rays import lattice_of
 from render.frame import FINAL
 from render.transfer import TransferFunction
 from render.view import View

@@ -18,11 +18,9 @@ from render.backends.base import Statistics
 from render.backends.cpu.compiling import kernel
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.tiles import TilePool
+from render.backends.histogram import HISTOGRAM_BINS, histogram_per_bin, histogram_stride, statistics_of
 from render.volume import Volume
 
-HISTOGRAM_BINS = 65536
-HISTOGRAM_VOXELS = 8_000_000
-"""Percentiles of a larger volume come from every second, third, ... row: their error is far below a window's step."""
 NO_CODE = 1 << 16
 """Stands for "no voxel is invalid" where an int16 code is expected."""
 BOX_SLACK = 0.05
@@ -178,13 +176,11 @@ def build_bricks(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> Bri
 
 def measure(volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, pool: TilePool) -> Statistics:
     """Return a volume's statistics; percentiles to within a 65,536th of the range."""
+    code_range = grid.minimum, grid.maximum
     if grid.minimum > grid.maximum:
-        return Statistics(0.0, 0.0, 0.0, 0.0)
+        return statistics_of(np.zeros(HISTOGRAM_BINS), code_range, volume)
     rows, row_voxels = codes.size // volume.geometry.shape[2], volume.geometry.shape[2]
-    stride = max(1, codes.size // HISTOGRAM_VOXELS)
-    span = grid.maximum - grid.minimum
-    is_int = codes.dtype == np.int16
-    per_bin = 0.0 if span == 0 or not np.isfinite(span) else (HISTOGRAM_BINS - 1) / span
+    stride, per_bin = histogram_stride(codes.size), histogram_per_bin(code_range)
     parts = [np.zeros(HISTOGRAM_BINS, np.int64) for _ in range(pool.threads)]
     count = kernel("histogram", codes.dtype)
     count.compile()
@@ -193,20 +189,4 @@ def measure(volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, pool: Tile
         lambda part: count(codes, row_voxels, stride, grid.minimum, per_bin, parts[part[2]], part[0], part[1]),
         [(n * block, min((n + 1) * block, rows), n, 0) for n in range(len(parts))],
     )
-    counts = np.sum(parts, axis=0)
-    if is_int:
-        positions = np.arange(HISTOGRAM_BINS) - 32768.0
-        counts[int(grid.minimum) + 32768] = 0
-        if volume.invalid_code is not None:
-            counts[volume.invalid_code + 32768] = 0
-    else:
-        positions = grid.minimum + np.arange(HISTOGRAM_BINS) / (per_bin or 1.0)
-    total = np.cumsum(counts)
-    if total[-1] == 0:
-        low = high = grid.minimum
-    else:
-        low, high = (float(positions[np.searchsorted(total, total[-1] * part)]) for part in (0.01, 0.99))
-    low, high = min(max(low, grid.minimum), grid.maximum), min(high, grid.maximum)
-    ends = sorted(code * volume.slope + volume.intercept for code in (grid.minimum, grid.maximum))
-    middle = sorted(code * volume.slope + volume.intercept for code in (low, high))
-    return Statistics(ends[0], ends[1], middle[0], middle[1])
+    return statistics_of(np.sum(parts, axis=0), code_range, volume)

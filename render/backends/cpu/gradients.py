@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from render.backends.cpu import rays
+from render.backends import rays
 from render.backends.cpu.operations import (
     absolute,
     fma,

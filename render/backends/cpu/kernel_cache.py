@@ -44,7 +44,8 @@ _numba_settings = threading.Lock()
 def cache_key(width: int) -> str:
     """Name what compiled kernels of this width depend on besides their own text."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    room = Path(__file__).parent
+    for path in (*sorted(room.glob("*.py")), room.parent / "rays.py"):  # the layout of the array that kernels read
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     target = f"{cpu_name()} {settings.CPU_FEATURES} {os.environ.get('VOXELCAST_PORTABLE')}"

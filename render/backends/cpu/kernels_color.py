@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from render.backends.cpu import rays
+from render.backends import rays
 from render.backends.cpu.kernels_upload import FARTHEST, HOLES
 from render.backends.cpu.operations import (
     PACKET_HEIGHT,

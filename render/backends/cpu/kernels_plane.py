@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from render.backends.cpu import rays
+from render.backends import rays
 from render.backends.cpu.operations import (
     PACKET_HEIGHT,
     PACKET_WIDTH,

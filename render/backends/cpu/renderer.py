@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from render.backends import rays
 from render.backends.base import ResidentVolume, applied_view, frame_of
 from render.backends.channels import (
     COLOR_BYTES,
@@ -21,15 +21,15 @@ from render.backends.channels import (
     render_channels,
     upload_channels,
 )
-from render.backends.cpu import rays
 from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
-from render.backends.cpu.resident import KEPT_TABLES, CpuVolume
-from render.backends.cpu.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, light_table, transfer_tables
+from render.backends.cpu.resident import CpuVolume
 from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.backends.cpu.weights import MAX_VOXELS, weight_unit
+from render.backends.held import KEPT_TABLES
+from render.backends.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, light_table, transfer_tables
 from render.errors import UnsupportedError
 from render.frame import FINAL, Frame, Quality
 from render.memory import available_cores
@@ -185,7 +185,7 @@ class CpuRenderer:
         height, width = view.viewport.height_px, view.viewport.width_px
         shape_px = -(-height // stride), -(-width // stride)
         geometry = resident.volume.geometry
-        p = rays.ray_parameters(geometry, view.camera, coarser(plane, stride), shape_px, lattice)
+        p = rays.ray_parameters(geometry, view.camera, rays.coarser(plane, stride), shape_px, lattice)
         rays.bound_steps(p)
         set_values(p, resident.volume, grid)
         if view.is_color:
@@ -240,18 +240,6 @@ class CpuRenderer:
             lambda tile: composite(codes, p, flags, tables.opacity, tables.color, light, pixels, *tile),
             pixels.view(np.uint8).reshape(*work.shape_px, 4),
         )
-
-
-def coarser(plane: ImagePlane, stride: int) -> ImagePlane:
-    """Return the plane of the rays where one ray stands for `stride` pixels each way, cast through their middle."""
-    if stride == 1:
-        return plane
-    down, right = plane.pixel_spacing_mm
-    shift = (stride - 1) / 2
-    first = np.array(plane.top_left_mm)
-    first += shift * (right * np.array(plane.row_direction) + down * np.array(plane.column_direction))
-    x, y, z = (float(component) for component in first)
-    return dataclasses.replace(plane, top_left_mm=(x, y, z), pixel_spacing_mm=(down * stride, right * stride))
 
 
 def set_values(p: npt.NDArray[np.float64], volume: Volume, grid: BrickGrid) -> None:

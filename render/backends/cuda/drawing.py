@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from render.backends.cpu.tables import TransferTables
 from render.backends.cuda.device import Argument, Buffer, Device, Event, PictureEncoder, Program, Stream
 from render.backends.cuda.kernels import COUNT_BYTES, launch_blocks, launch_grid
 from render.backends.cuda.parameters import FramePlan, table_entries, table_range
 from render.backends.cuda.resident import Bounds, CudaVolume, Held, Tables
+from render.backends.tables import TransferTables
 from render.errors import RenderCancelledError
 
 BAND_SAMPLES = 1 << 28

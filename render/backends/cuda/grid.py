@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from render.backends.base import Statistics
-from render.volume import Volume
 
 BRICK = 8
 """Voxels along a side of the finest bricks."""
@@ -27,10 +23,6 @@ MIN_SEGMENT = 4
 """Samples. With fewer to a look-up the coarser level is cheaper."""
 MAX_SEGMENT = 64
 MAX_COARSE_SEGMENTS = 16
-
-HISTOGRAM_BINS = 65536
-HISTOGRAM_VOXELS = 8_000_000
-"""Of a larger volume every second, third, ... row is counted: the percentiles' error is far below a window's step."""
 
 
 @dataclass(frozen=True)
@@ -114,47 +106,3 @@ def segments_of(grid: Sequence[Level], along: npt.NDArray[np.float64], reach: fl
     samples = min(counts[fine], MAX_SEGMENT)
     coarse = next((n for n in range(fine, len(grid)) if grid[n].size >= COARSER * grid[fine].size), len(grid) - 1)
     return Segments(fine, coarse, samples, min(max(counts[coarse] // samples, 1), MAX_COARSE_SEGMENTS))
-
-
-def histogram_stride(voxels: int) -> int:
-    """Return which rows of a volume are counted: every how many-th."""
-    return max(1, voxels // HISTOGRAM_VOXELS)
-
-
-def histogram_per_bin(code_range: tuple[float, float]) -> float:
-    """Return bins per code of a float32 histogram that starts at the least code; 0 if there is but one."""
-    span = code_range[1] - code_range[0]
-    return 0.0 if span == 0 or not np.isfinite(span) else (HISTOGRAM_BINS - 1) / span
-
-
-def statistics_of(counts: npt.NDArray[Any], code_range: tuple[float, float], volume: Volume) -> Statistics:
-    """Return a volume's statistics; percentiles to within a 65,536th of the range.
-
-    Parameters
-    ----------
-    counts
-        What the kernel `histogram` counted, shape (HISTOGRAM_BINS,).
-    code_range
-        Least and greatest valid code; descending if there is none.
-    volume
-        For its type, its invalid code and what the codes mean.
-    """
-    minimum, maximum = code_range
-    if minimum > maximum:
-        return Statistics(0.0, 0.0, 0.0, 0.0)
-    total = counts.astype(np.int64)
-    if volume.codes.dtype == np.int16:
-        positions = np.arange(HISTOGRAM_BINS) - 32768.0
-        total[int(minimum) + 32768] = 0
-        if volume.invalid_code is not None:
-            total[volume.invalid_code + 32768] = 0
-    else:
-        positions = minimum + np.arange(HISTOGRAM_BINS) / (histogram_per_bin(code_range) or 1.0)
-    cumulated = np.cumsum(total)
-    low = high = minimum
-    if cumulated[-1]:
-        low, high = (float(positions[np.searchsorted(cumulated, cumulated[-1] * part)]) for part in (0.01, 0.99))
-    low, high = min(max(low, minimum), maximum), min(high, maximum)
-    ends = sorted(code * volume.slope + volume.intercept for code in (minimum, maximum))
-    middle = sorted(code * volume.slope + volume.intercept for code in (low, high))
-    return Statistics(ends[0], ends[1], middle[0], middle[1])

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from render.backends.cpu import rays
-from render.backends.cpu.renderer import coarser
-from render.backends.cpu.tables import TransferTables
+from render.backends import rays
 from render.backends.cuda.grid import Segments, levels, segments_of
+from render.backends.tables import TransferTables
 from render.frame import Quality
 from render.view import RenderingMethod, View
 from render.volume import Volume
@@ -133,7 +132,7 @@ def plan_frame(
     geometry, stride = volume.geometry, quality.ray_stride
     shape_px = -(-view.viewport.height_px // stride), -(-view.viewport.width_px // stride)
     lattice = rays.lattice_of(geometry, view.slab_mm, quality.step_factor)
-    p = rays.ray_parameters(geometry, view.camera, coarser(view.plane, stride), shape_px, lattice)
+    p = rays.ray_parameters(geometry, view.camera, rays.coarser(view.plane, stride), shape_px, lattice)
     block = np.zeros((), PARAMETERS)
     _set_rays(block, p)
     block["height"], block["width"] = shape_px

@@ -21,7 +21,6 @@ from render.backends.channels import (
     render_channels,
     upload_channels,
 )
-from render.backends.cpu.rays import lattice_of
 from render.backends.cuda.device import Device, MemoryState
 from render.backends.cuda.drawing import BAND_SAMPLES, Drawing, Lane
 from render.backends.cuda.finishing import Encoders, Finished, Finishing
@@ -29,6 +28,7 @@ from render.backends.cuda.grid import BRICK
 from render.backends.cuda.parameters import plan_frame
 from render.backends.cuda.resident import ROUNDING, CudaVolume, Held, tables_nbytes
 from render.backends.cuda.uploading import CHUNK_BYTES, Uploader
+from render.backends.rays import lattice_of
 from render.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from render.frame import FINAL, Frame, PictureRequest, Quality
 from render.memory import format_bytes

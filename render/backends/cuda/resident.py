@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from render.backends.base import Statistics
-from render.backends.cpu.tables import ENTRIES, TransferTables, transfer_tables
 from render.backends.cuda import grid
 from render.backends.cuda.device import Buffer, Event, Texture
 from render.backends.cuda.parameters import TABLE_ENTRY
-from render.errors import VolumeNotFoundError
+from render.backends.held import KEPT_TABLES, HeldVolume, Remembered
+from render.backends.tables import ENTRIES, TransferTables, transfer_tables
 from render.transfer import TransferFunction
 from render.volume import Volume
 
-KEPT_TABLES = 8
-"""Transfer functions, with their bricks' visibility, that a volume remembers."""
 ROUNDING = 512
 """Bytes that CuPy's pool rounds every buffer up to."""
 TABLE_BYTES = ENTRIES * TABLE_ENTRY.itemsize + (ENTRIES + 1) * 4
@@ -68,7 +63,7 @@ class Held:
     texture: Texture | None
 
 
-class CudaVolume:
+class CudaVolume(HeldVolume[Held]):
     """Implements `render.backends.base.ResidentVolume`.
 
     Parameters
@@ -90,96 +85,42 @@ class CudaVolume:
     ) -> None:
         self.code_range = code_range
         self.has_invalid = has_invalid
-        self._volume = volume
-        self._statistics = statistics
-        self._held: Held | None = held
-        self._nbytes = (
+        nbytes = (
             rounded(held.codes.nbytes)
             + sum(level.nbytes for level in held.levels)
             + (held.texture.nbytes if held.texture else 0)
             + tables_nbytes(grid.levels(volume.geometry.shape)[0].bricks)
         )
-        self._users = 0
-        self._changed = threading.Condition()
-        self._tables: OrderedDict[object, Tables] = OrderedDict()
-        self._host_tables: OrderedDict[object, TransferTables] = OrderedDict()
-
-    @property
-    def volume(self) -> Volume:
-        """What was uploaded; its voxels stay on the host too, for as long as it is resident."""
-        return self._volume
-
-    @property
-    def statistics(self) -> Statistics:
-        """Of the voxels, modality units."""
-        return self._statistics
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the voxels, their texture, the grid, and all the tables that may be remembered."""
-        return self._nbytes
-
-    @contextmanager
-    def in_use(self) -> Iterator[Held]:
-        """Hold the voxels while a frame is drawn.
-
-        Raises
-        ------
-        VolumeNotFoundError
-            If the volume has been released.
-        """
-        with self._changed:
-            if self._held is None:
-                raise VolumeNotFoundError(f"volume {self._volume.id} has been released", volume_id=self._volume.id)
-            held = self._held
-            self._users += 1
-        try:
-            yield held
-        finally:
-            del held  # before whoever waits for it goes on
-            with self._changed:
-                self._users -= 1
-                self._changed.notify_all()
+        super().__init__(volume, held, statistics, nbytes)
+        self._tables: Remembered[Tables] = Remembered()
+        self._host_tables: Remembered[TransferTables] = Remembered()
 
     def close(self) -> None:
         """Let everything go, once no frame needs it. Blocks until then."""
-        with self._changed:
-            self._held = None
-            self._changed.wait_for(lambda: self._users == 0)
-            self._tables.clear()
-            self._host_tables.clear()
+        super().close()
+        self._tables.clear()
+        self._host_tables.clear()
 
-    def host_tables(self, function: TransferFunction, step_mm: float) -> tuple[object, TransferTables]:
+    def host_tables(self, function: TransferFunction, step_mm: float) -> tuple[Hashable, TransferTables]:
         """Return a transfer function's tables for a step, and the key that they, and `tables`, are remembered by.
 
         The light is no part of it: kernels take it from the parameter block.
         """
         key = function.opacity_points, function.color_points, step_mm
-        with self._changed:
-            if key in self._host_tables:
-                self._host_tables.move_to_end(key)
-                return key, self._host_tables[key]
-        unlit = TransferFunction(function.opacity_points, function.color_points)
-        made = transfer_tables(unlit, step_mm, self._volume.slope, self._volume.intercept, self.code_range)
-        with self._changed:
-            self._host_tables[key] = made
-            while len(self._host_tables) > KEPT_TABLES:
-                self._host_tables.popitem(last=False)
-        return key, made
 
-    def tables(self, key: object) -> Tables | None:
+        def make() -> TransferTables:
+            unlit = TransferFunction(function.opacity_points, function.color_points)
+            return transfer_tables(unlit, step_mm, self._volume.slope, self._volume.intercept, self.code_range)
+
+        return key, self._host_tables.made(key, make)
+
+    def tables(self, key: Hashable) -> Tables | None:
         """Return what is remembered for a key."""
-        with self._changed:
-            if key in self._tables:
-                self._tables.move_to_end(key)
-            return self._tables.get(key)
+        return self._tables.get(key)
 
-    def remember(self, key: object, tables: Tables) -> None:
+    def remember(self, key: Hashable, tables: Tables) -> None:
         """Remember tables; the least recently used of `KEPT_TABLES` are forgotten."""
-        with self._changed:
-            self._tables[key] = tables
-            while len(self._tables) > KEPT_TABLES:
-                self._tables.popitem(last=False)
+        self._tables.put(key, tables)
 
 
 def rounded(nbytes: int) -> int:

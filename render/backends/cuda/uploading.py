@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from render.backends import histogram
 from render.backends.cuda import grid
 from render.backends.cuda.device import Buffer, Device, Event, Program, Stream, Texture
 from render.backends.cuda.kernels import launch_blocks
@@ -100,7 +101,7 @@ class _Upload:
             for buffer, dtype in ((levels[-1].low, self.dtype), (levels[-1].high, self.dtype), (levels[-1].flags, "u1"))
         )
         code_range = (1.0, -1.0) if flags & EMPTY else (float(low), float(high))
-        statistics = grid.statistics_of(self._counted(codes, code_range), code_range, volume)
+        statistics = histogram.statistics_of(self._counted(codes, code_range), code_range, volume)
         return CudaVolume(
             volume, Held(codes, tuple(levels), self.texture), code_range, bool(flags & INVALID), statistics
         )
@@ -165,10 +166,10 @@ class _Upload:
         return result
 
     def _counted(self, codes: Buffer, code_range: tuple[float, float]) -> npt.NDArray[Any]:
-        counts = self.device.allocate(4 * grid.HISTOGRAM_BINS, self.stream)
+        counts = self.device.allocate(4 * histogram.HISTOGRAM_BINS, self.stream)
         self.device.clear(counts, self.stream)
         row_voxels = self.volume.codes.shape[2]
-        rows, stride = self.volume.codes.size // row_voxels, grid.histogram_stride(self.volume.codes.size)
+        rows, stride = self.volume.codes.size // row_voxels, histogram.histogram_stride(self.volume.codes.size)
         self._launch(
             "histogram",
             -(-rows // stride) * row_voxels,
@@ -177,11 +178,11 @@ class _Upload:
             np.int64(rows),
             np.int32(stride),
             np.float64(code_range[0]),
-            np.float64(grid.histogram_per_bin(code_range)),
-            np.int32(grid.HISTOGRAM_BINS),
+            np.float64(histogram.histogram_per_bin(code_range)),
+            np.int32(histogram.HISTOGRAM_BINS),
             counts,
         )
-        return self._fetched(counts, np.uint32, grid.HISTOGRAM_BINS)
+        return self._fetched(counts, np.uint32, histogram.HISTOGRAM_BINS)
 
     def _fetched(self, buffer: Buffer, dtype: Any, count: int) -> npt.NDArray[Any]:
         """Return what is in a buffer."""

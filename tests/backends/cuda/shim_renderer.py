@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from render.backends import histogram
 from render.backends.base import ResidentVolume, Statistics, applied_view, frame_of
-from render.backends.cpu.rays import lattice_of
-from render.backends.cpu.tables import transfer_tables
 from render.backends.cuda import grid
 from render.backends.cuda.kernels import COUNT_PLACES, launch_blocks, launch_grid
 from render.backends.cuda.parameters import NO_CODE, FramePlan, plan_frame, table_entries, table_range
+from render.backends.rays import lattice_of
+from render.backends.tables import transfer_tables
 from render.errors import RenderCancelledError
 from render.frame import FINAL, Frame, Quality
 from render.view import View
@@ -97,7 +98,7 @@ class ShimRenderer:
             levels,
             code_range,
             bool(flags & INVALID),
-            grid.statistics_of(count_codes(run, volume, code_range), code_range, volume),
+            histogram.statistics_of(count_codes(run, volume, code_range), code_range, volume),
             volume.nbytes + grid.grid_nbytes(volume.geometry.shape, volume.codes.itemsize),
             None,
             None,
@@ -222,9 +223,9 @@ def empty_bounds(bricks: int, dtype: Any) -> Bounds:
 
 def count_codes(run: Kernels, volume: Volume, code_range: tuple[float, float]) -> np.ndarray:
     """Return the histogram of a volume."""
-    counts = np.zeros(grid.HISTOGRAM_BINS, np.uint32)
+    counts = np.zeros(histogram.HISTOGRAM_BINS, np.uint32)
     row_voxels = volume.codes.shape[2]
-    rows, stride = volume.codes.size // row_voxels, grid.histogram_stride(volume.codes.size)
+    rows, stride = volume.codes.size // row_voxels, histogram.histogram_stride(volume.codes.size)
     run.launch(
         "histogram",
         launch_blocks(-(-rows // stride) * row_voxels),
@@ -233,7 +234,7 @@ def count_codes(run: Kernels, volume: Volume, code_range: tuple[float, float]) -
         np.int64(rows),
         np.int32(stride),
         np.float64(code_range[0]),
-        np.float64(grid.histogram_per_bin(code_range)),
+        np.float64(histogram.histogram_per_bin(code_range)),
         np.int32(counts.size),
         counts,
     )

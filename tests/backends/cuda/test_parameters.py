@@ -9,9 +9,9 @@ import re
 import numpy as np
 import pytest
 
-from render.backends.cpu.tables import ENTRIES, transfer_tables
 from render.backends.cuda.kernels import KERNELS, launch_grid, source, text
 from render.backends.cuda.parameters import PARAMETERS, TABLE_ENTRY, plan_frame, table_entries
+from render.backends.tables import ENTRIES, transfer_tables
 from render.frame import FINAL, Quality
 from tests import phantoms
 from tests.backends.cuda.host_shim import Kernels

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from render.backends.cpu.tables import transfer_tables
 from render.backends.cuda import resident as resident_module
 from render.backends.cuda.renderer import CudaRenderer, Sampling
 from render.backends.cuda.resident import CudaVolume
+from render.backends.tables import transfer_tables
 from render.errors import (
     BudgetExceededError,
     DeviceError,

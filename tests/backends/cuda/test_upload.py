@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
+from render.backends import histogram
 from render.backends.base import Statistics
-from render.backends.cpu.tables import transfer_tables
 from render.backends.cuda import grid
 from render.backends.cuda.parameters import table_range
+from render.backends.tables import transfer_tables
 from render.transfer import TransferFunction, load_preset
 from render.volume import Volume
 from tests import phantoms
@@ -89,9 +90,9 @@ def test_statistics_of_nothing_and_of_one_value(host_kernels) -> None:
 
 
 def test_a_large_volumes_rows_are_counted_by_stride(host_kernels, monkeypatch) -> None:
-    monkeypatch.setattr(grid, "HISTOGRAM_VOXELS", 1000)
+    monkeypatch.setattr(histogram, "HISTOGRAM_VOXELS", 1000)
     volume = volume_with_holes((20, 41, 19), INT16)
-    stride = grid.histogram_stride(volume.codes.size)
+    stride = histogram.histogram_stride(volume.codes.size)
     assert stride == 15
     got = ShimRenderer(host_kernels).upload(volume).statistics
     counted = np.sort(volume.codes.reshape(-1, 19)[::stride].reshape(-1))

@@ -62,7 +62,7 @@ Blocks of 128 threads in one dimension, as many as there are bricks, cells or vo
    brick is left (`render.backends.cuda.grid.levels`). `widen` of each level gives what the picture kernels take, and
    is all that stays (`render.backends.cuda.grid.grid_nbytes`). The last level's single brick is the volume's range and
    says whether it holds invalid voxels, or nothing else (EMPTY).
-3. `histogram` over that range, and `render.backends.cuda.grid.statistics_of` on the host.
+3. `histogram` over that range, and `render.backends.histogram.statistics_of` on the host.
 
 The flags' bits: VISIBLE 1, INVALID 2 (holds invalid voxels), EMPTY 4 (holds no valid one).
 

@@ -1,6 +1,7 @@
-"""From a View to the numbers that the kernels take: rays in voxel space, the sample lattice, the clip.
+"""From a View to the numbers that kernels take: rays in voxel space, the sample lattice, the clip.
 
-The kernels read one float64 array; the names below are its layout. Voxel coordinates are in order (i, j, k).
+The CPU's kernels read one float64 array, whose layout the names below are; the CUDA renderer takes what it needs of it.
+ Voxel coordinates are in order (i, j, k).
 A sample of pixel ``(row, column)`` lies at ``base + step * k``, ``k`` a whole number; ``base`` is shifted along the ray
 by a whole number of steps from the lattice's own zero, so that ``k`` stays small near the volume, where float32 has
 to be exact.
@@ -8,6 +9,7 @@ to be exact.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -32,7 +34,7 @@ SIZE = 25
 INNER = 28
 """How far from the outermost voxel centres the plain sampling, which reads without checks, must stay; along i, j, k."""
 SCALE, OFFSET, SIGN, UNIT, INVALID = 31, 32, 33, 34, 35
-"""Modality value = sample * SCALE + OFFSET; 1 for maximum, -1 for minimum; see `weights.weight_unit`; invalid code."""
+"""Modality value = sample * SCALE + OFFSET; 1 for maximum, -1 for minimum; see `weight_unit`; invalid code."""
 GRID = 36
 """Bricks along i, j and k of the level of the grid that is in use."""
 BRICKS_PER_VOXEL, SEGMENT, CHECK_INVALID = 39, 40, 41
@@ -92,6 +94,18 @@ def lattice_of(geometry: VolumeGeometry, slab_mm: float | None, step_factor: flo
         return Lattice(step_mm, -math.inf, math.inf)
     half = max(math.floor(slab_mm / (2 * step_mm) - 0.5 + SLAB_TOLERANCE), 0)
     return Lattice(step_mm, -half - 1, half)
+
+
+def coarser(plane: ImagePlane, stride: int) -> ImagePlane:
+    """Return the plane of the rays where one ray stands for `stride` pixels each way, cast through their middle."""
+    if stride == 1:
+        return plane
+    down, right = plane.pixel_spacing_mm
+    shift = (stride - 1) / 2
+    first = np.array(plane.top_left_mm)
+    first += shift * (right * np.array(plane.row_direction) + down * np.array(plane.column_direction))
+    x, y, z = (float(component) for component in first)
+    return dataclasses.replace(plane, top_left_mm=(x, y, z), pixel_spacing_mm=(down * stride, right * stride))
 
 
 def ray_parameters(

@@ -19,7 +19,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from render.descriptions import Phase
 from render.dicom.archive import split_path
+from render.dicom.cine import phases_of
 from render.dicom.ingest import Ingest
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
@@ -54,6 +56,9 @@ class CatalogEntry:
         memory.
     nbytes, dtype_bytes
         Of all voxels and of one sample of one, once loaded: 1 for a colour image.
+    phases
+        Of the volumes of its series on its grid, itself included, ids and what tells them apart; empty where it is
+        alone.
     """
 
     volume_id: str
@@ -63,6 +68,12 @@ class CatalogEntry:
     dtype_bytes: int
     path: str
     source: VolumePlan | Volume
+    phases: tuple[Phase, ...] = ()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether a list names it: of phases, it names the first."""
+        return not self.phases or self.phases[0].volume_id == self.volume_id
 
 
 class Catalog:
@@ -251,14 +262,18 @@ class Catalog:
         return scan
 
     def _note(self, scan: Scan) -> None:
-        entries = [self._describe(plan) for plan in scan.volumes]
+        entries = [
+            self._describe(plan, phases)
+            for series in scan.series
+            for plan, phases in zip(series.volumes, phases_of(series.volumes), strict=True)
+        ]
         with self._lock:
             self._entries.update((entry.volume_id, entry) for entry in entries)
 
     def _note_progress(self, done: int, total: int) -> None:
         self._progress = done, total
 
-    def _describe(self, plan: VolumePlan) -> CatalogEntry:
+    def _describe(self, plan: VolumePlan, phases: tuple[Phase, ...]) -> CatalogEntry:
         files = {str(_on_disk(plan.root, path)) for path in {source.instance.path for source in plan.slices}}
         place = Path(os.path.commonpath(files))
         root = next((root for root in self._roots if place.is_relative_to(root)), place)
@@ -270,6 +285,7 @@ class Catalog:
             dtype_bytes=np.dtype(plan.values.dtype).itemsize,
             path=place.relative_to(root).as_posix(),
             source=plan,
+            phases=phases,
         )
 
     def _scan_roots(self) -> None:

@@ -20,6 +20,20 @@ class Residency(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One of several volumes of a series on one grid.
+
+    Attributes
+    ----------
+    label
+        What tells it from the others: ``Frame 3``, ``TriggerTime 40``.
+    """
+
+    volume_id: str
+    label: str
+
+
+@dataclass(frozen=True)
 class VolumeSummary:
     """A volume in a list. Holds nothing that identifies a patient but UIDs.
 
@@ -35,6 +49,12 @@ class VolumeSummary:
         What it takes when resident.
     opens_first
         A page opens this one unasked.
+    voxel_type
+        As it will be loaded: told of colour images, whose pictures are another kind.
+    phases
+        All volumes of the series on this grid, where there are several; a list names the first.
+    phase_ms
+        From one to the next where they are frames of a cine, 0 if unknown.
     """
 
     volume_id: str
@@ -50,6 +70,9 @@ class VolumeSummary:
     bytes: int
     residency: Residency
     opens_first: bool
+    voxel_type: VoxelType
+    phases: tuple[Phase, ...] = ()
+    phase_ms: float = 0.0
 
 
 @dataclass(frozen=True)

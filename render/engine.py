@@ -27,13 +27,15 @@ from render.lease import Lease, Progress, Reservation, Size
 from render.residency import VolumeCache
 from render.transfer import preset_names
 from render.view import View
-from render.volume import Volume
+from render.volume import Volume, VoxelType
 
 if TYPE_CHECKING:
     from render.backends.choice import Choice
     from render.catalog import Catalog, CatalogEntry
 
 __all__ = ["Engine", "EngineStatus", "VolumeDescription", "VolumeSummary"]
+
+_VOXEL_TYPES = {1: VoxelType.RGB8, 2: VoxelType.INT16, 4: VoxelType.FLOAT32}
 
 INGEST_THREADS = 4
 """Paths that are scanned and uploads that are decoded at a time; the work itself is done by the worker processes."""
@@ -289,7 +291,7 @@ class Engine:
 
     def summaries(self) -> list[VolumeSummary]:
         """Return all that can be opened, in the catalog's order."""
-        return [self._summary(entry) for entry in self.catalog.entries()]
+        return [self._summary(entry) for entry in self.catalog.entries() if entry.is_listed]
 
     def describe(self, lease: Lease) -> VolumeDescription:
         """Describe a resident volume."""
@@ -349,7 +351,10 @@ class Engine:
             spacing_mm=entry.geometry.spacing_mm,
             bytes=self.cache.estimate_bytes(Size(entry.nbytes, entry.dtype_bytes)),
             residency=self.cache.state(entry.volume_id),
-            opens_first=entry.volume_id == self.first_volume_id,
+            opens_first=self.first_volume_id in (entry.volume_id, *(phase.volume_id for phase in entry.phases)),
+            voxel_type=_VOXEL_TYPES[entry.dtype_bytes],
+            phases=entry.phases,
+            phase_ms=entry.info.phase_ms,
         )
 
     def _forget_upload(self, volume_id: str) -> None:

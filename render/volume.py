@@ -55,8 +55,12 @@ class VolumeInfo:
         Compressed lossily before it came here (0028,2110, or by its transfer syntax).
     slice_thickness_mm
         Slice Thickness, or 0 if unknown.
+    phase_ms
+        From this volume to the next of its series where they are frames of a cine; 0 if unknown.
     warnings
         What the reader should know: one sentence each, with the measured values.
+    extra
+        What tells it from the other volumes of its series: attribute and value.
     """
 
     modality: str = ""
@@ -74,6 +78,7 @@ class VolumeInfo:
     inverted: bool = False
     lossy_source: bool = False
     slice_thickness_mm: float = 0.0
+    phase_ms: float = 0.0
     warnings: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
 

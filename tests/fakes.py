@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from render.backends.base import ResidentVolume, Statistics
+from render.descriptions import Phase
 from render.errors import AmbiguousSeriesError, PathError, RenderCancelledError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality
 from render.geometry import VolumeGeometry
@@ -149,6 +150,8 @@ class FakeRenderer:
 class FakeEntry:
     volume: Volume
     path: str = ""
+    phases: tuple[Phase, ...] = ()
+    is_listed: bool = True
 
     @property
     def volume_id(self) -> str:

@@ -23,6 +23,7 @@ from voxelcast.client import Client
 from voxelcast.descriptions import (
     DeviceStatus,
     LoadProgress,
+    Phase,
     ResidentStatus,
     ServerStatus,
     VolumeDescription,
@@ -66,6 +67,7 @@ __all__ = [
     "Layer",
     "LoadProgress",
     "NotFoundError",
+    "Phase",
     "ProtocolError",
     "RequestCancelledError",
     "ResidentStatus",

@@ -75,6 +75,10 @@ class AsyncVolume(VolumeHandle):
         self._opened(await self._client._open(self._open_request(), None, DEFAULT_LOAD_TIMEOUT_S))
         return await self._client._render(view, encoding, jpeg_quality, self.lease_id, timeout_s)
 
+    async def open_phase(self, number: int, *, timeout_s: float = DEFAULT_LOAD_TIMEOUT_S) -> AsyncVolume:
+        """Open another volume of the series on this grid; see `Volume.open_phase`."""
+        return await self._client.open(self._phase_id(number), timeout_s=timeout_s)
+
     def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> AsyncStream:
         """Open a live stream that begins with a view (None: the axial); see `AsyncStream`."""
         return self._client.stream(self._view(view), timeout_s=timeout_s)

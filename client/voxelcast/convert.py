@@ -13,6 +13,7 @@ from voxelcast.camera import Camera, Viewport
 from voxelcast.descriptions import (
     DeviceStatus,
     LoadProgress,
+    Phase,
     Residency,
     ResidentStatus,
     ServerStatus,
@@ -157,7 +158,14 @@ def summary_from_proto(message: volume_pb2.VolumeSummary) -> VolumeSummary:
         spacing_mm=(i_mm, j_mm, k_mm),
         nbytes=message.bytes,
         residency=_residency_from_proto(message.residency),
+        voxel_type=_voxel_type_from_proto(message.voxel_type),
+        phases=tuple(Phase(phase.volume_id, phase.label) for phase in message.phases),
+        phase_ms=message.phase_ms,
     )
+
+
+def _voxel_type_from_proto(code: volume_pb2.VoxelType) -> str:
+    return volume_pb2.VoxelType.Name(code).removeprefix("VOXEL_TYPE_").lower()
 
 
 def description_from_proto(message: volume_pb2.VolumeDescription) -> VolumeDescription:
@@ -166,7 +174,7 @@ def description_from_proto(message: volume_pb2.VolumeDescription) -> VolumeDescr
         id=message.summary.volume_id,
         geometry=geometry_from_proto(message.geometry),
         summary=summary_from_proto(message.summary),
-        voxel_type=volume_pb2.VoxelType.Name(message.voxel_type).removeprefix("VOXEL_TYPE_").lower(),
+        voxel_type=_voxel_type_from_proto(message.voxel_type),
         slope=message.slope,
         intercept=message.intercept,
         units=message.units,

@@ -15,6 +15,14 @@ Residency: TypeAlias = Literal["unspecified", "source", "loading", "resident"]
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One of several volumes of a series on one grid: a time, an echo, a frame of a cine; `label` says which."""
+
+    volume_id: str
+    label: str
+
+
+@dataclass(frozen=True)
 class VolumeSummary:
     """A volume in a list. Holds nothing that identifies a patient but UIDs.
 
@@ -36,6 +44,12 @@ class VolumeSummary:
         What it takes when resident.
     residency
         Where it is now.
+    voxel_type
+        ``int16``, ``float32``, or ``rgb8`` for a colour image, whose pictures are RGBA.
+    phases
+        All volumes of the series on this grid, in order, where there are several; a list names only the first.
+    phase_ms
+        From one phase to the next where they are frames of a cine, 0 if unknown.
     """
 
     volume_id: str
@@ -50,6 +64,9 @@ class VolumeSummary:
     spacing_mm: Vector = (0.0, 0.0, 0.0)
     nbytes: int = 0
     residency: Residency = "unspecified"
+    voxel_type: str = ""
+    phases: tuple[Phase, ...] = ()
+    phase_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ class VolumeDescription:
     summary
         As in a list.
     voxel_type
-        ``int16`` or ``float32``.
+        ``int16``, ``float32``, or ``rgb8`` for a colour image.
     slope, intercept
         ``value = slope * code + intercept``.
     units

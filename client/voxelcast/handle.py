@@ -9,7 +9,7 @@ from render.v1.render_service_pb2 import OpenedVolume, OpenVolumeRequest
 from voxelcast import convert
 from voxelcast.appearance import TransferFunction, Window
 from voxelcast.camera import DEFAULT_SIZE_PX
-from voxelcast.descriptions import VolumeDescription
+from voxelcast.descriptions import Phase, VolumeDescription
 from voxelcast.errors import InvalidArgumentError
 from voxelcast.frames import Frame
 from voxelcast.geometry import VolumeGeometry
@@ -68,6 +68,23 @@ class VolumeHandle:
     def units(self) -> str:
         """Of the values: ``HU``, ``SUVbw``, ``Bq/ml``; empty if arbitrary."""
         return self.description.units
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """All volumes of this one's series on its grid, where there are several: `phase` opens them."""
+        return self.description.summary.phases
+
+    def _phase_id(self, number: int) -> str:
+        """Return a phase's id.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If there is no such phase.
+        """
+        if not 0 <= number < len(self.phases):
+            raise InvalidArgumentError(f"phase {number}: the series has {len(self.phases)} on this grid, from 0")
+        return self.phases[number].volume_id
 
     @property
     def default_window(self) -> Window | None:

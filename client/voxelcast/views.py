@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from voxelcast.appearance import TransferFunction, Window, WindowFunction
 from voxelcast.camera import DEFAULT_SIZE_PX, Camera, Viewport
 from voxelcast.errors import InvalidArgumentError
 from voxelcast.geometry import Float64Array, Vector, VolumeGeometry, vector
+
+if TYPE_CHECKING:
+    from voxelcast.descriptions import Phase
 
 RenderingMethod: TypeAlias = Literal["volume_rendered", "maximum_ip", "minimum_ip", "average_ip"]
 """How the samples along a ray become one pixel, in the words of DICOM PS3.18."""
@@ -336,6 +339,10 @@ class View:
     def of(self, volume: HasGeometry) -> View:
         """Show another volume at the same place, with its default window and transfer function."""
         return self._with_layer(Layer(volume.id))
+
+    def of_phase(self, phase: Phase) -> View:
+        """Show another phase of the volume at the same place, with the same window and transfer function."""
+        return self._with_layer(replace(self.layers[0], volume_id=phase.volume_id))
 
     def _with_layer(self, layer: Layer) -> View:
         return replace(self, layers=(layer, *self.layers[1:]))

@@ -123,6 +123,25 @@ class Volume(VolumeHandle):
         self._opened(self._client._open(self._open_request(), None, DEFAULT_LOAD_TIMEOUT_S))
         return self._client._render(view, encoding, jpeg_quality, self.lease_id, timeout_s)
 
+    def open_phase(self, number: int, *, timeout_s: float = DEFAULT_LOAD_TIMEOUT_S) -> Volume:
+        """Open another volume of the series on this grid: a time, an echo, a frame of a cine.
+
+        `View.of_phase` takes a view to it as it is; a stream needs no more than that.
+
+        Parameters
+        ----------
+        number
+            From 0, as `phases` has them.
+        timeout_s
+            For the whole load.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If there is no such phase.
+        """
+        return self._client.open(self._phase_id(number), timeout_s=timeout_s)
+
     def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> Stream:
         """Open a live stream that begins with a view (None: the axial); see `Stream`."""
         return self._client.stream(self._view(view), timeout_s=timeout_s)

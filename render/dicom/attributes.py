@@ -92,6 +92,7 @@ FRAME_ATTRIBUTES = (
     "FrameTimeVector",
     "CineRate",
     "RecommendedDisplayFrameRate",
+    "RecommendedDisplayFrameRate",
     "SpacingBetweenSlices",
     "DetectorInformationSequence",
     "SliceVector",

@@ -54,7 +54,7 @@ from render.dicom.instance import Instance, SkippedFile, Tile
 from render.dicom.media import MediaDirectory, read_directory
 from render.dicom.mosaic import MOSAIC_TAGS, is_mosaic, read_tiles
 from render.dicom.multiframe import frame_text, read_frames
-from render.dicom.plainframes import read_plain_frames
+from render.dicom.plainframes import frame_ms, read_plain_frames
 from render.dicom.quickheader import read_quickly
 from render.dicom.suv import read_pet
 from render.errors import UnreadableFileError
@@ -168,6 +168,7 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
         modality_lut=pixels.modality_lut,
         frames=pixels.frames,
         tiles=pixels.tiles,
+        frame_ms=frame_ms(dataset),
         pet=read_pet(dataset) if text(dataset, "Modality") == "PT" else None,
         defect=pixels.defect,
     )

@@ -55,6 +55,8 @@ class Instance:
         One each frame, or each tile of a mosaic; those of a cine, for one, have no place in the patient.
     tiles
         Where the slices of a mosaic are on its sheet; empty for all else.
+    frame_ms
+        From one frame of a cine to the next; 0 if unknown.
     pet
         What SUV needs; None but for PET.
     defect
@@ -86,6 +88,7 @@ class Instance:
     modality_lut: LookupTable | None = None
     frames: tuple[FrameHeader, ...] = ()
     tiles: tuple[Tile, ...] = ()
+    frame_ms: float = 0.0
     pet: PetHeader | None = field(default=None, repr=False)
     defect: str = ""
 

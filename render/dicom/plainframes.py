@@ -6,6 +6,7 @@ C.8.4.8 and C.8.4.15). All others lie nowhere in the patient, and each is an ima
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,20 @@ def frame_name(dataset: Dataset) -> str:
     """Return what frames are numbered as: ``Frame`` in time, else ``Image``."""
     is_cine = text(dataset, "Modality") in _CINE_MODALITIES or any(values(dataset, name) for name in _TIMES)
     return "Frame" if is_cine else "Image"
+
+
+def frame_ms(dataset: Dataset) -> float:
+    """Return the time from one frame to the next, ms, by what is stated first; 0 if nothing sensible is."""
+    times = [*values(dataset, "FrameTime")[:1], *values(dataset, "FrameTimeVector")[1:2]]
+    rates = [*values(dataset, "RecommendedDisplayFrameRate")[:1], *values(dataset, "CineRate")[:1]]
+    for value, is_rate in [*((time, False) for time in times), *((rate, True) for rate in rates)]:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(number) and number > 0:
+            return 1000 / number if is_rate else number
+    return 0.0
 
 
 def _nuclear_frames(dataset: Dataset, first: FrameHeader, count: int) -> tuple[FrameHeader, ...] | None:

@@ -131,6 +131,7 @@ def _plan(
         lossy_source=any(source.instance.lossy for source in slices),
         slice_thickness_mm=slices[0].frame.thickness_mm,
         warnings=(*phase.warnings, *meaning.warnings),
+        phase_ms=first.frame_ms if "Frame" in phase.index else 0.0,
         extra=dict(phase.index),
     )
     return VolumePlan(

@@ -286,6 +286,9 @@ def summary_to_proto(summary: VolumeSummary) -> volume_pb2.VolumeSummary:
         bytes=summary.bytes,
         residency=_RESIDENCIES[summary.residency],
         opens_first=summary.opens_first,
+        voxel_type=_VOXEL_TYPES[summary.voxel_type],
+        phases=[volume_pb2.Phase(volume_id=phase.volume_id, label=wire_text(phase.label)) for phase in summary.phases],
+        phase_ms=summary.phase_ms,
     )
 
 

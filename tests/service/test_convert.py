@@ -313,6 +313,7 @@ def test_stray_bytes_in_names_do_not_break_the_list() -> None:
         48,
         Residency.SOURCE,
         False,
+        VoxelType.INT16,
     )
     message = convert.summary_to_proto(summary)
     assert (message.description, message.path) == ("caf?", "scans/caf?")

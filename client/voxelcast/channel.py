@@ -17,6 +17,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # A server that vanished without a word is noticed. Servers take pings more often than every 5 minutes for abuse.
     ("grpc.keepalive_time_ms", 330_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # A server that was restarted is found again soon; grpc's own back-off goes up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.max_reconnect_backoff_ms", 4_000),
     # A list of tens of thousands of volumes; frames come in chunks of 1 MiB.
     ("grpc.max_receive_message_length", 16 << 20),
     # Two clients in one process are two clients: their connections end apart.

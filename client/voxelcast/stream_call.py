@@ -7,6 +7,7 @@ write at any time, that is every third refusal. So one thread reads here, grpc's
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,10 +24,18 @@ from voxelcast.views import View
 
 MAIN_VIEW = "main"
 """The view's name where none is given."""
+FIRST_RETRY_S, LAST_RETRY_S = 0.25, 8.0
+"""Between two tries to come back, doubled each time, with some randomness: not all clients at once."""
+RECONNECT_S = 120.0
+"""A stream that is lost is given up after this."""
 
 
 class StreamCall:
     """A `StreamState` and the threads that serve it.
+
+    A call that breaks, or whose server goes away, is followed by another with the session's resume token, after some
+    back-off; the views stay, and frames come again once the server is there. Only a stream that was never welcomed, or
+    that the server refuses, fails at once.
 
     Parameters
     ----------
@@ -56,8 +65,10 @@ class StreamCall:
         if view is not None:
             self._state.show(MAIN_VIEW, convert.view_to_proto(view))
         self._failure: VoxelcastError | None = None
-        self._call = stub.StreamFrames(self._requests(), metadata=endpoint.metadata)
-        self._reader = threading.Thread(target=self._read, name="voxelcast-stream", daemon=True)
+        self._stub = stub
+        self._number = 0
+        self._call = self._begin()
+        self._reader = threading.Thread(target=self._run, name="voxelcast-stream", daemon=True)
         self._reader.start()
 
     def show(self, view: View, view_id: str) -> int:
@@ -107,8 +118,8 @@ class StreamCall:
         with self.changed:
             self.is_closed = True
             self.changed.notify_all()
+            self._call.cancel()
         self._notify()
-        self._call.cancel()
 
     def join(self) -> None:
         """Wait for the reader to end after `cancel`."""
@@ -121,33 +132,66 @@ class StreamCall:
         if self._failure is not None:
             raise self._failure
 
-    def _requests(self) -> Iterator[StreamFramesRequest]:
-        """Yield what is to be sent; on a thread of grpc's."""
+    def _begin(self) -> Any:
+        self._number += 1
+        return self._stub.StreamFrames(self._requests(self._number), metadata=self._endpoint.metadata)
+
+    def _requests(self, number: int) -> Iterator[StreamFramesRequest]:
+        """Yield what is to be sent on one call, until it is not the latest any more; on a thread of grpc's."""
         while True:
             with self.changed:
-                while (message := self._state.next_message(time.monotonic())) is None:
-                    if self.is_closed or self._failure is not None:
+                while True:
+                    if self.is_closed or self._failure is not None or number != self._number:
                         return
+                    if (message := self._state.next_message(time.monotonic())) is not None:
+                        break
                     again_at_s = self._state.send_again_at_s()
                     self.changed.wait(None if again_at_s is None else max(0.0, again_at_s - time.monotonic()))
             yield StreamFramesRequest(message=message)
 
-    def _read(self) -> None:
-        """Feed the state until the stream ends; the reader thread."""
-        failure: VoxelcastError = UnavailableError("the server ended the stream", reason="DRAINING")
+    def _run(self) -> None:
+        """Read one call after the other until the stream ends; the reader thread."""
+        tries, lost_at_s = 0, 0.0
+        while True:
+            failure, got_frames = self._read()
+            now_s = time.monotonic()
+            if got_frames or not tries:
+                tries, lost_at_s = 0, now_s
+            with self.changed:
+                is_lost = (
+                    isinstance(failure, UnavailableError)
+                    and not isinstance(failure, _EndedError)
+                    and self._state.was_welcomed
+                )
+                if self.is_closed or not is_lost or now_s - lost_at_s > RECONNECT_S:
+                    self._failure = failure
+                    self.changed.notify_all()
+                    break
+                wait_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2**tries) * random.uniform(0.75, 1.25)
+                tries += 1
+                if not self.changed.wait_for(lambda: self.is_closed, wait_s):
+                    self._state.reconnect()
+                    self._call = self._begin()
+                    self.changed.notify_all()
+        self._notify()
+
+    def _read(self) -> tuple[VoxelcastError, bool]:
+        """Feed the state until the call ends; return why it did, and whether any frame came."""
+        got_frames = False
         try:
             for response in self._call:
                 with self.changed:
                     self._state.receive(response)
+                    got_frames |= response.WhichOneof("event") == "frame"
                     self.changed.notify_all()
                 self._notify()
         except grpc.RpcError as error:
-            failure = from_rpc(error, self._endpoint.address)
+            return from_rpc(error, self._endpoint.address), got_frames
         except VoxelcastError as error:
-            failure = error
             self._call.cancel()
-        finally:
-            with self.changed:
-                self._failure = failure
-                self.changed.notify_all()
-            self._notify()
+            return error, got_frames
+        return _EndedError("the server ended the stream", reason="DRAINING"), got_frames
+
+
+class _EndedError(UnavailableError):
+    """The server has ended the call without an error: it wants no more of it."""

@@ -11,6 +11,8 @@ What the state guarantees:
 - Frames of a view are taken in order and never after a newer one; one that is superseded before it was taken is
   acknowledged together with the newer one, so a slow consumer holds the server's credit, not the client's memory.
 - A frame is handed out only whole.
+- After `reconnect` the same views go on in a new epoch: what the server's session knew is taken up by its resume token,
+  what it did not is sent again.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ class _ViewState:
     # Frames that answer an older one belong to a closed view of the same name.
     first_revision: int
     revision: int = 0
-    # The view that was not sent yet.
+    # What is shown, and the same while it was not sent yet.
+    latest: View | None = None
     unsent: View | None = None
     was_sent: bool = False
     # Chunks of the frame on its way.
@@ -94,13 +97,47 @@ class StreamState:
     def __init__(self, client: str, token: str = "") -> None:
         self.welcome: Welcome | None = None
         self.draining = False
+        self._client = client
+        self._token = token
+        self._resume_token = ""
+        self._is_back = False
         # One count for all views: a name that is used again goes on where it was.
         self._revision = 0
         self._next_view_at_s = -math.inf
         self._views: dict[str, _ViewState] = {}
         self._errors: deque[tuple[str, VoxelcastError]] = deque()
         self._outgoing: deque[ClientMessage] = deque()
-        self._send(ClientMessage(hello=Hello(protocol_version=PROTOCOL_VERSION, token=token, client=client)))
+        self._hello()
+
+    def _hello(self) -> None:
+        hello = Hello(
+            protocol_version=PROTOCOL_VERSION,
+            token=self._token,
+            resume_token=self._resume_token,
+            client=self._client,
+        )
+        self._send(ClientMessage(hello=hello))
+
+    @property
+    def was_welcomed(self) -> bool:
+        """Whether the server has ever answered Hello."""
+        return self._resume_token != ""
+
+    def reconnect(self) -> None:
+        """Begin anew on another call, with the same views: Hello goes first, then every view.
+
+        A frame that was received whole and not taken stays to be taken; its acknowledgement is not owed any more.
+        """
+        self.welcome = None
+        self.draining = False
+        self._outgoing.clear()
+        self._next_view_at_s = -math.inf
+        for state in self._views.values():
+            state.partial.clear()
+            state.unacknowledged.clear()
+            state.last_sequence = 0
+        self._is_back = True
+        self._hello()
 
     def show(self, view_id: str, view: View) -> int:
         """Set a view; it replaces one that was not sent yet.
@@ -120,7 +157,7 @@ class StreamState:
         self._revision += 1
         state = self._views.setdefault(view_id, _ViewState(self._revision))
         state.revision = self._revision
-        state.unsent = view
+        state.latest = state.unsent = view
         return state.revision
 
     def close_view(self, view_id: str) -> None:
@@ -184,12 +221,20 @@ class StreamState:
                         f"protocol version {message.welcome.protocol_version}; this client speaks {PROTOCOL_VERSION}"
                     )
                 self.welcome = message.welcome
+                self._resume_token = message.welcome.resume_token
+                self._send_views_again()
             case "error":
                 self._receive_error(message.error)
             case "draining":
                 self.draining = True
             case _:
                 pass  # lists and progress: nobody here asked for them
+
+    def _send_views_again(self) -> None:
+        """Send what the server may not know: one that took the session up ignores the very same revision."""
+        for state in self._views.values():
+            if self._is_back and state.unsent is None:
+                state.unsent = state.latest
 
     def _receive_error(self, error: StreamError) -> None:
         if error.view_id:

@@ -94,6 +94,7 @@ class FakeService(RenderServiceServicer):
         self.gate.set()
         self.waiting, self.cancelled = threading.Event(), threading.Event()
         self.received: list[stream_pb2.ClientMessage] = []
+        self.resume_token = "resume"
         self.stream_script: Callable[[Iterator[Any]], Iterator[Any]] | None = None
         self.metadata: dict[str, str | bytes] = {}
         self.leases: dict[str, str] = {}
@@ -184,7 +185,7 @@ class FakeService(RenderServiceServicer):
             self.received.append(request.message)
             match request.message.WhichOneof("message"):
                 case "hello":
-                    yield welcome()
+                    yield welcome(resume_token=self.resume_token)
                 case "set_view":
                     message = request.message.set_view
                     try:
@@ -210,11 +211,15 @@ class FakeService(RenderServiceServicer):
             _abort(context, grpc_code(error), error.reason, error.message, details)
 
 
-def welcome(epoch: int = 1, protocol_version: int = 1) -> render_service_pb2.StreamFramesResponse:
+def welcome(
+    epoch: int = 1, protocol_version: int = 1, resume_token: str = ""
+) -> render_service_pb2.StreamFramesResponse:
     """Return the answer to Hello."""
     return render_service_pb2.StreamFramesResponse(
         message=stream_pb2.ServerMessage(
-            welcome=stream_pb2.Welcome(protocol_version=protocol_version, server_version="0.1.0", epoch=epoch)
+            welcome=stream_pb2.Welcome(
+                protocol_version=protocol_version, server_version="0.1.0", epoch=epoch, resume_token=resume_token
+            )
         )
     )
 
@@ -252,11 +257,11 @@ def stream_frame(
 
 
 @contextmanager
-def serving(service: FakeService) -> Iterator[str]:
-    """Serve on a free port of this machine and yield the address."""
+def serving(service: FakeService, port: int = 0) -> Iterator[str]:
+    """Serve on a port of this machine, a free one if 0, and yield the address."""
     server = grpc.server(ThreadPoolExecutor(8))
     add_RenderServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield f"127.0.0.1:{port}"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from render.service import convert as server_convert
-from tests.client.fake_service import FakeService, ramp_color, ramp_values, stream_frame, welcome
+from tests.client.fake_service import FakeService, ramp_color, ramp_values, serving, stream_frame, welcome
 from voxelcast import (
     AsyncClient,
     Client,
@@ -23,6 +23,7 @@ from voxelcast import (
     View,
     VoxelcastError,
     convert,
+    stream_call,
 )
 
 SIZE_PX = (96, 64)
@@ -224,6 +225,48 @@ def test_a_broken_stream_says_why(
     service.stream_script = script
     with client.open("head").stream() as stream, pytest.raises(kind, match=message):
         stream.settle()
+
+
+def test_it_comes_back_after_the_server_was_restarted(service: FakeService) -> None:
+    restarted = FakeService()
+    with serving(service) as address:
+        client = Client(address, timeout_s=30)
+        volume = client.open("head")
+        stream = volume.stream(volume.axial(1.0, size_px=SIZE_PX))
+        assert_shows(stream.settle(), volume.axial(1.0, size_px=SIZE_PX))
+    last = volume.axial(3.0, size_px=SIZE_PX)
+    stream.show(last)  # while nobody is there
+    with serving(restarted, int(address.rpartition(":")[2])):
+        assert_shows(stream.settle(), last)
+        assert restarted.received[0].hello.resume_token == "resume"
+        stream.close()
+        client.close()
+
+
+def test_a_server_that_stays_away_is_given_up(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_call, "RECONNECT_S", 0.2)
+    with serving(service) as address:
+        client = Client(address, timeout_s=30)
+        stream = client.open("head").stream()
+        volume = client.open("head")
+        stream.settle(volume.axial(size_px=SIZE_PX))
+    with pytest.raises(UnavailableError):
+        stream.settle(volume.axial(2.0, size_px=SIZE_PX))
+    stream.close()
+    client.close()
+
+
+async def test_asyncio_comes_back_after_the_server_was_restarted(service: FakeService) -> None:
+    with serving(service) as address:
+        client = AsyncClient(address, timeout_s=30)
+        volume = await client.open("head")
+        stream = volume.stream(volume.axial(1.0, size_px=SIZE_PX))
+        await stream.settle()
+    last = volume.axial(3.0, size_px=SIZE_PX)
+    with serving(FakeService(), int(address.rpartition(":")[2])):
+        assert_shows(await stream.settle(last), last)
+        await stream.close()
+        await client.close()
 
 
 def test_no_thread_is_left(client: Client) -> None:

@@ -292,3 +292,37 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
+
+
+def test_after_a_reconnect_hello_has_the_token_and_every_view_goes_again(state: StreamState) -> None:
+    state.show("a", view(1))
+    state.show("b", view(2))
+    sent(state)
+    state.reconnect()
+    (hello,) = sent(state)
+    assert hello.hello.resume_token == ""
+    state.receive(welcome(epoch=2, resume_token="second"))
+    again = [(m.set_view.view_id, m.set_view.revision, m.set_view.view) for m in sent(state)]
+    assert again == [("a", 1, view(1)), ("b", 2, view(2))]
+    state.reconnect()
+    assert sent(state)[0].hello.resume_token == "second"
+
+
+def test_what_came_before_a_reconnect_is_taken_but_not_acknowledged(state: StreamState) -> None:
+    state.show("main", view(1))
+    sent(state)
+    for part in frames(5, 1, final=False):
+        state.receive(part)
+    state.receive(frames(6, 1, chunks=2)[0])
+    state.reconnect()
+    state.receive(welcome(epoch=2))
+    assert state.take() is not None
+    assert acknowledged(state) == []
+    for part in frames(7, 1):  # of the old epoch
+        state.receive(part)
+    assert state.take() is None
+    for part in frames(1, 1, epoch=2):
+        state.receive(part)
+    assert state.take() is not None
+    assert state.is_settled
+    assert acknowledged(state) == [1]

@@ -204,6 +204,7 @@ def frame_of(
         slab_mm=applied.slab_mm,
         quality=quality,
         lossy_source=volume.info.lossy_source,
+        missing_slices=volume.missing_slices,
         timings_ms={"render": render_ms},
         samples_taken=samples[0],
         samples_skipped=samples[1] - samples[0],

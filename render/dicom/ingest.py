@@ -7,13 +7,11 @@ memory is anonymous: it has no name that could be left behind, whoever dies, and
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -34,6 +32,7 @@ from render.dicom.picture import Picture
 from render.dicom.pixels import Cancelled, Codes, Progress, SliceReport, finish
 from render.dicom.plan import VolumePlan
 from render.dicom.reading import FileHeader
+from render.dicom.shared_memory import SharedMemory
 from render.dicom.source import Scan, scan
 from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task, without_frames
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
@@ -47,6 +46,9 @@ WORKER_MEMORY_BYTES = 2 << 30
 
 TASK_SECONDS = 120.0
 """A worker that has not answered by then hangs: a task is a few slices or a few dozen headers."""
+
+CARD_WORKERS = 2
+"""Each that decodes on a card has a CUDA context there, of some hundreds of megabytes."""
 
 HEADERS_A_TASK = 32
 """Small enough that progress moves, cancelling is quick and both cores end together."""
@@ -71,6 +73,8 @@ class Ingest:
         Private memory that one worker may take.
     task_seconds
         After this long a worker that does not answer is ended.
+    card
+        Where `CARD_WORKERS` of the workers may decode, as `render.dicom.card_codecs` says; None for nowhere but here.
     """
 
     def __init__(
@@ -79,10 +83,12 @@ class Ingest:
         *,
         memory_bytes: int = WORKER_MEMORY_BYTES,
         task_seconds: float = TASK_SECONDS,
+        card: int | None = None,
     ) -> None:
         self.workers = workers or available_cores()
         self._memory_bytes = memory_bytes
         self._task_seconds = task_seconds
+        self._card = card
         self._pool = ThreadPoolExecutor(self.workers, "ingest")
         self._own = threading.local()  # each thread of the pool drives one worker
         self._lock = threading.Lock()
@@ -162,7 +168,7 @@ class Ingest:
         layers = without_frames(plan.layers)
         chunks = plan.chunks(self.workers)
         reports: list[SliceReport] = []
-        with _SharedMemory(plan.estimated_bytes) as memory:
+        with SharedMemory(plan.estimated_bytes) as memory, contextlib.ExitStack() as stack:
 
             def decode(chunk: Chunk) -> tuple[Chunk, list[SliceReport]]:
                 start, stop = chunk
@@ -173,8 +179,9 @@ class Ingest:
                     raise CodecError(f"{error.message} in slices {start + 1} to {stop} of {total}") from error
 
             codes = cast(Codes, np.frombuffer(memory.map(), plan.values.dtype).reshape(plan.codes_shape))
-            # A colour image has no code for what is missing.
-            growing = None if growth is None or plan.values.is_color else Growing(plan, codes, growth)
+            growing = None
+            if growth is not None and not plan.values.is_color:  # a colour image has no code for what is missing
+                growing = stack.enter_context(Growing(plan, memory, codes, growth))
             for chunk, done in self._map(decode, chunks if growing is None else growing.ordered(chunks)):
                 reports += done
                 if progress is not None:
@@ -294,7 +301,8 @@ class Ingest:
         with self._lock:
             if self._is_closed:
                 raise DrainingError("ingest is closed")
-            worker = _Worker(self._memory_bytes)
+            takes_card = sum(worker.card is not None for worker in self._running) < CARD_WORKERS
+            worker = _Worker(self._memory_bytes, self._card if takes_card else None)
             self._running.add(worker)
             return worker
 
@@ -315,14 +323,16 @@ def _without_interrupts() -> Iterator[None]:
 class _Worker:
     """One process and the socket to it."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, card: int | None = None) -> None:
+        self.card = card
+        limits = str(memory_bytes), str(-1 if card is None else card)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             package_parent = str(Path(render.__file__).resolve().parents[1])
             with _without_interrupts():
                 self._process = subprocess.Popen(
                     # -P: what lies in the current folder is not imported.
-                    [sys.executable, "-P", "-m", "render.dicom.worker", str(theirs.fileno()), str(memory_bytes)],
+                    [sys.executable, "-P", "-m", "render.dicom.worker", str(theirs.fileno()), *limits],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -359,26 +369,3 @@ class _Worker:
     def _death(self) -> str:
         code = self._process.wait()
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
-
-
-class _SharedMemory:
-    """Anonymous memory that a descriptor can be sent of; freed when the last mapping of it is gone."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __enter__(self) -> _SharedMemory:
-        if hasattr(os, "memfd_create"):
-            self.descriptor = os.memfd_create("voxelcast-volume")
-        else:  # not Linux
-            with tempfile.TemporaryFile() as file:
-                self.descriptor = os.dup(file.fileno())
-        os.ftruncate(self.descriptor, self._size)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
-
-    def map(self) -> mmap.mmap:
-        """Map all of it, readable and writable."""
-        return mmap.mmap(self.descriptor, self._size)

@@ -66,7 +66,7 @@ def test_one_drives_and_one_behind_a_slow_link_watches(chromium: Any, page_serve
     ):
         driver.settle()
         fragment = share(driver)
-        with opened(chromium, slow_url + fragment, viewport={"width": 700, "height": 800}) as watcher:
+        with opened(chromium, slow_url + fragment, viewport={"width": 760, "height": 800}) as watcher:
             watcher.settle()
             driver.wait(lambda state: state["sharing"]["participants"] == 2)
             assert driver.page.get_by_role("button", name="You drive · 1 watching").is_visible()

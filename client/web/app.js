@@ -7,6 +7,7 @@
 import { PaneHead, Toolbar } from "./controls.js";
 import { Decoder } from "./decoder.js";
 import { VolumeGeometry } from "./geometry.js";
+import { PhaseBar, holds } from "./phases.js";
 import { Picker, progressText, volumeFacts, volumeTitle } from "./picker.js";
 import { StreamClient } from "./stream.js";
 import { Workspace } from "./workspace.js";
@@ -110,6 +111,7 @@ class App {
     this.picker = new Picker((volumeId) => this.open(volumeId));
     this.heads = this.workspace.panes.map((pane) => new PaneHead(pane, this.workspace));
     this.toolbar = new Toolbar(this.workspace);
+    this.phases = new PhaseBar(this.workspace);
     this.listen();
     if (NARROW.matches) this.workspace.maximise("axial");
     this.stream.visible = document.visibilityState === "visible";
@@ -173,7 +175,8 @@ class App {
     // A focused button has its own use for the space bar.
     if (event.key === " " && target.closest("button")) return;
     if (event.key === "Escape" && !NARROW.matches) this.workspace.maximise(null);
-    if (this.toolbar.press(event.key) || this.workspace.press(event.key)) event.preventDefault();
+    const parts = [this.toolbar, this.phases, this.workspace];
+    if (parts.some((part) => part.press(event.key))) event.preventDefault();
   }
 
   /** @param {any} welcome */
@@ -232,7 +235,7 @@ class App {
     if (!pane) return;
     const volumeId = set.view.layers[0].volume_id;
     pane.mirrored = { width: set.view.viewport.width_px, height: set.view.viewport.height_px };
-    if (volumeId !== this.volumeId || !this.isOpen) {
+    if (!this.isOpen || !holds(this.workspace.description.summary, volumeId)) {
       this.awaited.set(set.view_id, set);
       if (volumeId !== this.volumeId) this.open(volumeId);
       return;
@@ -271,7 +274,7 @@ class App {
       return;
     }
     if (this.stream.watching) return;
-    const named = volumes.find((summary) => summary.volume_id === this.wanted);
+    const named = volumes.find((summary) => holds(summary, this.wanted));
     if (!named && this.wanted) {
       // Another choice would not be what the address says; and the list grows while the server reads its folders.
       this.picker.say(scanning ? AWAITED : UNKNOWN);
@@ -280,7 +283,7 @@ class App {
     const first = named ?? (isFirst ? this.plainlyMeant() : undefined);
     if (!first) return;
     this.picker.dialog.close();
-    this.open(first.volume_id);
+    this.open(named ? this.wanted : first.volume_id);
   }
 
   /** The volume that the server opens first, else the only one there is. */
@@ -290,7 +293,7 @@ class App {
 
   /** Ask for the volume that was missing, once it is in the list. */
   askAgain() {
-    if (!this.volumes.some((summary) => summary.volume_id === this.volumeId)) {
+    if (!this.volumes.some((summary) => holds(summary, this.volumeId))) {
       if (!this.isOpen && !this.scanning) this.giveUp(GONE);
       return;
     }
@@ -319,6 +322,7 @@ class App {
     const { summary } = description;
     // An answer to an earlier choice; or again after a reconnect.
     if (summary.volume_id !== this.volumeId || this.isOpen) return;
+    this.phases.stop();
     this.picker.showProgress(null);
     byId("series-name").textContent = volumeTitle(summary);
     byId("series-facts").textContent = `${summary.modality} · ${volumeFacts(summary)}`;
@@ -410,6 +414,7 @@ class App {
     // Called while the workspace is being made, too.
     if (!this.toolbar) return;
     this.toolbar.refresh();
+    this.phases?.refresh();
     for (const head of this.heads) head.refresh();
   }
 

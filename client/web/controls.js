@@ -127,6 +127,7 @@ export class PaneHead {
     this.name.textContent = TITLES[title];
     this.grow.setAttribute("aria-pressed", String(this.workspace.maximised === this.pane.name));
     if (!state) return;
+    this.mode.hidden = this.pane.isColorImage;
     this.mode.value = isPlane && state.slab === 0 ? THIN : state.method;
     this.slabBox.hidden = !isPlane || state.slab === 0;
     this.slab.value = String(state.slab ?? 0);
@@ -212,7 +213,7 @@ export class Toolbar {
     this.button("invert").setAttribute("aria-pressed", String(Boolean(active.state?.invert)));
     this.button("crosshair").setAttribute("aria-pressed", String(crosshairShown));
     this.button("crosshair").disabled = Boolean(only);
-    const color = active.state?.method === "VOLUME_RENDERED";
+    const color = active.state?.method === "VOLUME_RENDERED" || active.isColorImage;
     this.windows.disabled = color || !active.state;
     this.button("invert").disabled = color || !active.state;
     const index = this.choices.findIndex(

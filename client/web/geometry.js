@@ -4,7 +4,7 @@
  * @module geometry
  */
 
-import { add, dot, length, scale } from "./vector.js";
+import { add, cross, dot, length, scale, subtract } from "./vector.js";
 
 /** @typedef {import("./vector.js").Vec} Vec */
 
@@ -42,6 +42,16 @@ export class VolumeGeometry {
   /** @param {Vec} voxel Index (i, j, k). @returns {Vec} */
   toPatient(voxel) {
     return this.steps.reduce((sum, step, axis) => add(sum, scale(step, voxel[axis])), this.origin);
+  }
+
+  /** Whether a point lies within the volume's voxel faces. @param {Vec} point LPS mm. */
+  contains(point) {
+    const offset = subtract(point, this.origin);
+    const [i, j, k] = this.steps;
+    const volume = dot(cross(i, j), k);
+    // Cramer's rule: the index along an axis.
+    const index = [dot(cross(offset, j), k), dot(cross(i, offset), k), dot(cross(i, j), offset)];
+    return index.every((part, axis) => part / volume >= -0.5 && part / volume <= this.size[axis] - 0.5);
   }
 
   /**

@@ -8,6 +8,7 @@
  */
 
 import { element, isExact, NOT_LIVE, Overlay, qualityText } from "./overlay.js";
+import { holds } from "./phases.js";
 import * as views from "./view-state.js";
 import { autoWindow, formatValue, grayTable, paintCodes } from "./windowing.js";
 import { OUTSIDE } from "./decode.js";
@@ -139,6 +140,11 @@ export class Pane {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
+  /** Whether it shows a colour image, which has neither values nor a window. */
+  get isColorImage() {
+    return this.description?.voxel_type === "VOXEL_TYPE_RGB8";
+  }
+
   /** Whether it has a place on the screen. */
   get isShown() {
     return this.stage.clientWidth > 0;
@@ -265,7 +271,9 @@ export class Pane {
     const { state } = this;
     const worse =
       asked && state && this.showsExact && !isExact(header, asked.viewport) && sameButWindow(asked.state, state);
-    if (!asked || older || worse || asked.state.volumeId !== state?.volumeId) {
+    // Another phase of the same volume is on its way to what is asked: a cine would else show nothing while it plays.
+    const other = asked && (!state || !holds(this.description.summary, asked.state.volumeId));
+    if (!asked || older || worse || other) {
       decoded.bitmap?.close();
       this.host.acknowledge(header);
       return;
@@ -373,13 +381,20 @@ export class Pane {
    * @param {{x: number, y: number} | null} at CSS px.
    */
   valueText(at) {
-    const { codes } = this.painted?.decoded ?? {};
-    if (!at || !codes || !this.showsExact) return "";
+    const { codes, rgba } = this.painted?.decoded ?? {};
+    if (!at || !(codes || (rgba && this.isColorImage)) || !this.showsExact) return "";
     const { header } = /** @type {Arrived} */ (this.painted);
     const pixel = this.toPixel(at);
     const [column, row] = [Math.floor(pixel.x), Math.floor(pixel.y)];
     if (column < 0 || row < 0 || column >= header.width_px || row >= header.height_px) return "";
-    const code = codes[row * header.width_px + column];
+    const index = row * header.width_px + column;
+    if (!codes) {
+      const { state, viewport } = /** @type {Arrived} */ (this.painted).asked;
+      const point = views.patientFromPixel(state, viewport, column + 0.5, row + 0.5);
+      const [red, green, blue] = /** @type {Uint8ClampedArray} */ (rgba).subarray(4 * index);
+      return this.geometry?.contains(point) ? `R ${red} G ${green} B ${blue}` : "outside";
+    }
+    const code = codes[index];
     if (code === OUTSIDE) return "outside";
     const value = code * header.value_slope + header.value_intercept;
     return `${formatValue(value, header.value_slope)} ${header.units}`.trim();

@@ -5,6 +5,7 @@
  */
 
 import { element } from "./overlay.js";
+import { holds, phasesOf } from "./phases.js";
 
 const STAGES = /** @type {Record<string, string>} */ ({ reading: "Reading", decoding: "Decoding", uploading: "Preparing" });
 
@@ -23,7 +24,9 @@ export function volumeFacts(summary) {
   const axes = summary.slices > 1 ? 3 : 2;
   const size = [summary.columns, summary.rows, summary.slices].slice(0, axes).join(" × ");
   const spacing = summary.spacing_mm.slice(0, axes).map((/** @type {number} */ mm) => Number(mm.toFixed(2))).join(" × ");
-  return `${size} · ${spacing} mm · ${formatBytes(Number(summary.bytes))}`;
+  const { length } = phasesOf(summary);
+  const phases = length > 1 ? ` · ${length} phases` : "";
+  return `${size} · ${spacing} mm${phases} · ${formatBytes(Number(summary.bytes) * Math.max(1, length))}`;
 }
 
 /** How far a load is. @param {any} progress LoadProgress. */
@@ -56,7 +59,7 @@ export class Picker {
     const key = JSON.stringify([volumes, current, scanning]);
     if (key === this.shown) return;
     this.shown = key;
-    this.list.replaceChildren(...volumes.map((summary) => this.row(summary, summary.volume_id === current)));
+    this.list.replaceChildren(...volumes.map((summary) => this.row(summary, holds(summary, current))));
     const more = scanning ? "The server is still reading its folders." : "";
     const text = volumes.length === 0 ? `No series here yet. ${more}` : more;
     if (text) this.list.append(element("li", { class: "none" }, [text]));

@@ -357,7 +357,33 @@ export function fitNative(state, geometry, viewport) {
   const spacing = Math.min(length(geometry.steps[0]), length(geometry.steps[1]));
   const whole = Math.floor(spacing / pixelSpacing(fitted, viewport));
   if (whole < 1) return fitted;
-  return { ...fitted, camera: withHalfHeight(fitted.camera, (viewport.height * spacing) / (2 * whole)) };
+  const native = { ...fitted, camera: withHalfHeight(fitted.camera, (viewport.height * spacing) / (2 * whole)) };
+  return onVoxels(native, geometry, viewport, whole);
+}
+
+/**
+ * Move the picture by less than a pixel, so that each voxel is a square of whole pixels: its centre lies on a pixel's
+ * centre where their number is odd.
+ *
+ * @param {ViewState} state
+ * @param {VolumeGeometry} geometry
+ * @param {Viewport} viewport
+ * @param {number} whole Pixels a voxel.
+ * @returns {ViewState}
+ */
+function onVoxels(state, geometry, viewport, whole) {
+  const first = subtract(patientFromPixel(state, viewport, 0.5, 0.5), geometry.origin);
+  const target = whole % 2 === 0 ? 0.5 : 0;
+  const move = geometry.steps.slice(0, 2).reduce(
+    (sum, step) => {
+      const index = dot(first, step) / dot(step, step);
+      const wanted = (Math.round(index * whole - target) + target) / whole;
+      return add(sum, scale(step, wanted - index));
+    },
+    /** @type {Vec} */ ([0, 0, 0]),
+  );
+  const { camera } = state;
+  return { ...state, camera: { ...camera, position: add(camera.position, move), lookAt: add(camera.lookAt, move) } };
 }
 
 /**

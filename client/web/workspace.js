@@ -240,6 +240,7 @@ export class Workspace {
 
   /** @param {Pane} pane @param {Window} window */
   setWindow(pane, window) {
+    if (pane.isColorImage) return;
     for (const each of this.windowGroup(pane)) if (each.state) each.set({ ...each.state, window });
     this.listener.changed();
   }
@@ -248,6 +249,21 @@ export class Workspace {
   toggleInvert(pane) {
     for (const each of this.windowGroup(pane)) if (each.state) each.set({ ...each.state, invert: !each.state.invert });
     this.listener.changed();
+  }
+
+  /** Show another volume on the same grid in the same views. @param {string} volumeId */
+  setVolume(volumeId) {
+    for (const each of this.panes) {
+      if (each.state && each.state.volumeId !== volumeId) each.set({ ...each.state, volumeId });
+    }
+    this.listener.changed();
+  }
+
+  /** Whether all panes on the screen have a picture of the volume that they are to show. */
+  get showsVolume() {
+    return this.panes.every(
+      (pane) => !pane.state || !pane.isShown || pane.painted?.asked.state.volumeId === pane.state.volumeId,
+    );
   }
 
   /** @param {boolean} shown */
@@ -383,6 +399,7 @@ export class Workspace {
     else if (key === "v") this.change(pane, { ...pane.state, flipVertical: !pane.state.flipVertical });
     else if (key === " ") this.reset();
     else if (key === "=") this.fit(pane);
+    else if (key === "n" && pane.viewport) this.change(pane, views.fitNative(pane.state, geometry, pane.viewport));
     else return false;
     return true;
   }
@@ -415,7 +432,7 @@ export class Workspace {
     );
     const { window } = pane.painted.decoded.codes ? pane.state : state;
     const color = state.method === "VOLUME_RENDERED";
-    overlay.windowText.textContent = color
+    overlay.windowText.textContent = color || pane.isColorImage
       ? shiftText(state.transfer)
       : `${windowText(window)}${unitText(this.description.units)}${pane.inverted ? "  INV" : ""}`;
     if (pane.isPlane) {

@@ -43,10 +43,12 @@ TORSO_SHAPE = (60, 96, 96)
 class PageServer:
     """The whole server on a thread of its own, with volumes in memory."""
 
-    def __init__(self, *volumes: Volume, port: int = 0, token_file: Path | None = None) -> None:
+    def __init__(
+        self, *volumes: Volume, port: int = 0, token_file: Path | None = None, roots: tuple[Path, ...] = ()
+    ) -> None:
         self._volumes = volumes
         self._settings = Settings(
-            http_port=port, grpc_port=0, token_file=token_file, threads=2, allow_host=("viewer.test",)
+            http_port=port, grpc_port=0, token_file=token_file, threads=2, allow_host=("viewer.test",), roots=roots
         )
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="page-server")

@@ -100,14 +100,14 @@ export class PhaseBar {
   /** Show what applies. */
   refresh() {
     const { phases, current, timer } = this;
+    const words = timer ? "Pause" : "Play";
+    this.button.setAttribute("aria-label", words);
+    this.button.title = `${words} (P)`;
+    this.path.setAttribute("d", timer ? PAUSE : PLAY);
     this.bar.hidden = phases.length < 2;
     if (this.bar.hidden) return;
     this.slider.max = String(phases.length - 1);
     this.slider.value = String(current);
     this.text.textContent = `${current + 1} / ${phases.length}  ${phases[current].label}`;
-    this.path.setAttribute("d", timer ? PAUSE : PLAY);
-    const words = timer ? "Pause" : "Play";
-    this.button.setAttribute("aria-label", words);
-    this.button.title = `${words} (P)`;
   }
 }

@@ -1,11 +1,12 @@
 """Decoders for compressed pixel data: imagecodecs behind pydicom's decoder plugins.
 
-imagecodecs releases the GIL while it decodes, so a thread pool scales. Native and deflated data and RLE are pydicom's
-own. The two retired JPEG syntaxes, which pydicom has no decoder for, go to libjpeg directly.
+imagecodecs releases the GIL while it decodes, so a thread pool scales. Native and deflated data are pydicom's own. RLE
+is put together from planes here (`render.dicom.rle`), and by pydicom where a stream is not as it should be. The two
+retired JPEG syntaxes, which pydicom has no decoder for, go to libjpeg directly.
 
 Where imagecodecs has several decoders, the one that survives malformed input is used: libjpeg-turbo for lossless JPEG,
-since ``ljpeg`` and ``jpegsof3`` crash on some corrupt streams, and pydicom's RLE, since ``dicomrle`` does too. The size
-that a codestream announces is compared with the header's before a decoder may allocate it.
+since ``ljpeg`` and ``jpegsof3`` crash on some corrupt streams, and ``packbits`` for RLE, since ``dicomrle`` crashes too.
+The size that a codestream announces is compared with the header's before a decoder may allocate it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from render.dicom.codestream import codestream_size
 from render.dicom.encapsulated import read_frame
 from render.dicom.extent import PixelExtent
 from render.dicom.frames import PixelFormat
+from render.dicom.rle import decode_rle
 from render.errors import CodecError
 
 
@@ -189,6 +191,8 @@ def decode(
             if transfer_syntax in (JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE):
                 require_codec(transfer_syntax)
                 return _decode_checked(imagecodecs.jpeg8_decode, codestream, pixels.rows, pixels.columns)
+            if transfer_syntax == RLELossless and (stored := decode_rle(codestream, pixels)) is not None:
+                return stored
             source, frames, index = encapsulate([codestream], has_bot=False), 1, 0
         elif pixels.bits_allocated == 1 and pixels.samples == 1:
             is_swapped = transfer_syntax == ExplicitVRBigEndian and _pixel_vr(file, transfer_syntax, extent) == "OW"

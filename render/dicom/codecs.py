@@ -5,7 +5,7 @@ is put together from planes here (`render.dicom.rle`), and by pydicom where a st
 retired JPEG syntaxes, which pydicom has no decoder for, go to libjpeg directly.
 
 Where imagecodecs has several decoders, the one that survives malformed input is used: libjpeg-turbo for lossless JPEG,
-since ``ljpeg`` and ``jpegsof3`` crash on some corrupt streams, and ``packbits`` for RLE, since ``dicomrle`` crashes too.
+since ``ljpeg`` and ``jpegsof3`` crash on some corrupt streams, and ``packbits`` for RLE, since ``dicomrle`` crashes.
 The size that a codestream announces is compared with the header's before a decoder may allocate it.
 """
 

@@ -1,0 +1,28 @@
+"""The soak, for some seconds."""
+
+from __future__ import annotations
+
+from benchmarks.soak import grown, soak
+
+HELD = {
+    "memory_bytes": 200 << 20,
+    "threads": 9,
+    "tasks": 4,
+    "file_descriptors": 30,
+    "pinned_bytes": 1000,
+    "connections": 0,
+}
+
+
+def test_what_has_grown_is_named() -> None:
+    assert grown(HELD, HELD) == []
+    assert grown(HELD, {**HELD, "memory_bytes": 220 << 20, "threads": 7}) == []
+    assert grown(HELD, {**HELD, "memory_bytes": 300 << 20}) == [f"memory_bytes: {200 << 20} to {300 << 20}"]
+    for name in ("threads", "tasks", "file_descriptors", "pinned_bytes", "connections"):
+        assert grown(HELD, {**HELD, name: HELD[name] + 1}) == [f"{name}: {HELD[name]} to {HELD[name] + 1}"]
+
+
+def test_clients_that_come_and_go_leave_nothing_behind() -> None:
+    result = soak(6.0, clients=6, seed=3)
+    assert result["grown"] == []
+    assert result["visits"]["sessions"] > 10

@@ -7,6 +7,7 @@ import pytest
 
 from render.config import DEFAULT_HTTP_PORT, Settings, load_settings
 from render.errors import StartupError
+from render.memory import default_budget_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +126,15 @@ def test_a_token_that_can_be_guessed_or_sent_wrongly_is_refused_and_not_repeated
     with pytest.raises(StartupError, match="--token-file") as caught:
         load_settings(None, token_file=file).read_token()
     assert not text or text not in caught.value.message
+
+
+def test_the_hosts_memory_is_a_size_of_its_own(tmp_path: Path) -> None:
+    settings = load_settings(None, memory_budget_bytes="1GiB", host_memory_bytes="64MiB")
+    assert (settings.memory_budget_bytes, settings.host_memory_bytes) == (1 << 30, 64 << 20)
+    assert load_settings(None).host_memory_bytes == default_budget_bytes()
+    with pytest.raises(StartupError, match="^--host-memory 'much': a size such as"):
+        load_settings(None, host_memory_bytes="much")
+    file = tmp_path / "settings.toml"
+    file.write_text("host_memory_bytes = 0")
+    with pytest.raises(StartupError, match="^--host-memory: "):
+        load_settings(file)

@@ -124,7 +124,7 @@ def test_more_voxels_than_an_index_reaches_are_refused(renderer: CpuRenderer) ->
     codes = np.broadcast_to(np.zeros(1, np.int16), shape)
 
     class Claimed:
-        pass
+        is_color = False
 
     volume = Claimed()
     volume.codes = codes  # type: ignore[attr-defined] # a real one would take 4 GiB

@@ -132,9 +132,9 @@ def test_the_hosts_memory_is_a_size_of_its_own(tmp_path: Path) -> None:
     settings = load_settings(None, memory_budget_bytes="1GiB", host_memory_bytes="64MiB")
     assert (settings.memory_budget_bytes, settings.host_memory_bytes) == (1 << 30, 64 << 20)
     assert load_settings(None).host_memory_bytes == default_budget_bytes()
-    with pytest.raises(StartupError, match="^--host-memory 'much': a size such as"):
+    with pytest.raises(StartupError, match=r"^--host-memory 'much': a size such as"):
         load_settings(None, host_memory_bytes="much")
     file = tmp_path / "settings.toml"
     file.write_text("host_memory_bytes = 0")
-    with pytest.raises(StartupError, match="^--host-memory: "):
+    with pytest.raises(StartupError, match=r"^--host-memory: "):
         load_settings(file)

@@ -59,7 +59,7 @@ class Failover:
         place.lost = why
         logger.error("%s is taken out, its volumes go elsewhere: %s", place.name, why)
         for entry in place.entries():
-            if entry.resident is None or entry.move is not None:
+            if entry.flight is not None or entry.move is not None:
                 continue
             if entry.is_pinned:
                 self._start(entry)
@@ -79,7 +79,12 @@ class Failover:
             If none has room beside what is pinned.
         """
         while entry.move is not None or entry.place.lost is not None:
-            await asyncio.shield(entry.move or self._start(entry))
+            if entry.flight is not None:  # it finds out by itself, and what is there in part comes whole
+                await asyncio.wait([entry.flight.landed])
+                if entry.resident is None:
+                    raise DeviceLostError(entry.place.lost or "", device=entry.place.name)
+            else:
+                await asyncio.shield(entry.move or self._start(entry))
 
     async def redirect(self, entry: Entry) -> None:
         """Give an entry that is on its way to a lost place another one, with room for it."""

@@ -82,11 +82,12 @@ class Guest:
     def __init__(self, socket: ClientConnection, chance: random.Random) -> None:
         self._socket = socket
         self._chance = chance
-        self._revisions: dict[str, int] = {}
+        self.revisions: dict[str, int] = {}
         self._views: dict[str, Any] = {}
         self._settled: dict[str, int] = {}
         self.resume_token = ""
         self.share_id = ""
+        self.errors: list[str] = []
         self.is_slow = chance.random() < 0.2
         self.described = asyncio.Event()
         self.changed = asyncio.Event()
@@ -121,6 +122,8 @@ class Guest:
             for named in message["volume_opened"]["volume"]["initial_views"]:
                 self._views[named["name"]] = named["view"]
             self.described.set()
+        elif "error" in message:
+            self.errors.append(message["error"]["message"])
         elif "sharing" in message:
             self.share_id = message["sharing"]["share_id"]
             self.changed.set()
@@ -138,14 +141,14 @@ class Guest:
             side = self._chance.choice((128, 256))
             view["viewport"] = {"width_px": side, "height_px": side}
             view["camera"]["look_at"]["x"] = self._chance.uniform(-40, 40)
-            self._revisions[name] = self._revisions.get(name, 0) + 1
-            await self.send(set_view={"view_id": name, "revision": self._revisions[name], "view": view})
+            self.revisions[name] = self.revisions.get(name, 0) + 1
+            await self.send(set_view={"view_id": name, "revision": self.revisions[name], "view": view})
             await asyncio.sleep(self._chance.uniform(0, 0.2))
 
     async def rest(self) -> None:
         """Wait until every view has its final frame."""
         async with asyncio.timeout(SETTLE_TIMEOUT_S):
-            while any(self._settled.get(name) != revision for name, revision in self._revisions.items()):
+            while any(self._settled.get(name) != revision for name, revision in self.revisions.items()):
                 self.changed.clear()
                 await self.changed.wait()
 
@@ -172,12 +175,14 @@ class Party:
     async def _visit(self) -> None:
         chance = random.Random(self._chance.random())
         token = ""
+        revisions: dict[str, int] = {}
         for _ in range(2):
             async with self._guest(chance) as guest:
+                guest.revisions = revisions  # who comes back goes on counting
                 await guest.hello(token)
                 self.counts["sessions"] += 1
                 self.counts["resumed"] += bool(token)
-                token = guest.resume_token
+                token, revisions = guest.resume_token, guest.revisions
                 how = chance.choice(("rest", "rest", "vanish", "break", "hide", "share", "watch"))
                 if how == "watch" and self._share_ids:
                     await guest.send(watch={"share_id": chance.choice(self._share_ids)})
@@ -198,6 +203,7 @@ class Party:
                 if how in ("vanish", "break"):
                     guest._socket.transport.abort()
                 self.counts[how] += 1
+                self.counts["errors"] += len(guest.errors)
                 if how != "break":
                     return
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from render.encoding import EncodedFrame, Encoding
@@ -155,11 +155,13 @@ class Session:
         """Tell the client that the server goes away, wait for what is in flight, close."""
         self.protocol.drain()
         self.pump()
-        while not self.protocol.is_idle and not self._ended.is_set():
-            self._progressed.clear()
-            await self._progressed.wait()
-        self.protocol.close(CloseCode.GOING_AWAY, "the server is shutting down")
-        self.pump()
+        try:
+            while not self.protocol.is_idle and not self._ended.is_set():
+                self._progressed.clear()
+                await self._progressed.wait()
+        finally:  # also where the time for it is over
+            self.protocol.close(CloseCode.GOING_AWAY, "the server is shutting down")
+            self.pump()
         await self._ended.wait()
 
     def saved(self) -> SavedSession:
@@ -226,7 +228,9 @@ class Session:
                 case OpenVolume(volume_id):
                     self._opening[volume_id] = asyncio.create_task(self._open(volume_id))
                 case DescribeVolume(volume_id):
-                    protocol.describe(description_to_proto(self._engine.describe(self._leases[volume_id])))
+                    lease = self._leases[volume_id]
+                    missing = lease.resident.volume.missing_slices
+                    protocol.describe(description_to_proto(self._engine.describe(lease)), missing)
                 case ReleaseVolume(volume_id):
                     self._release(volume_id)
                 case Close():
@@ -297,14 +301,34 @@ class Session:
             self._sendable.set()
 
         try:
-            lease = await self._engine.open(volume_id, holder=self.name, progress=progress)
+            lease = await self._engine.open(volume_id, holder=self.name, progress=progress, in_part=True)
         except Exception as error:
             self._log(error)
             self.protocol.volume_failed(volume_id, reason(error), client_message(error))
         else:
             self._leases[volume_id] = lease
-            self.protocol.volume_opened(volume_id, lease.resident.volume.revision)
+            lease.watch(_Watcher(self, volume_id))
+            self.volume_grown(volume_id)
         del self._opening[volume_id]
+        self.pump()
+
+    def volume_grown(self, volume_id: str) -> None:
+        """Note that there is a volume, or more of it."""
+        volume = self._leases[volume_id].resident.volume
+        self.protocol.volume_opened(volume_id, volume.revision, is_whole=not volume.missing_slices)
+        self.pump()
+
+    def volume_progressed(self, volume_id: str, stage: str, done: int, total: int) -> None:
+        """Note how far a volume is that is there in part."""
+        self.protocol.load_progress(volume_id, stage, done, total)
+        self._sendable.set()
+
+    def volume_broken(self, volume_id: str, error: BaseException) -> None:
+        """Note that the rest of a volume can't be loaded."""
+        if isinstance(error, Exception):
+            self._log(error)
+        self._leases.pop(volume_id).release()
+        self.protocol.volume_failed(volume_id, reason(error), client_message(error))
         self.pump()
 
     async def _render(self, job: RenderJob) -> None:
@@ -373,6 +397,23 @@ def _picture_request(job: RenderJob) -> PictureRequest | None:
     if job.picture is None:
         return None
     return PictureRequest(job.picture.jpeg_quality, job.picture.divisor, with_pixels=job.lossless is not None)
+
+
+@dataclass(frozen=True)
+class _Watcher:
+    """Tells a session what becomes of a volume that it holds in part; implements `render.lease.Watcher`."""
+
+    session: Session
+    volume_id: str
+
+    def progressed(self, stage: str, done: int, total: int) -> None:
+        self.session.volume_progressed(self.volume_id, stage, done, total)
+
+    def grown(self) -> None:
+        self.session.volume_grown(self.volume_id)
+
+    def broken(self, error: BaseException) -> None:
+        self.session.volume_broken(self.volume_id, error)
 
 
 def _anybody(token: str) -> None:

@@ -92,7 +92,6 @@ FRAME_ATTRIBUTES = (
     "FrameTimeVector",
     "CineRate",
     "RecommendedDisplayFrameRate",
-    "RecommendedDisplayFrameRate",
     "SpacingBetweenSlices",
     "DetectorInformationSequence",
     "SliceVector",
@@ -100,6 +99,9 @@ FRAME_ATTRIBUTES = (
     "DetectorVector",
     "RRIntervalVector",
     "TimeSlotVector",
+    "GridFrameOffsetVector",
+    "DoseGridScaling",
+    "DoseUnits",
 )
 """What tells and places the frames of an object without functional groups."""
 
@@ -125,6 +127,10 @@ HEADER_KEYWORDS: tuple[str | int, ...] = (
     "ImagerPixelSpacing",
     "NominalScannedPixelSpacing",
     "PixelAspectRatio",
+    "SequenceOfUltrasoundRegions",
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
     "SliceThickness",
     "Rows",
     "Columns",

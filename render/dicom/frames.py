@@ -80,6 +80,11 @@ class FrameHeader:
     voi_luts: tuple[LookupTable, ...] = ()
 
 
+_REGION_2D, _CENTIMETRES = 1, 3
+_LARGEST_REGION_CM = 10.0
+"""Of one pixel: what is larger is no calibration."""
+
+
 def read_format(dataset: Dataset, element: str) -> PixelFormat:
     """Read the Image Pixel Module.
 
@@ -206,6 +211,8 @@ def read_windows(dataset: Dataset) -> tuple[WindowValues, ...]:
 
 def _planar_spacing(dataset: Dataset) -> Floats | None:
     """Spacing of a projection (at the detector), else the aspect ratio of the pixels, columns being 1 mm apart."""
+    if (spacing := _region_spacing(dataset)) is not None:
+        return spacing
     for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
         try:
             spacing = lengths(dataset, keyword, 2, positive=True)
@@ -214,6 +221,21 @@ def _planar_spacing(dataset: Dataset) -> Floats | None:
         if spacing is not None:
             return (spacing[0] / spacing[1], 1.0) if keyword == "PixelAspectRatio" else spacing
     return None
+
+
+def _region_spacing(dataset: Dataset) -> Floats | None:
+    """Return the calibration of an ultrasound image's 2D regions (PS3.3 C.8.5.5), in mm, if all of them agree."""
+    found = set()
+    for region in values(dataset, "SequenceOfUltrasoundRegions"):
+        try:
+            is_plane = integer(region, "RegionSpatialFormat", 0) == _REGION_2D
+            units = [integer(region, f"PhysicalUnits{axis}Direction", 0) for axis in "XY"]
+            steps = [abs((floats(region, f"PhysicalDelta{axis}", 1) or (0.0,))[0]) for axis in "YX"]
+        except UnreadableFileError:
+            continue
+        if is_plane and units == [_CENTIMETRES] * 2 and all(0 < step < _LARGEST_REGION_CM for step in steps):
+            found.add((10 * steps[0], 10 * steps[1]))
+    return found.pop() if len(found) == 1 else None
 
 
 def read_thickness(dataset: Dataset) -> float:

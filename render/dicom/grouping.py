@@ -8,13 +8,16 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-from render.dicom.instance import Instance
+from render.dicom.instance import Concatenation, Instance
 from render.dicom.kinds import refusal, refused_kind, special_kind, special_reason
 from render.dicom.phases import TIME_KEYWORDS, Slices
 from render.dicom.plan import VolumePlan, volume_id
 from render.dicom.series import Series
 from render.dicom.slices import SliceSource
 from render.dicom.volumes import build_volumes, split
+
+MAX_PARTS = 10_000
+"""Of a concatenation, that are looked for: a total may lie."""
 
 MAX_REFUSALS = 5
 """Reasons that are given for the files of one series that can't be slices: each damaged file may have its own."""
@@ -57,7 +60,8 @@ def with_distinct_ids(series: Iterable[Series]) -> tuple[Series, ...]:
 
 def build_series(root: Path, members: Sequence[Instance]) -> Series:
     """Make a series of the instances of one Series Instance UID."""
-    members = sorted(members, key=lambda m: (m.sop_instance_uid, m.number_of_frames, m.size_bytes, m.path))
+    # Of files that repeat a UID, the one with the most frames is used.
+    members = sorted(members, key=lambda m: (m.sop_instance_uid, -m.number_of_frames, m.size_bytes, m.path))
     images = [m for m in members if not special_kind(m)]
     reasons: list[str] = []
     warnings: list[str] = []
@@ -119,9 +123,26 @@ def _usable(images: Sequence[Instance], warnings: list[str]) -> tuple[Slices, li
             continue
         seen[instance.sop_instance_uid] = instance
         slices += [SliceSource(instance, frame, tile) for frame, tile in zip_longest(instance.frames, instance.tiles)]
+    warnings += _missing_parts(images)
     if copies:
         warnings.append(f"{copies} of {len(images)} files repeat a SOP Instance UID: the first of each is used")
     return slices, refused
+
+
+def _missing_parts(images: Sequence[Instance]) -> list[str]:
+    """Say what is missing of concatenations. The parts that are there are frames of one series like any others."""
+    parts: dict[str, list[Concatenation]] = defaultdict(list)
+    for instance in images:
+        if instance.concatenation is not None:
+            parts[instance.concatenation.uid].append(instance.concatenation)
+    lines = []
+    for members in parts.values():
+        there = {part.number for part in members}
+        total = max([part.total or 0 for part in members] + [max(there)])
+        if missing := [n for n in range(1, min(total, MAX_PARTS) + 1) if n not in there]:
+            numbers = ", ".join(map(str, missing[:MAX_REFUSALS])) + (", ..." if len(missing) > MAX_REFUSALS else "")
+            lines.append(f"concatenation of {total} files: {len(missing)} missing, numbers {numbers}")
+    return lines
 
 
 def _refusals(refused: Iterable[Instance]) -> list[str]:

@@ -41,6 +41,7 @@ from render.dicom.attributes import (
 from render.dicom.bounded import BoundedFile, is_bare_data_set, read_bare, read_deflated
 from render.dicom.codestream import first_codestream_size
 from render.dicom.diffusion import private_b_value
+from render.dicom.dose import RT_DOSE, dose_units, read_dose_planes
 from render.dicom.extent import PixelExtent, find_pixels, measure
 from render.dicom.frames import (
     FrameHeader,
@@ -50,7 +51,7 @@ from render.dicom.frames import (
     read_modality_lut,
     read_padding,
 )
-from render.dicom.instance import Instance, SkippedFile, Tile
+from render.dicom.instance import Concatenation, Instance, SkippedFile, Tile
 from render.dicom.media import MediaDirectory, read_directory
 from render.dicom.mosaic import MOSAIC_TAGS, is_mosaic, read_tiles
 from render.dicom.multiframe import frame_text, read_frames
@@ -157,7 +158,7 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
         series_number=optional_integer(dataset, "SeriesNumber"),
         instance_number=optional_integer(dataset, "InstanceNumber"),
         image_type=texts(dataset, "ImageType"),
-        units=text(dataset, "Units").upper(),
+        units=dose_units(dataset) if sop_class == RT_DOSE else text(dataset, "Units").upper(),
         rescale_type=text(dataset, "RescaleType")
         or frame_text(dataset, "PixelValueTransformationSequence", "RescaleType"),
         lossy=text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
@@ -170,8 +171,18 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
         tiles=pixels.tiles,
         frame_ms=frame_ms(dataset),
         pet=read_pet(dataset) if text(dataset, "Modality") == "PT" else None,
+        concatenation=_concatenation(dataset),
         defect=pixels.defect,
     )
+
+
+def _concatenation(dataset: Dataset) -> Concatenation | None:
+    """Return which part of a concatenation a file is (PS3.3 C.7.6.16.2.2.4); None where it is whole."""
+    uid = text(dataset, "ConcatenationUID")
+    number = optional_integer(dataset, "InConcatenationNumber")
+    if not uid or number is None:
+        return None
+    return Concatenation(uid, number, optional_integer(dataset, "InConcatenationTotalNumber"))
 
 
 class _Pixels:
@@ -206,7 +217,10 @@ class _Pixels:
             if b_value := "" if values(dataset, "DiffusionBValue") else private_b_value(dataset):
                 frame = replace(frame, phase=(("DiffusionBValue", b_value), *frame.phase))
             is_single = self.number_of_frames == 1
-            self.frames = (frame,) if is_single else read_plain_frames(dataset, frame, self.number_of_frames)
+            if text(dataset, "SOPClassUID") == RT_DOSE:
+                self.frames = read_dose_planes(dataset, frame, self.number_of_frames)
+            else:
+                self.frames = (frame,) if is_single else read_plain_frames(dataset, frame, self.number_of_frames)
         self.padding = read_padding(dataset, self.format)
         self.modality_lut = read_modality_lut(dataset, self.format)
         needed = self.format.bytes_of(self.number_of_frames)

@@ -38,6 +38,15 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class Concatenation:
+    """Which part of a multi-frame object that was cut into several files a file is, from 1; `total` may be unknown."""
+
+    uid: str
+    number: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One DICOM file. Holds no patient data: ``patient_key`` is a hash that tells patients apart within a scan.
 
@@ -89,6 +98,7 @@ class Instance:
     frames: tuple[FrameHeader, ...] = ()
     tiles: tuple[Tile, ...] = ()
     frame_ms: float = 0.0
+    concatenation: Concatenation | None = None
     pet: PetHeader | None = field(default=None, repr=False)
     defect: str = ""
 

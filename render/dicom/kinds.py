@@ -6,6 +6,7 @@ from pydicom import config
 from pydicom.uid import UID
 
 from render.dicom.colour import PALETTE, RGB_AND_YBR
+from render.dicom.dose import RT_DOSE
 from render.dicom.instance import Instance
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -17,7 +18,7 @@ _KINDS = (
     (_STORAGE + "66.5", "segmentation"),
     (_STORAGE + "66.", "registration"),
     (_STORAGE + "67", "real_world_value_mapping"),
-    (_STORAGE + "481.2", "rtdose"),
+    (RT_DOSE, "rtdose"),
     (_STORAGE + "481.3", "rtstruct"),
     (_STORAGE + "481.5", "rtplan"),
     (_STORAGE + "481.", "radiotherapy"),
@@ -36,6 +37,8 @@ _NEW_CLASSES = {_STORAGE + "66.7": "Label Map Segmentation Storage"}
 
 def special_kind(instance: Instance) -> str:
     """Return the kind of an object that is never a plain image or stack, or an empty string."""
+    if instance.sop_class_uid == RT_DOSE and instance.format is not None:
+        return ""  # planes of dose are a volume like others
     for uid, kind in _KINDS:
         if instance.sop_class_uid == uid or (uid.endswith(".") and instance.sop_class_uid.startswith(uid)):
             return kind

@@ -21,6 +21,7 @@ from render.dicom.tolerances import same_position_mm
 Slices: TypeAlias = list[SliceSource]
 
 ALWAYS_APART = (
+    "Dose",
     "StackID",
     "EchoNumbers",
     "TemporalPositionIdentifier",

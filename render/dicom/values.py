@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from render.dicom.dose import RT_DOSE
 from render.dicom.frames import WindowValues
 from render.dicom.instance import Instance
 from render.dicom.slices import SliceSource
@@ -144,6 +145,8 @@ def units_of(instance: Instance) -> str:
     """Return the unit of the modality values; empty where they are arbitrary."""
     if instance.modality == "PT":
         return _PET_UNITS.get(instance.units, instance.units.lower())
+    if instance.sop_class_uid == RT_DOSE:
+        return instance.units
     if instance.modality == "CT" and instance.rescale_type in ("", "HU") and instance.modality_lut is None:
         return "HU"
     return "HU" if instance.rescale_type == "HU" else ""

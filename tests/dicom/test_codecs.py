@@ -170,3 +170,19 @@ def test_native_rle_and_deflated_frames_equal_pydicoms(real_data: Path) -> None:
                 np.testing.assert_array_equal(ours, pixel_array(dataset, index=last, raw=True), path.name)
                 syntaxes.add(header.transfer_syntax)
     assert syntaxes == {*NATIVE, RLELossless}
+
+
+def test_a_codestream_that_states_no_size_is_not_believed_to_be_huge(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, ramp((1, 8, 8)), transfer_syntax=JPEG2000Lossless)
+    content = path.read_bytes()
+    siz = content.index(b"\xff\x4f\xff\x51")
+    rows, columns = content.index(b"\x28\x00\x10\x00US") + 8, content.index(b"\x28\x00\x11\x00US") + 8
+    damaged = bytearray(content)
+    damaged[siz + 1] = 0
+    path.write_bytes(damaged)
+    assert scan(tmp_path).volumes  # within what may be
+    damaged[rows : rows + 2] = damaged[columns : columns + 2] = b"\x00\xf0"
+    path.write_bytes(damaged)
+    (series,) = scan(tmp_path).series
+    assert series.volumes == ()
+    assert "codestream that states no size" in series.reason

@@ -40,6 +40,8 @@ class Limits:
     ----------
     max_viewport_px
         The longest side of a viewport.
+    max_pixels
+        Of all views together.
     max_message_bytes, max_hello_bytes
         Of a client's message, and before a Hello was accepted.
     hello_seconds
@@ -50,6 +52,7 @@ class Limits:
 
     max_views: int = 16
     max_viewport_px: int = 4096
+    max_pixels: int = 32 << 20
     max_message_bytes: int = 256 << 10
     max_hello_bytes: int = 16 << 10
     max_view_id_characters: int = 64

@@ -395,6 +395,7 @@ class StreamProtocol:
             limits=stream_pb2.SessionLimits(
                 max_views=self.limits.max_views,
                 max_viewport_px=self.limits.max_viewport_px,
+                max_pixels=self.limits.max_pixels,
                 max_message_bytes=self.limits.max_message_bytes,
             ),
             presets=self._presets,
@@ -431,6 +432,10 @@ class StreamProtocol:
             longest = max(view.viewport.width_px, view.viewport.height_px)
             if longest > self.limits.max_viewport_px:
                 raise InvalidViewError(f"viewport of {longest} px: at most {self.limits.max_viewport_px} here")
+            others = [each.view.viewport for each in self._views.values() if each is not state]
+            pixels = sum(each.width_px * each.height_px for each in (view.viewport, *others))
+            if pixels > self.limits.max_pixels:
+                raise InvalidViewError(f"views of {pixels} px together: at most {self.limits.max_pixels} here")
         except VoxelcastError as error:
             self._error(error.reason, error.message, view_id, revision=revision)
             return

@@ -100,14 +100,16 @@ class ClientMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., set_view: _Optional[_Union[SetView, _Mapping]] = ..., close_view: _Optional[_Union[CloseView, _Mapping]] = ..., acknowledge: _Optional[_Union[Acknowledge, _Mapping]] = ..., set_visibility: _Optional[_Union[SetVisibility, _Mapping]] = ..., list_volumes: _Optional[_Union[ListVolumes, _Mapping]] = ..., open_volume: _Optional[_Union[OpenVolume, _Mapping]] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., drive: _Optional[_Union[Drive, _Mapping]] = ...) -> None: ...
 
 class SessionLimits(_message.Message):
-    __slots__ = ("max_views", "max_viewport_px", "max_message_bytes")
+    __slots__ = ("max_views", "max_viewport_px", "max_message_bytes", "max_pixels")
     MAX_VIEWS_FIELD_NUMBER: _ClassVar[int]
     MAX_VIEWPORT_PX_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_PIXELS_FIELD_NUMBER: _ClassVar[int]
     max_views: int
     max_viewport_px: int
     max_message_bytes: int
-    def __init__(self, max_views: _Optional[int] = ..., max_viewport_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+    max_pixels: int
+    def __init__(self, max_views: _Optional[int] = ..., max_viewport_px: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_pixels: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol_version", "server_version", "epoch", "resume_token", "limits", "presets", "volumes", "scanning")

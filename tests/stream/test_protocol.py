@@ -402,6 +402,15 @@ def test_views_and_their_pixels_are_limited() -> None:
     assert harness.protocol.views[0].revision == 1
 
 
+def test_views_have_a_limit_of_pixels_together() -> None:
+    harness = opened("a", "b", limits=Limits(max_pixels=2 * 64 * 64 + 100))
+    harness.set_view("a", 2, size_px=65)
+    assert harness.answer("error").message == "views of 8321 px together: at most 8292 here"
+    harness.set_view("b", 2, size_px=32)
+    harness.set_view("a", 3, size_px=65)
+    assert harness.protocol.next_message() is None
+
+
 def test_a_view_that_makes_no_sense_is_answered_and_the_session_goes_on() -> None:
     harness = opened("a")
     harness.receive(set_view=stream_pb2.SetView(view_id="a", revision=2))

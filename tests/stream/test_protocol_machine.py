@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from render.errors import InvalidArgumentError
+from render.service.convert import view_from_proto
 from render.stream.contract import DescribeVolume, OpenVolume, ReleaseVolume
 from render.stream.view_state import RenderJob
 from render.v1 import frame_pb2, stream_pb2
-from tests.stream.harness import Harness, rendered
+from tests.stream.harness import Harness, _message, rendered
 
 VIEWS = ("a", "b", "c")
 VOLUMES = ("vol", "other")
@@ -29,6 +30,7 @@ class Machine(RuleBasedStateMachine):
         self.revisions = dict.fromkeys(VIEWS, 0)
         self.shown: set[str] = set()
         self.visible = True
+        self.watching = False  # another session sets the views
         self.volume_revision = 1
         self.volumes: set[str] = set()
         self.opening: set[str] = set()
@@ -50,6 +52,10 @@ class Machine(RuleBasedStateMachine):
     def set_view(self, view: str, step: int, volume: str = "vol") -> None:
         self.revisions[view] += step
         self.shown.add(view)
+        if self.watching:
+            message = _message(volume, view == "c", 256)
+            self.harness.protocol.mirror(view, view_from_proto(message), self.revisions[view], message)
+            return
         self.harness.set_view(view, self.revisions[view], volume, color=view == "c", size_px=256)
 
     @rule(seldom=st.integers(0, 15), view=st.sampled_from(VIEWS), sequence=st.integers(0, 2**32 - 1))
@@ -64,19 +70,25 @@ class Machine(RuleBasedStateMachine):
                 self.reconnect()
             case 4:
                 self.set_view(view, 1, "other")
-            case 5 if view in self.shown:
+            case 5 if view in self.shown and not self.watching:
                 self.harness.set_view(view, sequence % (self.revisions[view] + 1))
             case 6:
                 self.acknowledge_what_never_came(view, sequence)
             case 7:
                 self.slices_come()
+            case 8:
+                self.watching = not self.watching
+                self.harness.protocol.sharing(stream_pb2.Sharing(driving=not self.watching))
 
     def close_view(self, view: str) -> None:
         self.shown.discard(view)
         self.painted.pop(view, None)
         self.unacknowledged[view].clear()
         self.chunks.pop(view, None)
-        self.harness.receive(close_view=stream_pb2.CloseView(view_id=view))
+        if self.watching:
+            self.harness.protocol.mirror_closed(view)
+        else:
+            self.harness.receive(close_view=stream_pb2.CloseView(view_id=view))
 
     def set_visibility(self, visible: bool) -> None:
         self.visible = visible
@@ -112,6 +124,7 @@ class Machine(RuleBasedStateMachine):
         self.volumes.clear()
         self.fresh_link()
         self.visible = True
+        self.watching = False
         welcome = self.harness.hello(resume_token="resume")
         assert welcome.epoch == self.harness.protocol.epoch > 1
 

@@ -35,6 +35,7 @@ from render.errors import (
     VoxelcastError,
 )
 from render.geometry import VolumeGeometry
+from render.growth import Growth, Span
 from render.volume import Volume, VolumeInfo
 
 logger = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ class Catalog:
         source = entry.source
         if isinstance(source, Volume):
             return lambda progress, cancelled: source
-        return lambda progress, cancelled: self.ingest.load(source, progress, cancelled)
+        return SeriesLoader(self.ingest, source)
 
     def _below_roots(self, given: str) -> Path:
         for root in self._roots:
@@ -301,6 +302,24 @@ class Catalog:
             except Exception:
                 logger.exception("a root could not be scanned")
         self._idle.set()
+
+
+@dataclass(frozen=True)
+class SeriesLoader:
+    """Loads a volume from its files; implements `render.growth.GrowingLoader`."""
+
+    ingest: Ingest
+    plan: VolumePlan
+
+    def __call__(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Volume:
+        """Load it whole."""
+        return self.ingest.load(self.plan, progress, cancelled)
+
+    def grow(
+        self, progress: Callable[[int, int], None], cancelled: Callable[[], bool], growth: Growth
+    ) -> tuple[Volume, Sequence[Span]]:
+        """Load it for who watches; see `render.growth.GrowingLoader.grow`."""
+        return self.ingest.grow(self.plan, progress, cancelled, growth)
 
 
 def _on_disk(root: Path, relative: str) -> Path:

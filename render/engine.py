@@ -22,6 +22,7 @@ from render.dicom.series import select
 from render.errors import VolumeNotFoundError
 from render.frame import FINAL, Frame, PictureRequest, Quality
 from render.frame_threads import FrameThreads
+from render.growth import slices_of
 from render.initial_views import initial_views
 from render.lease import Lease, Progress, Reservation, Size
 from render.residency import VolumeCache
@@ -84,7 +85,9 @@ class Engine:
         self._uploads: set[str] = set()
         cache.on_evicted = self._forget_upload
 
-    async def open(self, volume_id: str, *, holder: str, progress: Progress | None = None) -> Lease:
+    async def open(
+        self, volume_id: str, *, holder: str, progress: Progress | None = None, in_part: bool = False
+    ) -> Lease:
         """Make a volume resident and pin it.
 
         Parameters
@@ -95,6 +98,8 @@ class Engine:
             Who pins it, for the status; no token, no name of a person.
         progress
             Told (stage, done, total) on the event loop.
+        in_part
+            Return as soon as something of it can be drawn; see `Lease.watch`.
 
         Raises
         ------
@@ -107,7 +112,9 @@ class Engine:
         """
         entry = self.catalog.entry(volume_id)
         size = Size(entry.nbytes, entry.dtype_bytes)
-        return await self.cache.lease(volume_id, self.catalog.loader(entry), size, holder=holder, progress=progress)
+        return await self.cache.lease(
+            volume_id, self.catalog.loader(entry), size, holder=holder, progress=progress, in_part=in_part
+        )
 
     def open_resident(self, volume_id: str, *, holder: str) -> Lease:
         """Pin a volume that is resident.
@@ -277,6 +284,9 @@ class Engine:
 
         held = [leases[layer.volume_id] for layer in view.layers if layer.volume_id in leases]
         key = held[0].holder if held else ""
+        for lease in held:
+            if not lease.is_whole:
+                lease.want(*slices_of(view, lease.resident.volume.geometry))
         pins = [lease.share("render") for lease in held]
         try:
             return await self._frames.draw(draw, pins, key=key, is_final=quality.is_final, cancelled=cancelled)

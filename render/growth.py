@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
+
+from render.geometry import VolumeGeometry
+from render.view import View
 from render.volume import Volume
 
 Span: TypeAlias = tuple[int, int]
@@ -79,3 +83,21 @@ def joined(spans: Sequence[Span]) -> tuple[Span, ...]:
         else:
             result.append((first, last))
     return tuple(result)
+
+
+def slices_of(view: View, geometry: VolumeGeometry) -> Span:
+    """Return which slices of a volume a View shows, as far as the corners of its picture say; all if it has no slab."""
+    slices, _, _ = geometry.shape
+    if view.slab_mm is None:
+        return 0, slices
+    plane, viewport = view.plane, view.viewport
+    row, column = np.array(plane.row_direction), np.array(plane.column_direction)
+    across = row * plane.pixel_spacing_mm[1] * (viewport.width_px - 1)
+    along = column * plane.pixel_spacing_mm[0] * (viewport.height_px - 1)
+    deep = np.cross(row, column) * view.slab_mm / 2
+    corners = [plane.top_left_mm + a * across + b * along + c * deep for a in (0, 1) for b in (0, 1) for c in (-1, 1)]
+    to_slice = geometry.voxel_from_patient[2]
+    depths = np.array(corners) @ to_slice[:3] + to_slice[3]
+    # A sample reads the slices on both sides of it.
+    first, last = int(np.floor(depths.min())), int(np.ceil(depths.max())) + 1
+    return min(max(first, 0), slices - 1), min(max(last, 1), slices)

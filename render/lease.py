@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from render.backends.base import ResidentVolume
+from render.growth import Wanted
 
 if TYPE_CHECKING:
     from render.place import Place
@@ -42,9 +43,15 @@ class Flight:
     ----------
     landed
         Done once the entry has its volume, or is gone and the flight has the error.
+    shown
+        Done once the entry has its volume in part, or `landed` is.
+    wanted
+        Which slices those who have it in part look at.
     """
 
     landed: asyncio.Future[None]
+    shown: asyncio.Future[None]
+    wanted: Wanted = field(default_factory=Wanted)
     give_up: threading.Event = field(default_factory=threading.Event)
     listeners: list[Progress] = field(default_factory=list)
     last: tuple[str, int, int] | None = None
@@ -69,8 +76,8 @@ class Entry:
     bytes
         What it takes there.
     resident
-        None until it has been loaded. While the volume moves it is what it was; if its card is lost nothing can be
-        drawn from that, but it still says what the volume is.
+        None until it has been loaded, or is there in part: then the flight is still on its way. While the volume moves
+        it is what it was; if its card is lost nothing can be drawn from that, but it still says what the volume is.
     flight, move
         A load on its way, and one to another place.
     """
@@ -94,9 +101,27 @@ class Entry:
         return bool(self.leases or self.waiters or self.flight or self.move)
 
     @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        """Those of the leases who watch it grow."""
+        return tuple(lease.watcher for lease in self.leases if lease.watcher is not None)
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether its load has been given up, because nobody waits any longer."""
         return self.flight is not None and self.flight.give_up.is_set()
+
+
+class Watcher(Protocol):
+    """Told on the event loop what becomes of a volume that was leased in part."""
+
+    def progressed(self, stage: str, done: int, total: int) -> None:
+        """Note how far the load is."""
+
+    def grown(self) -> None:
+        """Note that the lease has a later state of the volume, the whole one in the end."""
+
+    def broken(self, error: BaseException) -> None:
+        """Note that the rest can't be loaded: the lease is to be released."""
 
 
 class Pins(Protocol):
@@ -121,6 +146,8 @@ class Lease:
         Which volume.
     holder
         Who holds it, for the status: ``lease 3``, ``session 7``. No token, no name of a person.
+    watcher
+        Told of what becomes of a volume that is not whole; see `watch`.
     """
 
     def __init__(self, pins: Pins, entry: Entry, holder: str) -> None:
@@ -129,6 +156,7 @@ class Lease:
         self._pins = pins
         self._entry = entry
         self._is_released = False
+        self.watcher: Watcher | None = None
 
     @property
     def is_released(self) -> bool:
@@ -162,6 +190,20 @@ class Lease:
             If it has nowhere to go.
         """
         await self._pins.settle(self._entry)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all slices of the volume are there."""
+        return self.resident.volume.missing_slices == 0
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have somebody told of what becomes of a volume that is not whole."""
+        self.watcher = watcher
+
+    def want(self, first: int, last: int) -> None:
+        """Ask for slices `first` to before `last` of a volume that is not whole: they are decoded next."""
+        if self._entry.flight is not None:
+            self._entry.flight.wanted.ask((first, last), self.resident.volume.geometry.shape[0])
 
     def share(self, holder: str) -> Lease:
         """Return another lease of the same volume, released on its own."""

@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
 
-from render.backends.base import Renderer, ResidentVolume
+from render.backends.base import GrowingRenderer, Renderer, ResidentVolume
 from render.blocking import run_blocking
 from render.descriptions import CacheStatus, EntryStatus, Residency
 from render.errors import DeviceLostError, DeviceMemoryError, DrainingError, RenderCancelledError
 from render.failover import Failover
+from render.growth import GrowingLoader, Growth, Span
 from render.lease import Entry, Flight, Lease, Progress, Reservation, Size
 from render.place import Place, Seat
 from render.room import Room
@@ -95,7 +96,14 @@ class VolumeCache:
         return place.estimate_bytes(size)
 
     async def lease(
-        self, volume_id: str, load: Loader, size: Size, *, holder: str, progress: Progress | None = None
+        self,
+        volume_id: str,
+        load: Loader,
+        size: Size,
+        *,
+        holder: str,
+        progress: Progress | None = None,
+        in_part: bool = False,
     ) -> Lease:
         """Pin a volume, loading it first where it is not resident.
 
@@ -114,6 +122,8 @@ class VolumeCache:
             For the status.
         progress
             Told how far the load is, from where it stands on; stages ``decoding`` and ``uploading``.
+        in_part
+            Return as soon as something of it can be drawn. Its slices go on arriving: see `Lease.watch`.
 
         Raises
         ------
@@ -141,7 +151,7 @@ class VolumeCache:
                 continue
             if entry.flight is None:
                 return self.pin(entry, holder)
-            return await self._join(entry, entry.flight, holder, progress)
+            return await self._join(entry, entry.flight, holder, progress, in_part)
 
     def lease_resident(self, volume_id: str, *, holder: str) -> Lease | None:
         """Pin a volume that is resident already; None where it is not."""
@@ -246,7 +256,7 @@ class VolumeCache:
 
     def _start(self, volume_id: str, load: Loader, place: Place, size: Size) -> Entry:
         loop = asyncio.get_running_loop()
-        flight = Flight(loop.create_future())
+        flight = Flight(loop.create_future(), loop.create_future())
         kept = self._room.host.take(volume_id)
         entry = Entry(volume_id, place, size, place.estimate_bytes(size), self._clock(), flight=flight)
         self._entries[volume_id] = entry
@@ -260,19 +270,24 @@ class VolumeCache:
         uploaded: list[ResidentVolume] = []
 
         def progress(done: int, total: int) -> None:
-            loop.call_soon_threadsafe(flight.report, "decoding", done, total)
+            loop.call_soon_threadsafe(self._report, entry, flight, "decoding", done, total)
 
         try:
             volume = kept
-            if volume is None:
+            rest: Sequence[Span] | None = None
+            if volume is None and isinstance(load, GrowingLoader) and isinstance(entry.place.renderer, GrowingRenderer):
+                growth = Growth(self._show_growth(entry, flight, entry.place.renderer), flight.wanted)
+                grow = partial(load.grow, progress, flight.give_up.is_set, growth)
+                volume, rest = await run_blocking(self._pool, grow, flight.give_up)
+            elif volume is None:
                 volume = await run_blocking(self._pool, lambda: load(progress, flight.give_up.is_set), flight.give_up)
             # The source's headers may have said less than what came.
             size = Size(volume.nbytes, volume.codes.dtype.itemsize)
             await self._room.resize(entry, size, entry.place.estimate_bytes(size))
-            flight.report("uploading", 0, 1)
-            await self._upload(entry, volume, flight, uploaded)
+            self._report(entry, flight, "uploading", 0, 1)
+            await self._upload(entry, volume, flight, uploaded, rest)
             await self._room.resize(entry, size, uploaded[0].nbytes)
-            flight.report("uploading", 1, 1)
+            self._report(entry, flight, "uploading", 1, 1)
         except BaseException as error:
             for resident in uploaded:
                 entry.place.renderer.release(resident)
@@ -283,11 +298,25 @@ class VolumeCache:
             entry.resident = uploaded[0]
             entry.used_at = self._clock()
 
-    async def _upload(self, entry: Entry, volume: Volume, flight: Flight, uploaded: list[ResidentVolume]) -> None:
-        """Upload to the entry's place; once more with that cleared out, and to others as they are lost."""
+    async def _upload(
+        self,
+        entry: Entry,
+        volume: Volume,
+        flight: Flight,
+        uploaded: list[ResidentVolume],
+        rest: Sequence[Span] | None,
+    ) -> None:
+        """Upload to the entry's place; once more with that cleared out, and to others as they are lost.
+
+        Where a part is resident already, only the `rest` is.
+        """
 
         def upload(renderer: Renderer) -> None:
-            uploaded.append(renderer.upload(volume))
+            before = entry.resident
+            if rest is not None and before is not None and isinstance(renderer, GrowingRenderer):
+                uploaded.append(renderer.grow(before, volume, rest))
+            else:
+                uploaded.append(renderer.upload(volume))
 
         is_cleared = False
         while True:
@@ -306,22 +335,57 @@ class VolumeCache:
     def _land(self, entry: Entry, flight: Flight, kept: Volume | None) -> None:
         # A callback, since a task that is cancelled before its first step runs none of its own code.
         entry.flight = None
-        if entry.resident is None:
+        if entry.resident is None or entry.resident.volume.missing_slices:
+            # A part of a volume is forgotten, not released: states of it share what they have.
             del self._entries[entry.volume_id]
             if kept is not None and not entry.discarded and not self._is_closed:
                 self._room.keep(kept)
             if flight.error is None:
                 flight.error = RenderCancelledError(f"the load of volume {entry.volume_id} was given up")
         flight.landed.set_result(None)
+        if not flight.shown.done():
+            flight.shown.set_result(None)
+        for watcher in entry.watchers:
+            if flight.error is not None:
+                watcher.broken(flight.error)
+            else:
+                watcher.grown()
 
-    async def _join(self, entry: Entry, flight: Flight, holder: str, progress: Progress | None) -> Lease:
+    def _show_growth(
+        self, entry: Entry, flight: Flight, renderer: GrowingRenderer
+    ) -> Callable[[Volume, Sequence[Span]], None]:
+        """Return what makes each state of a volume that grows resident, in the thread of its load."""
+        loop = asyncio.get_running_loop()
+        states: list[ResidentVolume] = []
+
+        def show(resident: ResidentVolume) -> None:
+            if entry.flight is not flight or flight.give_up.is_set():
+                return
+            entry.resident = resident
+            if not flight.shown.done():
+                flight.shown.set_result(None)
+            for watcher in entry.watchers:
+                watcher.grown()
+
+        def grown(volume: Volume, slices: Sequence[Span]) -> None:
+            states[:] = [renderer.grow(states[0] if states else None, volume, slices)]
+            loop.call_soon_threadsafe(show, states[0])
+
+        return grown
+
+    def _report(self, entry: Entry, flight: Flight, stage: str, done: int, total: int) -> None:
+        flight.report(stage, done, total)
+        for watcher in entry.watchers:
+            watcher.progressed(stage, done, total)
+
+    async def _join(self, entry: Entry, flight: Flight, holder: str, progress: Progress | None, in_part: bool) -> Lease:
         entry.waiters.append(holder)
         if progress is not None:
             flight.listeners.append(progress)
             if flight.last is not None:
                 progress(*flight.last)
         try:
-            await asyncio.wait([flight.landed])
+            await asyncio.wait([flight.shown if in_part else flight.landed])
             if flight.error is not None:
                 raise flight.error
             return self.pin(entry, holder)
@@ -329,7 +393,7 @@ class VolumeCache:
             entry.waiters.remove(holder)
             if progress is not None:
                 flight.listeners.remove(progress)
-            if not entry.waiters:
+            if not entry.waiters and not entry.leases:
                 self._abandon(entry)
                 self._evict_if_discarded(entry)
 
@@ -350,6 +414,8 @@ class VolumeCache:
         entry.leases.remove(lease)
         if self._entries.get(entry.volume_id) is entry:
             self._touch(entry)
+            if not entry.waiters and not entry.leases:
+                self._abandon(entry)
             self._evict_if_discarded(entry)
 
     async def settle(self, entry: Entry) -> None:

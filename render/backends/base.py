@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -97,6 +97,27 @@ class Renderer(Protocol):
 
     def release(self, resident: ResidentVolume) -> None:
         """Give the volume's memory back. Frames of it that are being drawn end first."""
+
+
+@runtime_checkable
+class GrowingRenderer(Protocol):
+    """A renderer that can draw a volume while it is loaded."""
+
+    def grow(self, before: ResidentVolume | None, volume: Volume, slices: Sequence[tuple[int, int]]) -> ResidentVolume:
+        """Make the next state of a volume that grows resident. Blocks.
+
+        States share what they can, so what was `before` is not to be released, but forgotten: frames of it may still
+        be drawn, and what it alone holds goes with the last of them. They show slices at times that their state lacks.
+
+        Parameters
+        ----------
+        before
+            The last state; None for the first.
+        volume
+            As far as it has arrived, on the same array as before; without missing slices it is the last state.
+        slices
+            That have arrived since the last state, pairs of the first and one past the last.
+        """
 
 
 def default_window(info: VolumeInfo, statistics: Statistics) -> Window:

@@ -203,7 +203,7 @@ class StreamProtocol:
                     scanning = self._is_scanning()
                     self._send(volume_list=stream_pb2.VolumeList(volumes=self._list_volumes(), scanning=scanning))
                 case "open_volume":
-                    self._open_volume(message.open_volume.volume_id)
+                    self._open_volume(message.open_volume.volume_id, in_part=message.open_volume.in_part)
                 case "share":
                     self._actions.append(ShareViews())
                 case "watch":
@@ -251,10 +251,11 @@ class StreamProtocol:
         for job in self._running:
             job.cancelled = True
 
-    def volume_opened(self, volume_id: str, revision: int) -> None:
+    def volume_opened(self, volume_id: str, revision: int, *, is_whole: bool = True) -> None:
         """Note that a volume is resident, or has more slices than before."""
-        self._outbox.drop_progress(volume_id)
-        self._holds.opened(volume_id, revision)
+        if is_whole:
+            self._outbox.drop_progress(volume_id)
+        self._holds.opened(volume_id, revision, is_whole=is_whole)
 
     def volume_failed(self, volume_id: str, reason: str, message: str) -> None:
         """Note that a volume can't be opened: its views wait for their next SetView, which tries again."""
@@ -263,18 +264,21 @@ class StreamProtocol:
         for view in self._views.values():
             if held and view.volume_id == volume_id:
                 view.failed = True
+                if view.job is not None:  # of the part that was there
+                    view.job.cancelled = True
+                    view.job = None
                 self._error(reason, message, view.view_id, volume_id, view.revision)
         if asked:
             self._error(reason, message, "", volume_id)
 
     def load_progress(self, volume_id: str, stage: str, done: int, total: int) -> None:
         """Note how far a volume is that the client waits for; only the latest word of each is sent."""
-        if self._holds.is_opening(volume_id):
+        if self._holds.is_loading(volume_id):
             self._outbox.put_progress(volume_pb2.LoadProgress(volume_id=volume_id, stage=stage, done=done, total=total))
 
-    def describe(self, description: volume_pb2.VolumeDescription) -> None:
+    def describe(self, description: volume_pb2.VolumeDescription, missing_slices: int = 0) -> None:
         """Answer OpenVolume."""
-        self._send(volume_opened=stream_pb2.VolumeOpened(volume=description))
+        self._send(volume_opened=stream_pb2.VolumeOpened(volume=description, missing_slices=missing_slices))
 
     def watch(self) -> None:
         """Show what others set from now on, and nothing else."""
@@ -493,14 +497,14 @@ class StreamProtocol:
                 # What was handed over but not painted is not relied on.
                 view.complete = view.settled
 
-    def _open_volume(self, volume_id: str) -> None:
+    def _open_volume(self, volume_id: str, *, in_part: bool) -> None:
         if not 1 <= len(volume_id) <= MAX_VOLUME_ID_CHARACTERS:
             error = InvalidArgumentError(
                 f"volume_id of {len(volume_id)} characters: 1 to {MAX_VOLUME_ID_CHARACTERS} needed"
             )
             self._error(error.reason, error.message)
             return
-        self._holds.open(volume_id, self._volumes_of_views())
+        self._holds.open(volume_id, self._volumes_of_views(), in_part=in_part)
 
     # Inside.
 

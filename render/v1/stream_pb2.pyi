@@ -56,10 +56,12 @@ class ListVolumes(_message.Message):
     def __init__(self) -> None: ...
 
 class OpenVolume(_message.Message):
-    __slots__ = ("volume_id",)
+    __slots__ = ("volume_id", "in_part")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
+    IN_PART_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
-    def __init__(self, volume_id: _Optional[str] = ...) -> None: ...
+    in_part: bool
+    def __init__(self, volume_id: _Optional[str] = ..., in_part: bool = ...) -> None: ...
 
 class Share(_message.Message):
     __slots__ = ()
@@ -140,10 +142,12 @@ class VolumeList(_message.Message):
     def __init__(self, volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ..., scanning: bool = ...) -> None: ...
 
 class VolumeOpened(_message.Message):
-    __slots__ = ("volume",)
+    __slots__ = ("volume", "missing_slices")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
+    MISSING_SLICES_FIELD_NUMBER: _ClassVar[int]
     volume: _volume_pb2.VolumeDescription
-    def __init__(self, volume: _Optional[_Union[_volume_pb2.VolumeDescription, _Mapping]] = ...) -> None: ...
+    missing_slices: int
+    def __init__(self, volume: _Optional[_Union[_volume_pb2.VolumeDescription, _Mapping]] = ..., missing_slices: _Optional[int] = ...) -> None: ...
 
 class StreamError(_message.Message):
     __slots__ = ("reason", "message", "view_id", "volume_id", "revision")

@@ -83,6 +83,9 @@ class FakeLease:
         self.resident = self
         self.volume = self.engine.volumes[self.volume_id]
 
+    def watch(self, watcher: Any) -> None:
+        self.watcher = watcher
+
     def release(self) -> None:
         if self in self.engine.leases:
             self.engine.leases.remove(self)
@@ -138,7 +141,9 @@ class FakeEngine:
         self.started = 0
         self.is_scanning = False
 
-    async def open(self, volume_id: str, *, holder: str, progress: Callable[[str, int, int], None]) -> FakeLease:
+    async def open(
+        self, volume_id: str, *, holder: str, progress: Callable[[str, int, int], None], in_part: bool
+    ) -> FakeLease:
         progress("decoding", 3, 24)
         await self.gate.wait()
         if self.open_errors:

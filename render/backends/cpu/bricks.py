@@ -8,6 +8,7 @@ So one look-up bounds any box of that size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +132,65 @@ def _halved(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
     return cells
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The finest bricks of a volume, each for itself; arrays of shape ``(K, J, I)`` in bricks.
+
+    Attributes
+    ----------
+    low, high
+        Bounds of the valid codes; ``low > high`` where there are none.
+    invalid
+        uint8: whether a voxel is invalid.
+    """
+
+    low: npt.NDArray[Any]
+    high: npt.NDArray[Any]
+    invalid: npt.NDArray[np.uint8]
+
+    @classmethod
+    def without_voxels(cls, volume: Volume) -> Cells:
+        """Return those of a volume of which nothing has arrived."""
+        shape, dtype = tuple(-(-n // BRICK) for n in volume.geometry.shape), volume.codes.dtype
+        least, most = (-32768, 32767) if dtype == np.int16 else (-np.inf, np.inf)
+        return cls(np.full(shape, most, dtype), np.full(shape, least, dtype), np.ones(shape, np.uint8))
+
+    def fill(self, volume: Volume, codes: npt.NDArray[Any], pool: TilePool, slices: Sequence[tuple[int, int]]) -> None:
+        """Look at the voxels of some slices, pairs of the first and one past the last, by all threads of the pool."""
+        marked = NO_CODE if volume.invalid_code is None else volume.invalid_code
+        build = kernel("bricks", codes.dtype)
+        build.compile()
+        layers = sorted({layer for first, last in slices for layer in range(first // BRICK, -(-last // BRICK))})
+        pool.run(
+            lambda part: build(
+                codes, volume.geometry.shape, marked, self.low, self.high, self.invalid, part[0], part[1]
+            ),
+            [(layer, layer + 1, 0, 0) for layer in layers],
+        )
+
+    def grid(self) -> BrickGrid:
+        """Return the grid of all levels."""
+        low, high, invalid = self.low, self.high, self.invalid
+        minimum, maximum, has_invalid = float(low.min()), float(high.max()), bool(invalid.any())
+        levels, size = [], BRICK
+        while True:
+            bad = _with_neighbours(invalid, np.maximum)
+            levels.append(
+                Level(
+                    size,
+                    _with_neighbours(low, np.minimum),
+                    _with_neighbours(high, np.maximum),
+                    bad,
+                    _widened(bad) if has_invalid else bad,
+                )
+            )
+            if max(low.shape) == 1:
+                return BrickGrid(tuple(levels), minimum, maximum, has_invalid)
+            low, high = _halved(low, np.minimum), _halved(high, np.maximum)
+            invalid = _halved(invalid, np.maximum)
+            size *= 2
+
+
 def build_bricks(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> BrickGrid:
     """Build the grid of a volume; one pass over the voxels, by all threads of the pool.
 
@@ -143,35 +203,9 @@ def build_bricks(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> Bri
     pool
         Whose threads do it.
     """
-    shape = volume.geometry.shape
-    cells = tuple(-(-n // BRICK) for n in shape)
-    low, high = np.empty(cells, codes.dtype), np.empty(cells, codes.dtype)
-    invalid = np.empty(cells, np.uint8)
-    marked = NO_CODE if volume.invalid_code is None else volume.invalid_code
-    build = kernel("bricks", codes.dtype)
-    build.compile()
-    pool.run(
-        lambda part: build(codes, shape, marked, low, high, invalid, part[0], part[1]),
-        [(layer, layer + 1, 0, 0) for layer in range(cells[0])],
-    )
-    minimum, maximum, has_invalid = float(low.min()), float(high.max()), bool(invalid.any())
-    levels, size = [], BRICK
-    while True:
-        bad = _with_neighbours(invalid, np.maximum)
-        levels.append(
-            Level(
-                size,
-                _with_neighbours(low, np.minimum),
-                _with_neighbours(high, np.maximum),
-                bad,
-                _widened(bad) if has_invalid else bad,
-            )
-        )
-        if max(low.shape) == 1:
-            return BrickGrid(tuple(levels), minimum, maximum, has_invalid)
-        low, high = _halved(low, np.minimum), _halved(high, np.maximum)
-        invalid = _halved(invalid, np.maximum)
-        size *= 2
+    cells = Cells.without_voxels(volume)
+    cells.fill(volume, codes, pool, [(0, volume.geometry.shape[0])])
+    return cells.grid()
 
 
 def measure(volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, pool: TilePool) -> Statistics:

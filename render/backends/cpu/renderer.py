@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from render.backends.channels import (
     render_channels,
     upload_channels,
 )
-from render.backends.cpu.bricks import NO_CODE, BrickGrid, Level, build_bricks, measure
+from render.backends.cpu.bricks import NO_CODE, BrickGrid, Cells, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
@@ -118,10 +118,7 @@ class CpuRenderer:
         """
         if volume.is_color:
             return upload_channels(self, volume)
-        if volume.codes.size > MAX_VOXELS:
-            raise UnsupportedError(
-                f"volume of {volume.codes.size} voxels: the CPU renderer takes {MAX_VOXELS} at most", field="codes"
-            )
+        _check_size(volume)
         codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
         grid = build_bricks(volume, codes, self._pool)
         resident = CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool))
@@ -130,6 +127,25 @@ class CpuRenderer:
             camera = oriented_camera(Orientation.FEET, volume.geometry, PIXEL)
             self.render(View(camera, PIXEL, (Layer(volume.id),)), {volume.id: resident})
         return resident
+
+    def grow(
+        self, before: ResidentVolume | None, volume: Volume, slices: Sequence[tuple[int, int]]
+    ) -> CpuVolume | ColorVolume:
+        """Make the next state of a volume resident that grows; see `render.backends.base.GrowingRenderer.grow`."""
+        if before is None and not volume.missing_slices:
+            return self.upload(volume)
+        _check_size(volume)
+        codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
+        cells = before.cells if isinstance(before, CpuVolume) else None
+        if cells is None:
+            cells = Cells.without_voxels(volume)
+        marked = volume if before is None else replace(volume, invalid_code=before.volume.invalid_code)
+        cells.fill(marked, codes, self._pool, slices)
+        grid = cells.grid()
+        if grid.has_invalid and marked.invalid_code != volume.invalid_code:
+            return self.upload(volume)  # what was taken for missing is a value
+        statistics = measure(volume, codes, grid, self._pool)
+        return CpuVolume(volume, codes, grid, statistics, cells if volume.missing_slices else None)
 
     def release(self, resident: ResidentVolume) -> None:
         """Give a volume's memory back, once the frames of it that are being drawn are done."""
@@ -268,6 +284,13 @@ def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View) -> None:
     p[rays.AMBIENT], p[rays.DIFFUSE] = function.shading.ambient, function.shading.diffuse
     p[rays.LIGHT_LAST] = LIGHT_ENTRIES - 1
     p[rays.FLOOR2] = function.gradient_floor**2
+
+
+def _check_size(volume: Volume) -> None:
+    if volume.codes.size > MAX_VOXELS:
+        raise UnsupportedError(
+            f"volume of {volume.codes.size} voxels: the CPU renderer takes {MAX_VOXELS} at most", field="codes"
+        )
 
 
 def reduce_values(work: _Work, slope: float) -> tuple[Callable[[Tile], tuple[int, int]], npt.NDArray[np.float32]]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy.typing as npt
 
 from render.backends.base import Statistics
-from render.backends.cpu.bricks import BrickGrid
+from render.backends.cpu.bricks import BrickGrid, Cells
 from render.backends.held import KEPT_TABLES, HeldVolume, Remembered
 from render.backends.tables import TABLE_BYTES
 from render.volume import Volume
@@ -29,9 +29,19 @@ class CpuVolume(HeldVolume[Held]):
         The same voxels, flat.
     grid, statistics
         Of them.
+    cells
+        Of a volume that grows, for the next state of it.
     """
 
-    def __init__(self, volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        codes: npt.NDArray[Any],
+        grid: BrickGrid,
+        statistics: Statistics,
+        cells: Cells | None = None,
+    ) -> None:
+        self.cells = cells
         tables = KEPT_TABLES * (TABLE_BYTES + grid.levels[0].invalid.size)
         super().__init__(volume, (codes, grid), statistics, volume.nbytes + grid.nbytes + tables)
         self._tables: Remembered[object] = Remembered()

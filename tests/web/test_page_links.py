@@ -104,3 +104,27 @@ def test_a_link_to_nothing_says_so(chromium: Any, page_server: PageServer) -> No
     with opened(chromium, page_server.url + "#watch=gone") as viewer:
         viewer.page.get_by_text("Nobody shares anything under this link any more.").wait_for()
         assert not viewer.inspect()["watching"]
+
+
+def set_visible(viewer: ViewerPage, visible: bool) -> None:
+    viewer.page.evaluate(
+        """(state) => {
+          Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        "visible" if visible else "hidden",
+    )
+
+
+def test_a_hidden_page_gets_nothing_and_wakes_exact(chromium: Any, page_server: PageServer, oracle: Oracle) -> None:
+    with opened(chromium, page_server.url) as viewer:
+        before = viewer.settle()["traffic"]["framesReceived"]
+        set_visible(viewer, False)
+        viewer.drag("3d", 60, 10)
+        viewer.page.wait_for_timeout(400)  # longer than it takes to rest
+        state = viewer.inspect()
+        assert state["traffic"]["framesReceived"] == before
+        assert not state["panes"]["3d"]["settled"]
+        set_visible(viewer, True)
+        viewer.settle()
+        assert_exact(viewer, oracle, "3d")

@@ -271,3 +271,46 @@ test("malformed messages are told, and the session goes on", () => {
   world.socket.says(chunk(1, 0, 1, [4], 1));
   assert.equal(world.events.at(-1)[0], "frame");
 });
+
+test("who watches sends no view until it drives, and goes on from the driver's revision", () => {
+  const world = new World();
+  world.client.watch("secret");
+  world.client.connect();
+  world.socket.open();
+  world.socket.says({ welcome: { epoch: 1, resume_token: "a", volumes: [] } });
+  assert.deepEqual(world.socket.sent[1], { watch: { share_id: "secret" } });
+  world.socket.says({ sharing: { share_id: "secret", driving: false, driven: true, participants: 2 } });
+  world.socket.says({ view_set: { view_id: "axial", revision: 7, view: { slab_mm: 1 } } });
+  assert.ok(world.client.watching);
+  world.pass(100);
+  assert.equal(world.socket.sent.length, 2);
+  world.client.drive();
+  assert.deepEqual(world.socket.sent[2], { drive: {} });
+  world.socket.says({ sharing: { share_id: "secret", driving: true, driven: true, participants: 2 } });
+  assert.equal(world.client.setView("axial", { slab_mm: 2 }), 8);
+  world.pass(100);
+  assert.deepEqual(world.socket.sent[3], { set_view: { view_id: "axial", revision: 8, view: { slab_mm: 2 } } });
+  // Somebody else takes the wheel: what was not sent is not sent any more.
+  world.socket.bufferedAmount = 1;
+  world.client.setView("axial", { slab_mm: 3 });
+  world.socket.says({ sharing: { share_id: "secret", driving: false, driven: true, participants: 2 } });
+  world.socket.bufferedAmount = 0;
+  world.pass(100);
+  assert.equal(world.socket.sent.length, 4);
+});
+
+test("a server that knows the share no more is asked for it again by who watches only", () => {
+  for (const driving of [true, false]) {
+    const world = new World();
+    world.client.connect();
+    world.socket.open();
+    world.socket.says({ welcome: { epoch: 1, resume_token: "a", volumes: [] } });
+    world.socket.says({ sharing: { share_id: "secret", driving, driven: true, participants: 2 } });
+    world.socket.dies();
+    world.pass(1000);
+    world.socket.open();
+    world.socket.says({ welcome: { epoch: 1, resume_token: "b", volumes: [] } });
+    assert.equal(world.client.watching, !driving);
+    assert.deepEqual(world.socket.sent.slice(1), driving ? [] : [{ watch: { share_id: "secret" } }]);
+  }
+});

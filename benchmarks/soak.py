@@ -54,6 +54,8 @@ async def serve() -> None:
     async with running(settings, lambda stage, done, total: None) as (engine, addresses):
         await engine.add(volume)
         lease = await engine.open(volume.id, holder="soak")
+        # The pool that encodes begins its threads one by one, as they are needed: all of them now.
+        await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.1) for _ in range(64)))
         print(json.dumps({"port": addresses.http_port}), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
             gc.collect()

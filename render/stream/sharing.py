@@ -179,6 +179,8 @@ class Share:
         self._participants.remove(participant)
         if self.driver is participant:
             self.driver = None
+        if self.is_empty:
+            self.frames = SharedFrames()  # who comes back has them made anew: views are small, frames are not
         self._tell()
 
     def follow(self) -> None:

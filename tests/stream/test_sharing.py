@@ -238,6 +238,21 @@ async def test_a_driver_that_comes_back_drives_again() -> None:
     finishing.cancel()
 
 
+async def test_a_share_of_nobody_holds_no_frame() -> None:
+    async with two() as (driver, watcher, share_id):
+        finishing = asyncio.create_task(finish_renders(driver.engine))
+        driver.set_view("a", 1)
+        await final(driver, 1)
+        share = driver.session._sessions.share(share_id)
+        assert share is not None
+        assert share.frames._made
+        for each in (driver, watcher):
+            each.transport.inbox.put_nowait(None)
+            await each.task
+        assert not share.frames._made
+        finishing.cancel()
+
+
 def test_a_share_of_nobody_ends_when_nobody_can_come_back_any_more() -> None:
     clock = Clock()
     sessions = SessionRegistry(clock=clock)

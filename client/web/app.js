@@ -320,8 +320,12 @@ class App {
   /** @param {any} description VolumeDescription. */
   opened(description) {
     const { summary } = description;
-    // An answer to an earlier choice; or again after a reconnect.
-    if (summary.volume_id !== this.volumeId || this.isOpen) return;
+    if (summary.volume_id !== this.volumeId) return; // an answer to an earlier choice
+    if (this.isOpen) {
+      // Again after a reconnect, or since it was described in part before and is whole now.
+      if (this.workspace.description?.summary.volume_id === summary.volume_id) this.workspace.describe(description);
+      return;
+    }
     this.phases.stop();
     this.picker.showProgress(null);
     byId("series-name").textContent = volumeTitle(summary);

@@ -185,16 +185,25 @@ export class Overlay {
    * @param {any} header FrameHeader of the painted frame, whose checksum was right.
    * @param {Viewport} viewport
    * @param {boolean} live Whether the server still stands behind it.
+   * @param {number} slices That the volume has.
    */
-  showQuality(header, viewport, live) {
+  showQuality(header, viewport, live, slices) {
     const text = live ? qualityText(header, viewport) : NOT_LIVE;
     this.badge.textContent = text;
     this.badge.classList.toggle("lossless", text === "LOSSLESS");
     this.badge.classList.toggle("not-live", !live);
     this.sourceBadge.hidden = !header.lossy_source;
     this.missing.hidden = header.missing_slices === 0;
-    this.missing.textContent = `${header.missing_slices} SLICES MISSING`;
+    this.missing.textContent = loadingText(header.missing_slices, slices);
   }
+}
+
+/**
+ * @param {number} missing Slices that are not loaded yet.
+ * @param {number} slices Of the volume.
+ */
+export function loadingText(missing, slices) {
+  return `loading ${(slices - missing).toLocaleString("en")} of ${slices.toLocaleString("en")} slices`;
 }
 
 /**

@@ -157,11 +157,16 @@ export class Pane {
     this.host.close(this);
   }
 
+  /** @param {any} header FrameHeader. @param {{width: number, height: number}} viewport */
+  showQuality(header, viewport) {
+    this.overlay.showQuality(header, viewport, this.live, this.geometry?.size[2] ?? 0);
+  }
+
   /** Say whether what is painted is still the server's word. @param {boolean} live */
   setLive(live) {
     if (live === this.live) return;
     this.live = live;
-    if (this.painted) this.overlay.showQuality(this.painted.header, this.painted.asked.viewport, live);
+    if (this.painted) this.showQuality(this.painted.header, this.painted.asked.viewport);
     this.host.painted(this);
   }
 
@@ -317,7 +322,7 @@ export class Pane {
     // Dark on light: outside the volume an inverted picture is white.
     const gray = asked.state.method !== "VOLUME_RENDERED";
     this.element.classList.toggle("light", gray && (decoded.codes ? this.inverted : header.inverted));
-    this.overlay.showQuality(header, asked.viewport, this.live);
+    this.showQuality(header, asked.viewport);
     this.host.painted(this);
     if (arrived) afterPaint(() => this.afterPaint(arrived));
   }

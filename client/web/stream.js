@@ -180,7 +180,7 @@ export class StreamClient {
 
   /** @param {string} volumeId */
   openVolume(volumeId) {
-    this.send({ open_volume: { volume_id: volumeId } });
+    this.send({ open_volume: { volume_id: volumeId, in_part: true } });
   }
 
   listVolumes() {

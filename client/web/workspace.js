@@ -85,6 +85,16 @@ export class Workspace {
   }
 
   /**
+   * Take the words on the volume that is shown, now that it is whole. The views stay.
+   *
+   * @param {any} description VolumeDescription.
+   */
+  describe(description) {
+    this.description = description;
+    for (const pane of this.panes) pane.description = description;
+  }
+
+  /**
    * Show a volume in its initial views. Its own oblique plane takes the place of the nearest one.
    *
    * @param {any} description VolumeDescription.

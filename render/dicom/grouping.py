@@ -112,17 +112,27 @@ def _shown_kind(plans: Sequence[VolumePlan]) -> str:
 def _usable(images: Sequence[Instance], warnings: list[str]) -> tuple[Slices, list[Instance]]:
     """Return one source for each frame that may be a slice, and the instances that may not."""
     refused = [m for m in images if refusal(m)]
-    seen: dict[str, Instance] = {}
-    copies = 0
+    seen: set[tuple[str, Hashable]] = set()
+    uids: set[str] = set()
+    copies = reused = 0
     slices: Slices = []
     for instance in images:
         if refusal(instance):
             continue
-        if instance.sop_instance_uid and instance.sop_instance_uid in seen:
+        uid = instance.sop_instance_uid
+        # A copy lies where the first lies; a slice elsewhere is another one, whatever it is called.
+        place = uid, tuple((frame.position_mm, frame.orientation) for frame in instance.frames[:1])
+        if uid and place in seen:
             copies += 1
             continue
-        seen[instance.sop_instance_uid] = instance
+        reused += bool(uid) and uid in uids
+        seen.add(place)
+        uids.add(uid)
         slices += [SliceSource(instance, frame, tile) for frame, tile in zip_longest(instance.frames, instance.tiles)]
+    if reused:
+        warnings.append(
+            f"{reused} of {len(images)} files have another's SOP Instance UID, but lie elsewhere: all are used"
+        )
     warnings += _missing_parts(images)
     if copies:
         warnings.append(f"{copies} of {len(images)} files repeat a SOP Instance UID: the first of each is used")

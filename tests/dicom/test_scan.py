@@ -417,3 +417,15 @@ class TestMultiFrame:
         assert [plan.info.extra for plan in series.volumes] == [{name: "1"}, {name: "2"}, {name: "3"}]
         for plan, expected in zip(series.volumes, ramp((3, 6, 5)), strict=True):
             np.testing.assert_array_equal(load_volume(plan).codes, expected[None])
+
+
+def test_slices_that_share_a_uid_but_lie_elsewhere_are_all_used(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, ramp((4, 6, 5)), per_slice=[{"SOPInstanceUID": "1.2.3.4.1"}] * 4)
+    (tmp_path / "copy.dcm").write_bytes(paths[1].read_bytes())
+    (series,) = scan(tmp_path).series
+    assert [plan.shape for plan in series.volumes] == [(4, 6, 5)]
+    assert series.warnings == (
+        "3 of 5 files have another's SOP Instance UID, but lie elsewhere: all are used",
+        "1 of 5 files repeat a SOP Instance UID: the first of each is used",
+    )
+    assert len(series.paths) == 5

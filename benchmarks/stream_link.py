@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 KERNEL_BYTES = 16 << 10
-"""Of each of the proxy's socket buffers, which the kernel doubles: they are queue beyond the one that is measured."""
+"""What the kernel may hold of a connection at each side of the proxy: queue beyond the one that is measured."""
 SEGMENT_BYTES = 1460
-"""Of TCP. Loopback's own of 64 KiB don't fit such buffers: the sender would wait for its timer to probe the window."""
+"""Of TCP. Loopback's own of 64 KiB don't fit such a window: the sender would wait for its timer to probe it."""
 QUEUE_S = 0.25
 """The queue holds what the link carries in this time, as home routers do,"""
 MIN_QUEUE_BYTES = 32 << 10
@@ -159,7 +159,8 @@ class LinkEmulator:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)  # inherited by its connections
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+        # The window, not the buffer: the kernel drops what a small buffer's overhead leaves no room for.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 2 * KERNEL_BYTES)
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         listener.setblocking(False)
@@ -204,7 +205,7 @@ class LinkEmulator:
 
     async def _serve(self, client: socket.socket) -> None:
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 2 * KERNEL_BYTES)
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
         with client, server, self._open_pipes() as (up, down):
             for end in (client, server):

@@ -17,7 +17,8 @@ INPUT_HZ = 60.0
 CYCLE_S = 5.0
 """After which the hand does the same again: each third of a run of 15 s, or 30, is the same work."""
 TURN_DEG_PER_S = 60.0
-SCROLL_HZ = 0.4
+SCROLL_HZ = 0.41
+"""No divisor of the input's: two views around a turn would be the same."""
 WORKS = ("mpr", "vr")
 
 Script: TypeAlias = Callable[[float], View]

@@ -1,0 +1,101 @@
+"""That the stream's benchmark runs, measures what it says, and sums it up as it says. No figure is judged here."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from benchmarks import stream
+from benchmarks.stream_rows import FULL, QUICK
+from benchmarks.stream_script import (
+    CYCLE_S,
+    Paint,
+    Record,
+    Subject,
+    lag_figures,
+    latency_back_ms,
+    p95,
+    quality_back_ms,
+    script,
+)
+from voxelcast.geometry import VolumeGeometry
+
+
+def test_a_row_through_a_link_has_its_figures_and_ends_exact(tmp_path) -> None:
+    path = tmp_path / "report.json"
+    assert stream.main(["--tiny", "--no-peer", "--only", "link:mpr:20/5", "--json", str(path)]) == 0
+    (row,) = json.loads(path.read_text("utf-8"))["rows"]
+    assert (row["kind"], row["client"], row["mbit_s"], row["rtt_ms"]) == ("link", "voxelcast", 20, 5)
+    assert row["final_exact"]
+    assert 5 <= row["p50_ms"] <= row["p95_ms"]
+    assert row["fps"] > 0
+    assert row["settle_ms"] >= 150
+    assert row["transfer_ms"] == pytest.approx(5 + row["final_bytes"] / 2.5e3, abs=0.1)
+
+
+def test_an_unknown_row_is_refused_with_those_there_are(tmp_path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        stream.main(["--only", "link:mpr:3/5", "--json", str(tmp_path / "report.json")])
+    assert "link:mpr:20/40" in capsys.readouterr().err
+
+
+def test_quick_measures_each_link_with_both_works_and_trame_beside_two() -> None:
+    names = stream.names(QUICK)
+    assert len([name for name in names if name.startswith("link:")]) == 10
+    assert names.index("trame:vr:2/40") == names.index("link:vr:2/40") + 1
+    assert len([name for name in names if name.startswith("trame:")]) == 4
+    assert set(names) <= set(stream.names(FULL))
+
+
+@pytest.mark.parametrize("work", ["mpr", "vr"])
+def test_the_hand_never_rests_and_does_as_much_in_each_third(work) -> None:
+    geometry = VolumeGeometry.from_spacing((20, 30, 30), (1.0, 1.0, 1.0))
+    movement = script(Subject("v", geometry), work, 64)
+    views = [movement(number / 60) for number in range(1, 300)]
+    assert all(before.camera != after.camera for before, after in pairwise(views))
+    assert QUICK.seconds % CYCLE_S == FULL.seconds % CYCLE_S == 0
+
+
+def record(*paints: tuple[float, float, int]) -> Record:
+    return Record([Paint(at, lag, 1000, (512, quality)) for at, lag, quality in paints], moved_s=9.0)
+
+
+def test_lags_are_of_what_was_painted_while_the_hand_moved() -> None:
+    figures = lag_figures(record(*((second + 0.5, 10.0 * (second + 1), 85) for second in range(12))))
+    assert figures["p50_ms"] == 50
+    assert (figures["first_third_p95_ms"], figures["last_third_p95_ms"], figures["p95_ms"]) == (30, 90, 90)
+    assert (figures["fps"], figures["kbit_per_frame"]) == (1, 8)
+
+
+def test_the_95th_percentile_is_one_of_the_values() -> None:
+    assert p95([float(n) for n in range(1, 101)]) == 95
+    assert p95([7.0]) == 7
+    assert p95([]) is None
+
+
+def test_latency_is_back_once_all_that_follows_is_within_the_floor() -> None:
+    paints = [(3.1, 50.0, 40), (3.5, 900.0, 40), (4.0, 300.0, 40), *((4.5 + n / 10, 90.0, 40) for n in range(10))]
+    assert latency_back_ms(record(*paints), 3.0, 6.0, 140) == pytest.approx(1500)
+    assert latency_back_ms(record(*paints, (5.9, 999.0, 40), (5.95, 999.0, 40)), 3.0, 5.96, 140) is None
+
+
+def test_quality_is_back_with_the_first_picture_as_good_as_before() -> None:
+    paints = [(1.0, 50.0, 60), (2.0, 50.0, 85), (2.5, 50.0, 85), (4.0, 50.0, 30), (6.5, 50.0, 60), (7.0, 50.0, 85)]
+    assert quality_back_ms(record(*paints), 3.0, 6.0, 9.0) == pytest.approx(1000)
+    assert quality_back_ms(record(*paints), 3.0, 6.0, 6.9) is None
+
+
+def test_rows_beside_trame_say_what_is_reached() -> None:
+    def row(client: str, mbit_s: float, p95_ms: float, fps: float) -> dict:
+        return {
+            "kind": "link", "client": client, "mbit_s": mbit_s, "rtt_ms": 40, "work": "vr", "p95_ms": p95_ms, "fps": fps
+        }  # fmt: skip
+
+    rows = [row("voxelcast", 20, 104, 19), row("trame", 20, 100, 20), row("voxelcast", 2, 100, 21)]
+    rows += [row("trame", 2, 100, 20)]
+    stream.compare(rows)
+    assert rows[0]["met_beside_trame"]
+    assert not rows[2]["met_beside_trame"], "strictly ahead at 2 Mbit/s"
+    assert "met_beside_trame" not in rows[1]

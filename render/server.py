@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from render.backends.base import Renderer
 from render.backends.choice import choose
 from render.backends.cpu import CpuRenderer, compile_kernels
 from render.blocking import run_unstoppable
@@ -128,7 +129,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
             host_bytes=settings.host_memory_bytes,
         )
         renderer = stack.enter_context(contextlib.closing(choice)).renderer
-        ingest = stack.enter_context(Ingest())
+        ingest = stack.enter_context(Ingest(card=_card_of(renderer)))
         cache = VolumeCache(
             renderer,
             choice.budget_bytes,
@@ -162,6 +163,12 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
             stack.callback(compiling.cancel)
             stack.callback(preparation.stop)
         yield engine, Addresses(settings.host, http.port, grpc.port, "https" if tls else "http")
+
+
+def _card_of(renderer: Renderer) -> int | None:
+    """Return which card a renderer draws on; None for a CPU."""
+    kind, _, number = renderer.device.partition(":")
+    return int(number) if kind == "cuda" else None
 
 
 async def serve(

@@ -39,6 +39,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from render.dicom import card_codecs
 from render.dicom.attributes import JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE, NATIVE_SYNTAXES
 from render.dicom.codestream import codestream_size
 from render.dicom.encapsulated import read_frame
@@ -107,7 +108,7 @@ def decode_frame(source: bytes, runner: DecodeRunner) -> bytearray:
     codec = _CODECS[runner.transfer_syntax]
     if runner.photometric_interpretation == "RGB" and runner.transfer_syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
         codec = _decode_jpeg_rgb
-    pixels = _decode_checked(codec, source, runner.rows, runner.columns)
+    pixels = _decode_checked(codec, source, runner.rows, runner.columns, runner.transfer_syntax)
     runner.set_option("bits_allocated", pixels.itemsize * 8)
     if pixels.ndim == 3:
         runner.set_option("planar_configuration", 0)
@@ -132,14 +133,14 @@ def require_codec(transfer_syntax: str) -> None:
 
 
 def _decode_checked(
-    codec: Callable[[bytes], npt.NDArray[Any]], source: bytes, rows: int, columns: int
+    codec: Callable[[bytes], npt.NDArray[Any]], source: bytes, rows: int, columns: int, transfer_syntax: str
 ) -> npt.NDArray[Any]:
     announced = codestream_size(source)
     if announced is None and codec is not imagecodecs.jpeg2k_decode:  # that may be wrapped in JP2 boxes
         raise ValueError("codestream without a frame header")
     if announced is not None and announced != (rows, columns):
         raise ValueError(f"codestream of {announced[0]} x {announced[1]} pixels, {rows} x {columns} expected")
-    pixels = codec(source)
+    pixels = card_codecs.decode(transfer_syntax, source, codec)
     if pixels.shape[:2] != (rows, columns):
         raise ValueError(f"codestream of {pixels.shape[0]} x {pixels.shape[1]} pixels, {rows} x {columns} expected")
     return np.asarray(pixels)
@@ -190,7 +191,9 @@ def decode(
             codestream = read_frame(file, extent, frames, index)
             if transfer_syntax in (JPEG_RETIRED_EXTENDED, JPEG_RETIRED_PROGRESSIVE):
                 require_codec(transfer_syntax)
-                return _decode_checked(imagecodecs.jpeg8_decode, codestream, pixels.rows, pixels.columns)
+                return _decode_checked(
+                    imagecodecs.jpeg8_decode, codestream, pixels.rows, pixels.columns, transfer_syntax
+                )
             if transfer_syntax == RLELossless and (stored := decode_rle(codestream, pixels)) is not None:
                 return stored
             source, frames, index = encapsulate([codestream], has_bot=False), 1, 0

@@ -27,12 +27,16 @@ NICENESS = 10
 
 def main() -> None:
     """Answer tasks until the other end closes the socket."""
-    descriptor, limit_bytes = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, limit_bytes, card = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     # Whoever starts us blocks SIGINT: Ctrl+C reaches the whole process group, but the server ends its workers.
     # Private memory only: the volume that is written to is shared and has its own budget.
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(NICENESS)
+    if card >= 0:
+        from render.dicom.card_codecs import use_card
+
+        use_card(card)
     with Connection(descriptor) as connection, quiet_pydicom():
         with contextlib.suppress(EOFError, ConnectionError):  # the other end has gone
             while True:

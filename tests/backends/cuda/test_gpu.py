@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -17,6 +18,8 @@ from render.backends.cuda.kernels import KERNELS  # noqa: E402
 from render.backends.cuda.probe import probe  # noqa: E402
 from render.backends.cuda.renderer import CudaRenderer, Sampling  # noqa: E402
 from render.backends.cuda.selftest import disagreement  # noqa: E402
+from render.encoding import Encoding, encode  # noqa: E402
+from render.frame import PictureRequest  # noqa: E402
 from tests import phantoms  # noqa: E402
 from tests.backends import conformance, scenes  # noqa: E402
 from tests.backends.conformance import Conformance  # noqa: E402
@@ -86,3 +89,17 @@ def test_a_thousand_loads_return_to_the_baseline(device) -> None:
     assert device.memory().used == before
     for picture in pictures:
         np.testing.assert_array_equal(picture, pictures[0])
+
+
+def test_a_picture_is_what_the_host_would_show_whoever_encodes_it(device) -> None:
+    renderer = CudaRenderer(device, BUDGET)
+    volume = phantoms.blobs(GRIDS["oblique"], INT16)
+    resident = renderer.upload(volume)
+    for work in ("thin", "color_shaded"):
+        view = make_view(volume, work, slanted_camera(volume.geometry), (96, 64))
+        plain = renderer.render(view, {volume.id: resident}).picture()
+        frame = renderer.render_picture(view, {volume.id: resident}, PictureRequest(95))
+        payload = encode(frame, Encoding.JPEG, jpeg_quality=95).payload
+        off = np.abs(imagecodecs.jpeg8_decode(payload).astype(int) - plain)
+        assert off.mean() < 4, (work, renderer.encoder)
+    renderer.release(resident)

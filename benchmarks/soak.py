@@ -43,12 +43,14 @@ PANES = ("axial", "3d")
 
 async def serve() -> None:
     """Serve a small torso; answer each line on standard input with what the process holds."""
+    from render.backends.cpu import compile_kernels
     from render.config import Settings
     from render.demo import torso_volume
     from render.server import running
     from render.stream import registry
 
     registry.RESUME_SECONDS = 5.0  # what is kept for those who may come back is not to count as growth
+    await asyncio.to_thread(compile_kernels, lambda name, done, total: None)
     volume = torso_volume(SHAPE)
     settings = Settings(http_port=0, grpc_port=0, threads=2, device="cpu")
     async with running(settings, lambda stage, done, total: None) as (engine, addresses):

@@ -44,7 +44,7 @@ class Curtain:
     """Marks in place of what has not been written yet, in one mapping of shared memory.
 
     The bytes at the ends of a span that share a page with its neighbours are marked in place: call `cover` before
-    anybody writes there.
+    anybody writes there. What is written to them shows at once, not only from `uncover` on.
 
     Parameters
     ----------

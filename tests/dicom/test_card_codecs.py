@@ -125,7 +125,13 @@ def test_a_series_is_the_same_with_a_card_as_without(tmp_path, monkeypatch, synt
 
     monkeypatch.setattr(card_codecs, "_decoder", CardDecoder(card))
     np.testing.assert_array_equal(load_volume(plan).codes, plain.codes)
-    assert calls.on_card == (5 if is_right else 1)
+    if is_right:
+        assert calls.on_card == 5
+        return
+    assert calls.on_card >= 1  # slices that are decoded at the same time may each have asked before the first verdict
+    asked = calls.on_card
+    np.testing.assert_array_equal(load_volume(plan).codes, plain.codes)
+    assert calls.on_card == asked
 
 
 class FakeNvimgcodec:

@@ -90,7 +90,7 @@ def test_each_state_has_what_has_arrived_and_marks_the_rest(
 ) -> None:
     for name in ("FIRST_AFTER_S", "INTERVAL_S", "INTERVAL_FACTOR", "WISH_INTERVAL_S"):
         monkeypatch.setattr(module, name, 0.0)
-    write_series(tmp_path, ramp((50, 40, 64)))
+    write_series(tmp_path, ramp((50, 64, 128)))  # slices of whole pages
     plan = select(scan(tmp_path))
     expected = load_volume(plan)
     states: list[tuple[int, int]] = []

@@ -33,34 +33,6 @@ class UnreadableMessageError(ProtocolError):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a session may do.
-
-    Attributes
-    ----------
-    max_viewport_px
-        The longest side of a viewport.
-    max_pixels
-        Of all views together.
-    max_message_bytes, max_hello_bytes
-        Of a client's message, and before a Hello was accepted.
-    hello_seconds
-        Until Hello must have come.
-    messages_per_s
-        Sustained; twice as many at once.
-    """
-
-    max_views: int = 16
-    max_viewport_px: int = 4096
-    max_pixels: int = 32 << 20
-    max_message_bytes: int = 256 << 10
-    max_hello_bytes: int = 16 << 10
-    max_view_id_characters: int = 64
-    hello_seconds: float = 10.0
-    messages_per_s: float = 1000.0
-
-
-@dataclass(frozen=True)
 class SavedView:
     """A view that a reconnecting client takes up again."""
 

@@ -1,4 +1,4 @@
-"""Which volumes a session holds, and how often a client may speak."""
+"""Which volumes a session holds: those of its views, and the one that its client opened last."""
 
 from __future__ import annotations
 
@@ -78,29 +78,3 @@ class VolumeHolds:
         if asked:
             self._opened = ""
         return held, asked
-
-
-class Allowance:
-    """So many messages a second, twice as many at once.
-
-    Parameters
-    ----------
-    per_s
-        Sustained.
-    now
-        Seconds.
-    """
-
-    def __init__(self, per_s: float, now: float) -> None:
-        self._per_s = per_s
-        self._left = 2 * per_s
-        self._at = now
-
-    def spend(self, now: float) -> bool:
-        """Take one; return whether there was one left."""
-        self._left = min(2 * self._per_s, self._left + (now - self._at) * self._per_s)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

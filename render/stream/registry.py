@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from render.errors import DrainingError
-from render.stream.contract import Limits, SavedSession
+from render.stream.contract import SavedSession
+from render.stream.limits import Limits
 from render.stream.sharing import Share
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from render.stream.contract import (
     UnreadableMessageError,
     WatchViews,
 )
+from render.stream.hello import Host
 from render.stream.outbox import Outgoing
 from render.stream.protocol import StreamProtocol
 from render.stream.registry import SessionRegistry
@@ -96,17 +97,15 @@ class Session:
         self._sessions = sessions
         self._clock = sessions.clock
         self.name, self._token = sessions.enter(self)
-        self.protocol = StreamProtocol(
-            clock=self._clock,
+        host = Host(
             authenticate=authenticate or _anybody,
             resume=self._resume,
-            view_from_proto=view_from_proto,
             list_volumes=lambda: [summary_to_proto(summary) for summary in engine.summaries()],
             is_scanning=lambda: engine.is_scanning,
             resume_token=self._token,
             presets=preset_names(),
-            limits=sessions.limits,
         )
+        self.protocol = StreamProtocol(host, clock=self._clock, view_from_proto=view_from_proto, limits=sessions.limits)
         self._leases: dict[str, Lease] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._rendering: set[asyncio.Task[None]] = set()

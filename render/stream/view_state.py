@@ -182,6 +182,27 @@ class ViewState:
             return False
         return now < self.rests_at or self.rendering.final_ms > PICTURE_FIRST_ABOVE_MS
 
+    def made(self, job: RenderJob, frame: RenderedFrame) -> None:
+        """Take what this view's job has made: a picture, or the lossless frame."""
+        self.drawn_revision = max(self.drawn_revision, job.view_revision)
+        if frame.header.encoding != frame_pb2.FRAME_ENCODING_JPEG:
+            # With slices missing it is shown all the same, and made again when the volume's revision rises.
+            self.complete = frame.revisions
+            self.lossless_bytes = len(frame.payload)
+            self.final = Transfer(frame)
+        else:
+            pixels = job.view.viewport.width_px * job.view.viewport.height_px
+            if job.picture is not None:
+                self.pictures.measured(job.picture, len(frame.payload), pixels)
+            self.picture = Transfer(frame)
+        self.rendering.measured(job.quality, frame.header.timings.render_ms)
+
+    def give_up_job(self) -> None:
+        """Cancel what is being rendered, if anything is: what it makes is not wanted any more."""
+        if self.job is not None:
+            self.job.cancelled = True
+            self.job = None
+
     def final_job(self, *, with_preview: bool) -> RenderJob:
         """Return the job that ends in the lossless frame."""
         lossless = Encoding.RGBA_DEFLATE if self.view.is_color else Encoding.VALUES_DEFLATE

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from render.errors import StartupError
-from render.stream.contract import Limits
+from render.stream.limits import Limits
 
 PING_SECONDS = 25.0
 """Keeps proxies from closing an idle stream, and finds clients that went without a word."""

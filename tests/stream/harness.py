@@ -9,7 +9,9 @@ from typing import Any
 
 from render.errors import UnauthenticatedError
 from render.service.convert import view_from_proto
-from render.stream.contract import Action, Close, CloseCode, Limits, OpenVolume, SavedSession
+from render.stream.contract import Action, Close, CloseCode, OpenVolume, SavedSession
+from render.stream.hello import Host
+from render.stream.limits import Limits
 from render.stream.protocol import StreamProtocol
 from render.stream.view_state import RenderedFrame, RenderJob
 from render.v1 import frame_pb2, stream_pb2, view_pb2
@@ -84,14 +86,17 @@ class Harness:
         self.protocol = self.connect()
 
     def connect(self) -> StreamProtocol:
-        self.protocol = StreamProtocol(
-            clock=self.clock,
+        host = Host(
             authenticate=self._authenticate,
             resume=lambda token: self.saved.pop(token, None),
-            view_from_proto=lambda message: _view(message.SerializeToString(deterministic=True)),
             list_volumes=list,
             is_scanning=lambda: self.scanning,
             resume_token="next",
+        )
+        self.protocol = StreamProtocol(
+            host,
+            clock=self.clock,
+            view_from_proto=lambda message: _view(message.SerializeToString(deterministic=True)),
             limits=self.limits,
         )
         return self.protocol

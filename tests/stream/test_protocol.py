@@ -5,7 +5,8 @@ import pytest
 from render.encoding import Encoding
 from render.errors import InvalidArgumentError, RenderCancelledError
 from render.frame import FINAL
-from render.stream.contract import CloseCode, DescribeVolume, Limits, OpenVolume, ReleaseVolume
+from render.stream.contract import CloseCode, DescribeVolume, OpenVolume, ReleaseVolume
+from render.stream.limits import Limits
 from render.stream.outbox import MIN_CHUNK_BYTES
 from render.stream.view_state import SETTLE_S
 from render.v1 import frame_pb2, stream_pb2, volume_pb2

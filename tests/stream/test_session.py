@@ -11,7 +11,8 @@ import pytest
 
 from render.errors import BudgetExceededError, DrainingError, InvalidArgumentError, UnauthenticatedError
 from render.stream import view_state
-from render.stream.contract import CloseCode, Limits
+from render.stream.contract import CloseCode
+from render.stream.limits import Limits
 from render.stream.outbox import Outgoing
 from render.stream.pacing import CAUTIOUS_LEVEL, RENDER_LEVELS
 from render.stream.registry import RESUME_SECONDS, SessionRegistry

@@ -10,7 +10,8 @@ import pytest
 
 from render.encoding import Encoding, encode
 from render.stream import sharing, view_state
-from render.stream.contract import Limits, SavedSession
+from render.stream.contract import SavedSession
+from render.stream.limits import Limits
 from render.stream.registry import RESUME_SECONDS, SessionRegistry
 from render.v1 import frame_pb2, stream_pb2
 from tests.stream.engines import FakeEngine

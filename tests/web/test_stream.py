@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from render.encoding import decode_rgba, decode_values
 from render.frame import FINAL
 from render.service.convert import view_from_proto
-from render.stream.contract import Limits
+from render.stream.limits import Limits
 from render.stream.registry import SessionRegistry
 from tests.stream.engines import view_message
 from tests.web.client import Client, served

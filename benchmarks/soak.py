@@ -3,7 +3,8 @@
 Sixteen clients at a time connect to a server in a process of its own, move planes and a shaded volume, hide, share and
 watch, acknowledge late or never, and leave by a close, by vanishing, or by a break after which they come back with
 their token. What the server holds is counted while nobody is there, after a first round and at the end: memory,
-threads, tasks and file descriptors must be back, and every session that rested must have got its final frame.
+threads (by the name of their pool, all of which are filled before the first count), tasks and file descriptors must be
+back, and every session that rested must have got its final frame.
 Ends with status 1 where something has grown.
 """
 
@@ -18,12 +19,14 @@ import gc
 import json
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +42,13 @@ MEMORY_SHARE, MEMORY_BYTES = 0.05, 16 << 20
 """Memory may be larger by this share and these bytes: allocators keep some."""
 SHAPE = (48, 96, 96)
 PANES = ("axial", "3d")
+_NUMBER = re.compile(r"[-_]\d+(?:_\d+)?")
 
 
 async def serve() -> None:
     """Serve a small torso; answer each line on standard input with what the process holds."""
     from render.backends.cpu import compile_kernels
+    from render.blocking import run_unstoppable
     from render.config import Settings
     from render.demo import torso_volume
     from render.server import running
@@ -56,8 +61,7 @@ async def serve() -> None:
     async with running(settings, lambda stage, done, total: None) as (engine, addresses):
         await engine.add(volume)
         lease = await engine.open(volume.id, holder="soak")
-        # The pool that encodes begins its threads one by one, as they are needed: all of them now.
-        await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.1) for _ in range(64)))
+        await run_unstoppable(_fill_pools, "fill-pools")
         print(json.dumps({"port": addresses.http_port}), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
             gc.collect()
@@ -67,17 +71,30 @@ async def serve() -> None:
         lease.release()
 
 
-def _held(pinned_bytes: int) -> dict[str, int]:
+def _held(pinned_bytes: int) -> dict[str, Any]:
     status = Path("/proc/self/status").read_text("utf-8").splitlines()
     resident = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
     return {
         "memory_bytes": resident,
-        "threads": threading.active_count(),
+        "threads": dict(sorted(collections.Counter(_kind(thread) for thread in threading.enumerate()).items())),
         "tasks": len(asyncio.all_tasks()),
         "file_descriptors": len(os.listdir("/proc/self/fd")),
         "pinned_bytes": pinned_bytes,
         "connections": sum(1 for task in asyncio.all_tasks() if "run_asgi" in repr(task.get_coro())),
     }
+
+
+def _kind(thread: threading.Thread) -> str:
+    """Return a thread's name without its number, which is that of its pool."""
+    return _NUMBER.sub("", thread.name)
+
+
+def _fill_pools() -> None:
+    """Begin all threads of all pools: they begin them one by one, as they are needed, and late ones would look lost."""
+    for pool in [found for found in gc.get_objects() if type(found) is ThreadPoolExecutor and not found._shutdown]:
+        all_there = threading.Barrier(pool._max_workers)
+        for task in [pool.submit(all_there.wait) for _ in range(pool._max_workers)]:
+            task.result()
 
 
 class Guest:
@@ -239,13 +256,13 @@ class Host:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self.port: int = json.loads(self._stdout.readline())["port"]
 
-    def held(self) -> dict[str, int]:
+    def held(self) -> dict[str, Any]:
         """Ask what the process holds, once the last session has ended."""
         limit = time.monotonic() + QUIET_TIMEOUT_S
         while True:
             self._stdin.write("\n")
             self._stdin.flush()
-            held: dict[str, int] = json.loads(self._stdout.readline())
+            held: dict[str, Any] = json.loads(self._stdout.readline())
             if held["connections"] == 0 or time.monotonic() > limit:
                 return held
             time.sleep(0.2)
@@ -257,11 +274,15 @@ class Host:
         self._stdout.close()
 
 
-def grown(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """Return what is more than it was, a line each."""
+def grown(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what is more than it was, a line each; threads by the name of their pool."""
     limit = before["memory_bytes"] * (1 + MEMORY_SHARE) + MEMORY_BYTES
     lines = [f"memory_bytes: {before['memory_bytes']} to {after['memory_bytes']}"] * (after["memory_bytes"] > limit)
-    for name in ("threads", "tasks", "file_descriptors", "pinned_bytes", "connections"):
+    for name in sorted({*before["threads"], *after["threads"]}):
+        counts = before["threads"].get(name, 0), after["threads"].get(name, 0)
+        if counts[1] > counts[0]:
+            lines.append(f"threads {name}: {counts[0]} to {counts[1]}")
+    for name in ("tasks", "file_descriptors", "pinned_bytes", "connections"):
         if after[name] > before[name]:
             lines.append(f"{name}: {before[name]} to {after[name]}")
     return lines

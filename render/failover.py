@@ -78,11 +78,11 @@ class Failover:
         BudgetExceededError
             If none has room beside what is pinned.
         """
-        while entry.move is not None or entry.place.lost is not None:
-            if entry.flight is not None:  # it finds out by itself, and what is there in part comes whole
-                await asyncio.wait([entry.flight.landed])
-                if entry.resident is None:
-                    raise DeviceLostError(entry.place.lost or "", device=entry.place.name)
+        while entry.move is not None or entry.place.lost is not None or entry.is_adrift:
+            if (flight := entry.flight) is not None:  # it finds out by itself, and what is there in part comes whole
+                await asyncio.wait([flight.landed])
+                if flight.error is not None:
+                    raise DeviceLostError(entry.place.lost or "the card is lost", device=entry.place.name)
             else:
                 await asyncio.shield(entry.move or self._start(entry))
 
@@ -90,6 +90,7 @@ class Failover:
         """Give an entry that is on its way to a lost place another one, with room for it."""
         place = await self._elsewhere(entry.volume_id, entry.size)
         entry.place, entry.bytes = place, place.estimate_bytes(entry.size)
+        entry.is_adrift = entry.resident is not None
 
     async def close(self) -> None:
         """Wait for the moves to end."""

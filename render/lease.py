@@ -80,6 +80,8 @@ class Entry:
         it is what it was; if its card is lost nothing can be drawn from that, but it still says what the volume is.
     flight, move
         A load on its way, and one to another place.
+    is_adrift
+        What is there in part is not at `place`, but on a card that is lost: the load goes elsewhere.
     """
 
     volume_id: str
@@ -93,6 +95,7 @@ class Entry:
     waiters: list[str] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
     discarded: bool = False
+    is_adrift: bool = False
 
     @property
     def is_pinned(self) -> bool:

@@ -24,6 +24,7 @@ from render.growth import GrowingLoader, Growth, Span
 from render.lease import Entry, Flight, Lease, Progress, Reservation, Size
 from render.place import Place, Seat
 from render.room import Room
+from render.states import States
 from render.volume import Volume
 
 Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]
@@ -274,10 +275,11 @@ class VolumeCache:
 
         try:
             volume = kept
-            rest: Sequence[Span] | None = None
+            states: States | None = None
+            rest: Sequence[Span] = ()
             if volume is None and isinstance(load, GrowingLoader) and isinstance(entry.place.renderer, GrowingRenderer):
-                growth = Growth(self._show_growth(entry, flight, entry.place.renderer), flight.wanted)
-                grow = partial(load.grow, progress, flight.give_up.is_set, growth)
+                states = self._states(entry, flight, entry.place.renderer)
+                grow = partial(load.grow, progress, flight.give_up.is_set, Growth(states.add, flight.wanted))
                 volume, rest = await run_blocking(self._pool, grow, flight.give_up)
             elif volume is None:
                 volume = await run_blocking(self._pool, lambda: load(progress, flight.give_up.is_set), flight.give_up)
@@ -285,7 +287,7 @@ class VolumeCache:
             size = Size(volume.nbytes, volume.codes.dtype.itemsize)
             await self._room.resize(entry, size, entry.place.estimate_bytes(size))
             self._report(entry, flight, "uploading", 0, 1)
-            await self._upload(entry, volume, flight, uploaded, rest)
+            await self._upload(entry, volume, flight, uploaded, states, rest)
             await self._room.resize(entry, size, uploaded[0].nbytes)
             self._report(entry, flight, "uploading", 1, 1)
         except BaseException as error:
@@ -295,7 +297,7 @@ class VolumeCache:
                 raise  # cancelled: _land cleans up
             flight.error = error
         else:
-            entry.resident = uploaded[0]
+            entry.resident, entry.is_adrift = uploaded[0], False
             entry.used_at = self._clock()
 
     async def _upload(
@@ -304,19 +306,16 @@ class VolumeCache:
         volume: Volume,
         flight: Flight,
         uploaded: list[ResidentVolume],
-        rest: Sequence[Span] | None,
+        states: States | None,
+        rest: Sequence[Span],
     ) -> None:
         """Upload to the entry's place; once more with that cleared out, and to others as they are lost.
 
-        Where a part is resident already, only the `rest` is.
+        Where states of it are resident there, only the `rest` is.
         """
 
         def upload(renderer: Renderer) -> None:
-            before = entry.resident
-            if rest is not None and before is not None and isinstance(renderer, GrowingRenderer):
-                uploaded.append(renderer.grow(before, volume, rest))
-            else:
-                uploaded.append(renderer.upload(volume))
+            uploaded.append(states.whole(renderer, volume, rest) if states else renderer.upload(volume))
 
         is_cleared = False
         while True:
@@ -351,12 +350,9 @@ class VolumeCache:
             else:
                 watcher.grown()
 
-    def _show_growth(
-        self, entry: Entry, flight: Flight, renderer: GrowingRenderer
-    ) -> Callable[[Volume, Sequence[Span]], None]:
+    def _states(self, entry: Entry, flight: Flight, renderer: GrowingRenderer) -> States:
         """Return what makes each state of a volume that grows resident, in the thread of its load."""
         loop = asyncio.get_running_loop()
-        states: list[ResidentVolume] = []
 
         def show(resident: ResidentVolume) -> None:
             if entry.flight is not flight or flight.give_up.is_set():
@@ -367,11 +363,12 @@ class VolumeCache:
             for watcher in entry.watchers:
                 watcher.grown()
 
-        def grown(volume: Volume, slices: Sequence[Span]) -> None:
-            states[:] = [renderer.grow(states[0] if states else None, volume, slices)]
-            loop.call_soon_threadsafe(show, states[0])
-
-        return grown
+        lose = partial(self._failover.lose, entry.place.renderer)
+        return States(
+            renderer,
+            lambda resident: loop.call_soon_threadsafe(show, resident),
+            lambda why: loop.call_soon_threadsafe(lose, why),
+        )
 
     def _report(self, entry: Entry, flight: Flight, stage: str, done: int, total: int) -> None:
         flight.report(stage, done, total)

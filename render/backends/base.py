@@ -100,7 +100,7 @@ class Renderer(Protocol):
 
 
 @runtime_checkable
-class GrowingRenderer(Protocol):
+class GrowingRenderer(Renderer, Protocol):
     """A renderer that can draw a volume while it is loaded."""
 
     def grow(self, before: ResidentVolume | None, volume: Volume, slices: Sequence[tuple[int, int]]) -> ResidentVolume:

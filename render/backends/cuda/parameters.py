@@ -1,7 +1,7 @@
 """The kernels' parameter block, filled from a View: which kernel, which rays, which levels of the grid.
 
 `PARAMETERS` is the layout of ``struct Parameters`` in ``kernels/parameters.cuh``, which says what each field means.
-Where samples lie is decided in one place for both renderers, `render.backends.cpu.rays`.
+Where samples lie is decided in one place for both renderers, `render.backends.rays`.
 """
 
 from __future__ import annotations

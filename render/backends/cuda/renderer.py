@@ -8,7 +8,7 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from render.backends.base import ResidentVolume, applied_view, frame_of
@@ -21,7 +21,7 @@ from render.backends.channels import (
     render_channels,
     upload_channels,
 )
-from render.backends.cuda.device import Device, MemoryState
+from render.backends.cuda.device import Device, MemoryState, Texture
 from render.backends.cuda.drawing import BAND_SAMPLES, Drawing, Lane
 from render.backends.cuda.finishing import Encoders, Finished, Finishing
 from render.backends.cuda.grid import BRICK
@@ -31,6 +31,7 @@ from render.backends.cuda.uploading import CHUNK_BYTES, Uploader
 from render.backends.rays import lattice_of
 from render.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from render.frame import FINAL, Frame, PictureRequest, Quality
+from render.growth import Span
 from render.memory import format_bytes
 from render.view import View
 from render.volume import Volume
@@ -154,17 +155,26 @@ class CudaRenderer:
         """
         if volume.is_color:
             return upload_channels(self, volume)
+        return self._trying(
+            f"a volume of {format_bytes(volume.nbytes)}",
+            lambda: self._uploader.upload(volume, self._texture_for(volume)),
+        )
+
+    def grow(self, before: ResidentVolume | None, volume: Volume, slices: Sequence[Span]) -> CudaVolume | ColorVolume:
+        """Make the next state of a volume resident that grows; see `render.backends.base.GrowingRenderer.grow`.
+
+        All states share voxels and texture; each has bricks of its own, so that a frame has one state's throughout.
+        Raises what `upload` raises; `before` is as it was then.
+        """
+        if before is None and not volume.missing_slices:
+            return self.upload(volume)
+        assert before is None or isinstance(before, CudaVolume)
 
         def attempt() -> CudaVolume:
-            texture = None
-            if self._wants_texture(volume):
-                try:
-                    texture = self._device.texture(volume.geometry.shape, volume.codes.dtype)
-                except DeviceMemoryError:
-                    logger.info("%s: no memory for a texture of %s", self.device, format_bytes(volume.nbytes))
-            return self._uploader.upload(volume, texture)
+            texture = self._texture_for(volume) if before is None else None
+            return self._uploader.grow(before, volume, slices, texture)
 
-        return self._trying(f"a volume of {format_bytes(volume.nbytes)}", attempt)
+        return self._trying(f"a volume of {format_bytes(volume.nbytes)}, in part", attempt)
 
     def release(self, resident: ResidentVolume) -> None:
         """Give a volume's memory back to the pool, once the frames of it that are being drawn are done."""
@@ -318,8 +328,14 @@ class CudaRenderer:
     def _has_room_for_texture(self, volume_nbytes: int) -> bool:
         return self._sampling is not Sampling.EXACT and 2 * volume_nbytes <= TEXTURE_SHARE * self._budget_bytes
 
-    def _wants_texture(self, volume: Volume) -> bool:
-        return max(volume.geometry.shape) <= MAX_TEXTURE_SIDE and self._has_room_for_texture(volume.nbytes)
+    def _texture_for(self, volume: Volume) -> Texture | None:
+        if max(volume.geometry.shape) > MAX_TEXTURE_SIDE or not self._has_room_for_texture(volume.nbytes):
+            return None
+        try:
+            return self._device.texture(volume.geometry.shape, volume.codes.dtype)
+        except DeviceMemoryError:
+            logger.info("%s: no memory for a texture of %s", self.device, format_bytes(volume.nbytes))
+            return None
 
     def _samples_texture(self, quality: Quality, held: Held) -> bool:
         if held.texture is None:

@@ -55,6 +55,26 @@ class Tables:
 
 
 @dataclass(frozen=True)
+class Ground:
+    """What all states of a volume that grows share, and the next one is made of.
+
+    Attributes
+    ----------
+    codes, texture
+        Of all voxels, those missing marked.
+    cells
+        The finest bricks, each for itself.
+    invalid_code
+        By which `cells` were made; the missing voxels have it.
+    """
+
+    codes: Buffer
+    texture: Texture | None
+    cells: Bounds
+    invalid_code: int | None
+
+
+@dataclass(frozen=True)
 class Held:
     """What is given back when a volume is released."""
 
@@ -78,17 +98,27 @@ class CudaVolume(HeldVolume[Held]):
         Whether any voxel is.
     statistics
         Of the voxels.
+    ground
+        Of a volume that grows, for the next state of it.
     """
 
     def __init__(
-        self, volume: Volume, held: Held, code_range: tuple[float, float], has_invalid: bool, statistics: Statistics
+        self,
+        volume: Volume,
+        held: Held,
+        code_range: tuple[float, float],
+        has_invalid: bool,
+        statistics: Statistics,
+        ground: Ground | None = None,
     ) -> None:
         self.code_range = code_range
         self.has_invalid = has_invalid
+        self.ground = ground
         nbytes = (
             rounded(held.codes.nbytes)
             + sum(level.nbytes for level in held.levels)
             + (held.texture.nbytes if held.texture else 0)
+            + (ground.cells.nbytes if ground else 0)
             + tables_nbytes(grid.levels(volume.geometry.shape)[0].bricks)
         )
         super().__init__(volume, held, statistics, nbytes)
@@ -98,6 +128,7 @@ class CudaVolume(HeldVolume[Held]):
     def close(self) -> None:
         """Let everything go, once no frame needs it. Blocks until then."""
         super().close()
+        self.ground = None
         self._tables.clear()
         self._host_tables.clear()
 

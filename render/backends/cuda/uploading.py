@@ -1,9 +1,10 @@
-"""A volume's way to the card: chunks through pinned memory, bricks as slices arrive, statistics at the end."""
+"""A volume's way to the card: chunks through pinned memory, bricks as slices arrive, statistics once they are there."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from render.backends.cuda import grid
 from render.backends.cuda.device import Buffer, Device, Event, Program, Stream, Texture
 from render.backends.cuda.kernels import launch_blocks
 from render.backends.cuda.parameters import NO_CODE
-from render.backends.cuda.resident import Bounds, CudaVolume, Held
+from render.backends.cuda.resident import Bounds, CudaVolume, Ground, Held
 from render.errors import DeviceError
+from render.growth import Span
 from render.volume import Volume
 
 CHUNK_BYTES = 8 << 20
@@ -58,9 +60,56 @@ class Uploader:
         DeviceMemoryError
             If it does not fit; nothing of it stays.
         """
+        with self._alone():
+            arrival = self._arrival(volume, texture, volume.invalid_code)
+            arrival.take([(0, volume.geometry.shape[0])])
+            return arrival.resident()
+
+    def grow(
+        self, before: CudaVolume | None, volume: Volume, slices: Sequence[Span], texture: Texture | None
+    ) -> CudaVolume:
+        """Make the next state of a volume resident. Blocks until everything is on the card.
+
+        Parameters
+        ----------
+        before
+            The last state, which stays as it is if this fails; None for the first.
+        volume
+            As far as it has arrived; whole in the last state.
+        slices
+            That have arrived since.
+        texture
+            For the first state: to fill with voxels, or None.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If it does not fit.
+        """
+        with self._alone():
+            if before is None:
+                arrival = self._arrival(volume, texture, volume.invalid_code)
+                arrival.mark_missing()
+            else:
+                assert before.ground is not None, "a state of a volume that grows"
+                arrival = _Arrival(self._device, self._stream, self._stages, volume, before.ground)
+            arrival.take(slices)
+            if arrival.ground.invalid_code != volume.invalid_code and not volume.missing_slices:
+                arrival.judge_again()
+            return arrival.resident()
+
+    def _arrival(self, volume: Volume, texture: Texture | None, invalid_code: int | None) -> _Arrival:
+        codes = self._device.allocate(volume.nbytes, self._stream)
+        bricks = grid.levels(volume.geometry.shape)[0].bricks
+        cells = bounds(self._device, self._stream, bricks, volume.codes.itemsize)
+        ground = Ground(codes, texture, cells, invalid_code)
+        return _Arrival(self._device, self._stream, self._stages, volume, ground)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
         with self._lock:
             try:
-                return _Upload(self._device, self._stream, self._stages, volume, texture).run()
+                yield
             except BaseException:
                 # What failed half-way may still be copying from the stages.
                 with contextlib.suppress(DeviceError):
@@ -68,8 +117,8 @@ class Uploader:
                 raise
 
 
-class _Upload:
-    """One volume on its way."""
+class _Arrival:
+    """Slices of one volume on their way."""
 
     def __init__(
         self,
@@ -77,21 +126,35 @@ class _Upload:
         stream: Stream,
         stages: list[npt.NDArray[np.uint8]],
         volume: Volume,
-        texture: Texture | None,
+        ground: Ground,
     ) -> None:
         self.device, self.stream, self.stages = device, stream, stages
-        self.volume, self.texture = volume, texture
+        self.volume, self.ground = volume, ground
         self.dtype = volume.codes.dtype
         self.program = Program("upload", str(self.dtype))
         self.levels = grid.levels(volume.geometry.shape)
         self.size = [np.int32(n) for n in volume.geometry.shape[::-1]]
+        self.copied: list[Event | None] = [None] * len(stages)
+        self.turn = 0
 
-    def run(self) -> CudaVolume:
-        volume, device, stream = self.volume, self.device, self.stream
-        codes = device.allocate(volume.nbytes, stream)
-        plain = self._bounds(self.levels[0].bricks)
-        self._copy(codes, plain)
-        levels = []
+    def mark_missing(self) -> None:
+        """Write what stands for a missing voxel everywhere, and bricks of nothing else."""
+        count = self.volume.codes.size
+        self._launch("mark", count, self.ground.codes, np.int64(count), self._invalid(self.ground.invalid_code))
+        self._make_bricks(0, self.levels[0].shape[0], self.ground.invalid_code)
+
+    def take(self, slices: Sequence[Span]) -> None:
+        """Copy slices, and make the bricks that they are of anew."""
+        for first, last in slices:
+            self._copy(first, last)
+
+    def judge_again(self) -> None:
+        """Make all bricks anew: what marked missing slices is a code like others now that there are none."""
+        self._make_bricks(0, self.levels[0].shape[0], self.volume.invalid_code)
+
+    def resident(self) -> CudaVolume:
+        """Return the volume as it is on the card now; waits for that."""
+        volume, plain, levels = self.volume, self.ground.cells, []
         for n, level in enumerate(self.levels):
             levels.append(self._joined("widen", plain, level, level.bricks))
             if n + 1 < len(self.levels):
@@ -101,71 +164,70 @@ class _Upload:
             for buffer, dtype in ((levels[-1].low, self.dtype), (levels[-1].high, self.dtype), (levels[-1].flags, "u1"))
         )
         code_range = (1.0, -1.0) if flags & EMPTY else (float(low), float(high))
-        statistics = histogram.statistics_of(self._counted(codes, code_range), code_range, volume)
-        return CudaVolume(
-            volume, Held(codes, tuple(levels), self.texture), code_range, bool(flags & INVALID), statistics
-        )
+        statistics = histogram.statistics_of(self._counted(code_range), code_range, volume)
+        held = Held(self.ground.codes, tuple(levels), self.ground.texture)
+        ground = self.ground if volume.missing_slices else None
+        return CudaVolume(volume, held, code_range, bool(flags & INVALID), statistics, ground)
 
-    def _copy(self, codes: Buffer, plain: Bounds) -> None:
-        source = np.ascontiguousarray(self.volume.codes).reshape(-1).view(np.uint8)
-        slices = self.volume.geometry.shape[0]
-        slice_bytes, chunk = source.nbytes // slices, self.stages[0].nbytes
-        events: list[Event | None] = [None] * len(self.stages)
-        slices_done = layers_done = 0
-        for n, start in enumerate(range(0, source.nbytes, chunk)):
-            at, part = n % len(self.stages), source[start : start + chunk]
-            event = events[at]
+    def _copy(self, first: int, last: int) -> None:
+        source = np.ascontiguousarray(self.volume.codes[first:last]).reshape(-1).view(np.uint8)
+        slice_bytes, chunk = source.nbytes // (last - first), self.stages[0].nbytes
+        slices_done, layers_done = first, first // grid.BRICK
+        for start in range(0, source.nbytes, chunk):
+            part = source[start : start + chunk]
+            event = self.copied[self.turn]
             if event is not None:
                 self.device.wait(event)
-            stage = self.stages[at][: part.nbytes]
+            stage = self.stages[self.turn][: part.nbytes]
             np.copyto(stage, part)
-            self.device.upload(codes, start, stage, self.stream)
-            events[at] = self.device.record(self.stream)
-            there = (start + part.nbytes) // slice_bytes
-            layers = self.levels[0].shape[0] if there == slices else there // grid.BRICK
-            self._make_bricks(codes, plain, layers_done, layers)
-            self._fill_texture(codes, slices_done, there)
+            self.device.upload(self.ground.codes, first * slice_bytes + start, stage, self.stream)
+            self.copied[self.turn] = self.device.record(self.stream)
+            self.turn = (self.turn + 1) % len(self.stages)
+            there = first + (start + part.nbytes) // slice_bytes
+            layers = -(-last // grid.BRICK) if there == last else there // grid.BRICK
+            self._make_bricks(layers_done, layers, self.ground.invalid_code)
+            self._fill_texture(slices_done, there)
             slices_done, layers_done = there, layers
 
-    def _make_bricks(self, codes: Buffer, plain: Bounds, first: int, last: int) -> None:
-        if last == first:
+    def _make_bricks(self, first: int, last: int, invalid_code: int | None) -> None:
+        if last <= first:
             return
-        invalid_code = self.volume.invalid_code
+        cells = self.ground.cells
         self._launch(
             "bricks",
             (last - first) * self.levels[0].shape[1] * self.levels[0].shape[2],
-            codes,
+            self.ground.codes,
             *self.size,
-            np.int32(NO_CODE if invalid_code is None else invalid_code),
-            plain.low,
-            plain.high,
-            plain.flags,
+            self._invalid(invalid_code),
+            cells.low,
+            cells.high,
+            cells.flags,
             np.int32(first),
             np.int32(last),
         )
 
-    def _fill_texture(self, codes: Buffer, first: int, last: int) -> None:
-        if self.texture is None or last == first:
+    def _fill_texture(self, first: int, last: int) -> None:
+        if self.ground.texture is None or last == first:
             return
         _, rows, columns = self.volume.geometry.shape
         self._launch(
             "texels",
             (last - first) * rows * columns,
-            codes,
+            self.ground.codes,
             self.size[0],
             self.size[1],
             np.int32(first),
             np.int32(last),
-            self.texture.surface,
+            self.ground.texture.surface,
         )
 
     def _joined(self, kernel: str, plain: Bounds, level: grid.Level, bricks: int) -> Bounds:
-        result = self._bounds(bricks)
+        result = bounds(self.device, self.stream, bricks, self.dtype.itemsize)
         size = [np.int32(n) for n in level.shape[::-1]]
         self._launch(kernel, bricks, plain.low, plain.high, plain.flags, *size, result.low, result.high, result.flags)
         return result
 
-    def _counted(self, codes: Buffer, code_range: tuple[float, float]) -> npt.NDArray[Any]:
+    def _counted(self, code_range: tuple[float, float]) -> npt.NDArray[Any]:
         counts = self.device.allocate(4 * histogram.HISTOGRAM_BINS, self.stream)
         self.device.clear(counts, self.stream)
         row_voxels = self.volume.codes.shape[2]
@@ -173,7 +235,7 @@ class _Upload:
         self._launch(
             "histogram",
             -(-rows // stride) * row_voxels,
-            codes,
+            self.ground.codes,
             np.int32(row_voxels),
             np.int64(rows),
             np.int32(stride),
@@ -193,10 +255,15 @@ class _Upload:
         fetched: npt.NDArray[Any] = target.view(dtype)
         return fetched.copy()
 
-    def _bounds(self, bricks: int) -> Bounds:
-        code_bytes = bricks * self.dtype.itemsize
-        low, high, flags = (self.device.allocate(n, self.stream) for n in (code_bytes, code_bytes, bricks))
-        return Bounds(low, high, flags)
+    @staticmethod
+    def _invalid(code: int | None) -> np.int32:
+        return np.int32(NO_CODE if code is None else code)
 
     def _launch(self, kernel: str, count: int, *arguments: Any) -> None:
         self.device.launch(self.program, kernel, launch_blocks(count), arguments, self.stream)
+
+
+def bounds(device: Device, stream: Stream, bricks: int, code_bytes: int) -> Bounds:
+    """Return memory for the bounds and flags of so many bricks."""
+    sizes = bricks * code_bytes, bricks * code_bytes, bricks
+    return Bounds(*(device.allocate(size, stream) for size in sizes))

@@ -64,6 +64,10 @@ Blocks of 128 threads in one dimension, as many as there are bricks, cells or vo
    says whether it holds invalid voxels, or nothing else (EMPTY).
 3. `histogram` over that range, and `render.backends.histogram.statistics_of` on the host.
 
+A volume that grows begins with `mark` and `bricks` over all of it, and keeps what `bricks` wrote. Slices that arrive
+are copied, their layers' bricks and texels made anew, and 2 and 3 done for the state that this is. Frames of the states
+before read the same voxels meanwhile: they may see a slice that their bricks do not know.
+
 The flags' bits: VISIBLE 1, INVALID 2 (holds invalid voxels), EMPTY 4 (holds no valid one).
 
 Ceilings: `ceilings`
@@ -87,7 +91,7 @@ import re
 KERNELS: dict[str, tuple[str, ...]] = {
     "values": ("thin", "extreme", "mean"),
     "color": ("composite", "composite_shaded"),
-    "upload": ("bricks", "widen", "halve", "histogram", "visible", "texels"),
+    "upload": ("mark", "bricks", "widen", "halve", "histogram", "visible", "texels"),
     "ceilings": ("sample_rate", "read_rate"),
     "picture": ("gray8", "rgb", "shrink", "enlarge_values", "enlarge_color"),
 }

@@ -19,6 +19,17 @@ __device__ inline Code highest() {
 
 __device__ inline Code lowest() { return static_cast<Code>(-highest() - (VOXELCAST_INT16 ? 1 : 0)); }
 
+// Marks voxels as missing: the invalid code, or NaN. One thread a voxel.
+extern "C" __global__ void mark(Code *__restrict__ codes, long long count, int invalid_code) {
+    const long long index = thread_index();
+    if (index >= count) return;
+#if VOXELCAST_INT16
+    codes[index] = static_cast<Code>(invalid_code);
+#else
+    codes[index] = __int_as_float(0x7fc00000);
+#endif
+}
+
 // Bounds of the finest bricks alone, layers layer_from to layer_to - 1 of `low`, `high` and `flags` (INVALID, EMPTY).
 // One thread a brick. The voxels of those layers must have arrived. A brick without a valid voxel has low > high.
 extern "C" __global__ void bricks(const Code *__restrict__ codes, int size_i, int size_j, int size_k, int invalid_code,

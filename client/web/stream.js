@@ -2,12 +2,14 @@
  * The client's side of the stream: one websocket for all panes.
  *
  * Views are absolute and numbered; only the latest of each is sent, and never while the socket still has bytes to
- * send. The socket comes back by itself: with back-off, with the resume token, and with every view sent again.
+ * send. The socket comes back by itself: with back-off, with the resume token, and with every view sent again; also
+ * where it died in silence.
  *
  * @module stream
  */
 
 import { FrameAssembler } from "./frame-assembler.js";
+import { Pulse } from "./pulse.js";
 
 export const PROTOCOL_VERSION = 1;
 const CLIENT_NAME = "voxelcast-web/0.1";
@@ -44,8 +46,8 @@ export class StreamClient {
   /**
    * @param {string} url
    * @param {Handlers} handlers
-   * @param {{WebSocket: any, setTimeout: any, clearTimeout: any, now: () => number, random: () => number}} [platform]
-   *   The browser's own, if absent.
+   * @param {{WebSocket: any, setTimeout: any, clearTimeout: any, now: () => number, wallClock: () => number,
+   *   random: () => number}} [platform] The browser's own, if absent.
    */
   constructor(url, handlers, platform) {
     this.url = url;
@@ -55,6 +57,7 @@ export class StreamClient {
       setTimeout: globalThis.setTimeout.bind(globalThis),
       clearTimeout: globalThis.clearTimeout.bind(globalThis),
       now: () => performance.now(),
+      wallClock: () => Date.now(),
       random: Math.random,
     };
     /** @type {Status} */
@@ -73,6 +76,7 @@ export class StreamClient {
     /** @type {Sharing | null} */
     this.sharing = null;
     this.assembler = new FrameAssembler();
+    this.pulse = new Pulse({ ask: () => this.send({ ping: {} }), lost: () => this.giveUp() }, this.platform);
     this.lastFlush = -Infinity;
     /** Messages and bytes since the page was opened. */
     this.traffic = { messagesSent: 0, viewsSent: 0, framesReceived: 0, bytesReceived: 0 };
@@ -92,6 +96,7 @@ export class StreamClient {
     const socket = new this.platform.WebSocket(this.url);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
+    this.pulse.begin();
     socket.onopen = () =>
       this.send({
         hello: {
@@ -103,6 +108,7 @@ export class StreamClient {
       });
     socket.onmessage = (/** @type {MessageEvent} */ event) => {
       if (socket !== this.socket) return;
+      this.pulse.heard();
       if (typeof event.data === "string") this.receive(JSON.parse(event.data));
       else this.receiveFrame(event.data);
     };
@@ -187,11 +193,13 @@ export class StreamClient {
     this.send({ list_volumes: {} });
   }
 
-  /** A hidden page gets no frames; a shown one connects at once. @param {boolean} visible */
+  /** A hidden page gets no frames; a shown one connects at once, or sees whether it still is. @param {boolean} visible */
   setVisible(visible) {
     this.visible = visible;
-    if (this.status === "live") this.send({ set_visibility: { visible } });
-    else if (visible && this.status === "waiting") this.connect();
+    if (this.status === "live") {
+      this.send({ set_visibility: { visible } });
+      if (visible) this.pulse.check();
+    } else if (visible && this.status === "waiting") this.connect();
   }
 
   /** @param {object} message ClientMessage. */
@@ -228,6 +236,7 @@ export class StreamClient {
       known.sent = known.revision;
       this.send({ set_view: { view_id: viewId, revision: known.revision, view: known.view } });
       this.traffic.viewsSent += 1;
+      this.pulse.waits();
     }
     this.lastFlush = this.platform.now();
   }
@@ -309,18 +318,27 @@ export class StreamClient {
     this.handlers.frame(frame.header, frame.payload);
   }
 
+  /** The socket is dead, though nobody said so. */
+  giveUp() {
+    const { socket } = this;
+    this.closed({ code: 1006 });
+    socket.close();
+  }
+
   lock() {
     const { socket } = this;
     this.socket = null;
+    this.pulse.end();
     this.refused = this.token !== "";
     this.token = "";
     socket?.close();
     this.setStatus("locked");
   }
 
-  /** @param {CloseEvent} event */
+  /** @param {{code: number}} event */
   closed(event) {
     this.socket = null;
+    this.pulse.end();
     if (FINAL_CODES.has(event.code)) {
       this.setStatus("ended");
       return;

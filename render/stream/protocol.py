@@ -168,6 +168,8 @@ class StreamProtocol:
                     self._actions.append(WatchViews(message.watch.share_id))
                 case "drive":
                     self._actions.append(TakeWheel())
+                case "ping":
+                    self._send(pong=stream_pb2.Pong())
         except ProtocolError as error:
             self.fail(error)
         except UnauthenticatedError as error:

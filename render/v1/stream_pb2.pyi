@@ -77,8 +77,12 @@ class Drive(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Ping(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ClientMessage(_message.Message):
-    __slots__ = ("hello", "set_view", "close_view", "acknowledge", "set_visibility", "list_volumes", "open_volume", "share", "watch", "drive")
+    __slots__ = ("hello", "set_view", "close_view", "acknowledge", "set_visibility", "list_volumes", "open_volume", "share", "watch", "drive", "ping")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     SET_VIEW_FIELD_NUMBER: _ClassVar[int]
     CLOSE_VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +93,7 @@ class ClientMessage(_message.Message):
     SHARE_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
     DRIVE_FIELD_NUMBER: _ClassVar[int]
+    PING_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     set_view: SetView
     close_view: CloseView
@@ -99,7 +104,8 @@ class ClientMessage(_message.Message):
     share: Share
     watch: Watch
     drive: Drive
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., set_view: _Optional[_Union[SetView, _Mapping]] = ..., close_view: _Optional[_Union[CloseView, _Mapping]] = ..., acknowledge: _Optional[_Union[Acknowledge, _Mapping]] = ..., set_visibility: _Optional[_Union[SetVisibility, _Mapping]] = ..., list_volumes: _Optional[_Union[ListVolumes, _Mapping]] = ..., open_volume: _Optional[_Union[OpenVolume, _Mapping]] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., drive: _Optional[_Union[Drive, _Mapping]] = ...) -> None: ...
+    ping: Ping
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., set_view: _Optional[_Union[SetView, _Mapping]] = ..., close_view: _Optional[_Union[CloseView, _Mapping]] = ..., acknowledge: _Optional[_Union[Acknowledge, _Mapping]] = ..., set_visibility: _Optional[_Union[SetVisibility, _Mapping]] = ..., list_volumes: _Optional[_Union[ListVolumes, _Mapping]] = ..., open_volume: _Optional[_Union[OpenVolume, _Mapping]] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., drive: _Optional[_Union[Drive, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
 
 class SessionLimits(_message.Message):
     __slots__ = ("max_views", "max_viewport_px", "max_message_bytes", "max_pixels")
@@ -195,8 +201,12 @@ class ViewClosed(_message.Message):
     view_id: str
     def __init__(self, view_id: _Optional[str] = ...) -> None: ...
 
+class Pong(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ServerMessage(_message.Message):
-    __slots__ = ("welcome", "volume_list", "volume_opened", "load_progress", "error", "draining", "sharing", "view_set", "view_closed")
+    __slots__ = ("welcome", "volume_list", "volume_opened", "load_progress", "error", "draining", "sharing", "view_set", "view_closed", "pong")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     VOLUME_LIST_FIELD_NUMBER: _ClassVar[int]
     VOLUME_OPENED_FIELD_NUMBER: _ClassVar[int]
@@ -206,6 +216,7 @@ class ServerMessage(_message.Message):
     SHARING_FIELD_NUMBER: _ClassVar[int]
     VIEW_SET_FIELD_NUMBER: _ClassVar[int]
     VIEW_CLOSED_FIELD_NUMBER: _ClassVar[int]
+    PONG_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     volume_list: VolumeList
     volume_opened: VolumeOpened
@@ -215,7 +226,8 @@ class ServerMessage(_message.Message):
     sharing: Sharing
     view_set: ViewSet
     view_closed: ViewClosed
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., volume_list: _Optional[_Union[VolumeList, _Mapping]] = ..., volume_opened: _Optional[_Union[VolumeOpened, _Mapping]] = ..., load_progress: _Optional[_Union[_volume_pb2.LoadProgress, _Mapping]] = ..., error: _Optional[_Union[StreamError, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., sharing: _Optional[_Union[Sharing, _Mapping]] = ..., view_set: _Optional[_Union[ViewSet, _Mapping]] = ..., view_closed: _Optional[_Union[ViewClosed, _Mapping]] = ...) -> None: ...
+    pong: Pong
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., volume_list: _Optional[_Union[VolumeList, _Mapping]] = ..., volume_opened: _Optional[_Union[VolumeOpened, _Mapping]] = ..., load_progress: _Optional[_Union[_volume_pb2.LoadProgress, _Mapping]] = ..., error: _Optional[_Union[StreamError, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., sharing: _Optional[_Union[Sharing, _Mapping]] = ..., view_set: _Optional[_Union[ViewSet, _Mapping]] = ..., view_closed: _Optional[_Union[ViewClosed, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ...) -> None: ...
 
 class FrameMessage(_message.Message):
     __slots__ = ("header", "payload")

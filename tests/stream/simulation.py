@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -35,12 +36,19 @@ class Simulation:
         Bytes a second at a time.
     rtt_s
         Without queue.
+    collect_s
+        What arrives is passed on at whole multiples of this only, as by a proxy that buffers; 0 for at once.
     """
 
     rate: Callable[[float], float]
     rtt_s: float
     final_bytes: int = 200_000
+    collect_s: float = 0.0
     paints: list[Paint] = field(default_factory=list)
+
+    def _passed_on(self, time: float) -> float:
+        """Return when the proxy, if there is one, passes on what reaches it at a time."""
+        return math.ceil(time / self.collect_s) * self.collect_s if self.collect_s else time
 
     def run(self, move_s: float, rest_s: float) -> list[Paint]:
         """Move, then rest; return what was painted, times from 0."""
@@ -60,7 +68,7 @@ class Simulation:
 
         def move(revision: int) -> None:
             sent_at[revision] = clock.now
-            at(clock.now + self.rtt_s / 2, lambda: harness.set_view("a", revision, size_px=512))
+            at(self._passed_on(clock.now + self.rtt_s / 2), lambda: harness.set_view("a", revision, size_px=512))
             if clock.now - begun < move_s:
                 at(clock.now + INPUT_S, lambda: move(revision + 1))
 
@@ -69,7 +77,7 @@ class Simulation:
             lag = now - sent_at[header.view_revision]
             final = header.quality == frame_pb2.FRAME_QUALITY_FINAL
             self.paints.append(Paint(now - begun, lag, header.payload_bytes, final))
-            at(now + self.rtt_s / 2, lambda: harness.acknowledge(header))
+            at(self._passed_on(now + self.rtt_s / 2), lambda: harness.acknowledge(header))
 
         def pump() -> None:
             nonlocal link_free_at
@@ -88,7 +96,8 @@ class Simulation:
                 header, size = message.header, len(message.payload)
                 link_free_at = max(link_free_at, clock.now) + size / self.rate(clock.now - begun)
                 if header.chunk_index + 1 == header.chunk_count:
-                    at(link_free_at + self.rtt_s / 2 + PAINT_S, lambda header=header: arrive(header))  # type: ignore[misc]
+                    passed_on = self._passed_on(link_free_at + self.rtt_s / 2)
+                    at(passed_on + PAINT_S, lambda header=header: arrive(header))  # type: ignore[misc]
 
         at(clock.now, lambda: move(1))
         while clock.now - begun < move_s + rest_s:

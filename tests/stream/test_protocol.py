@@ -82,6 +82,19 @@ def test_welcome_and_lists_say_whether_more_volumes_may_come() -> None:
         assert harness.answer("volume_list").scanning is scanning
 
 
+def test_a_sign_of_life_is_given_whatever_else_is_going_on() -> None:
+    harness = Harness()
+    harness.receive(ping=stream_pb2.Ping())
+    assert harness.closed()[0] == CloseCode.PROTOCOL, "not before hello"
+    harness = opened()
+    harness.receive(set_visibility=stream_pb2.SetVisibility(visible=False))
+    harness.set_view("a", 1)
+    harness.protocol.drain()
+    assert harness.answer("draining") is not None
+    harness.receive(ping=stream_pb2.Ping())
+    assert harness.answer("pong") is not None
+
+
 def test_a_flood_ends_the_session() -> None:
     harness = opened(limits=Limits(messages_per_s=10))
     for _ in range(19):

@@ -58,6 +58,8 @@ async def fate(client: Client) -> tuple[int | None, str]:
         ('{"open_volume": {}}', None, "INVALID_ARGUMENT"),
         ('{"open_volume": {"volume_id": "../../etc/passwd"}}', None, "VOLUME_NOT_FOUND"),
         ('{"close_view": {"view_id": "never opened"}}', None, ""),
+        ('{"ping": {}}', None, ""),
+        ('{"ping": {"payload": "echo"}}', 1007, "PROTOCOL"),
         ('{"acknowledge": {"view_id": "a", "sequence": 4294967295}}', None, ""),
     ],
 )

@@ -1,4 +1,4 @@
-"""The page behind slow links, and two of it on the same views."""
+"""The page behind slow links and bad proxies, and two of it on the same views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.stream_link import LinkEmulator, LinkSettings
+from render.stream.pacing import MAX_CAP_BYTES
 from tests.web.conftest import Oracle, PageServer
+from tests.web.proxy import Proxy
 from tests.web.test_page_chromium import PANES, ViewerPage, assert_exact, opened
 
 pytestmark = pytest.mark.browser
@@ -128,3 +130,47 @@ def test_a_hidden_page_gets_nothing_and_wakes_exact(chromium: Any, page_server: 
         set_visible(viewer, True)
         viewer.settle()
         assert_exact(viewer, oracle, "3d")
+
+
+def test_it_notices_after_a_sleep_that_its_socket_died_in_silence(
+    chromium: Any, page_server: PageServer, oracle: Oracle
+) -> None:
+    with (
+        contextlib.closing(Proxy(page_server.port)) as proxy,
+        opened(chromium, f"http://127.0.0.1:{proxy.port}/") as viewer,
+    ):
+        viewer.page.clock.install()
+        viewer.settle()
+        proxy.fall_silent()
+        viewer.drag("3d", 60, 10)
+        assert viewer.inspect()["status"] == "live", "nobody has told it"
+        viewer.page.clock.fast_forward("01:00:00")  # the lid is closed, and opened again
+        viewer.wait(lambda _: any("ping" in message for message in viewer.sent))
+        viewer.page.clock.run_for(10_000)
+        state = viewer.wait(lambda state: state["epoch"] == 2)
+        assert state["status"] == "live"
+        viewer.settle()
+        for pane in PANES:
+            assert_exact(viewer, oracle, pane)
+        assert viewer.problems == []
+
+
+def test_behind_a_proxy_that_collects_nothing_builds_up_and_it_rests_exact(
+    chromium: Any, page_server: PageServer, oracle: Oracle
+) -> None:
+    with (
+        contextlib.closing(Proxy(page_server.port, collect_s=0.5)) as proxy,
+        opened(chromium, f"http://127.0.0.1:{proxy.port}/") as viewer,
+    ):
+        viewer.settle()
+        before = viewer.inspect()["traffic"]["bytesReceived"]
+        for _ in range(10):
+            viewer.drag("3d", 60, 15)
+            viewer.page.wait_for_timeout(300)  # all in all several times longer than the proxy collects
+        state = viewer.settle()
+        assert state["epoch"] == 1, "its own pings came through"
+        assert state["traffic"]["bytesReceived"] > before
+        assert 0 < proxy.most_held_bytes < MAX_CAP_BYTES
+        for pane in PANES:
+            assert viewer.text(pane, "badge.lossless") == "LOSSLESS"
+            assert_exact(viewer, oracle, pane)

@@ -40,7 +40,9 @@ class FakeSocket {
 class World {
   constructor() {
     this.time = 0;
+    this.asleep = 0;
     this.timers = new Map();
+    this.timerCount = 0;
     this.sockets = [];
     this.events = [];
     const world = this;
@@ -53,12 +55,13 @@ class World {
         return new FakeSocket(world);
       },
       setTimeout: (task, wait) => {
-        const id = this.timers.size + 1;
+        const id = ++this.timerCount;
         this.timers.set(id, { task, at: this.time + wait });
         return id;
       },
       clearTimeout: (id) => this.timers.delete(id),
       now: () => this.time,
+      wallClock: () => this.time + this.asleep,
       random: () => 0.5,
     });
   }
@@ -74,6 +77,26 @@ class World {
       this.timers.delete(id);
       task();
     }
+  }
+
+  /** Let time go by as it does: all timers have their turn. */
+  live(ms) {
+    const end = this.time + ms;
+    for (;;) {
+      const next = Math.min(...[...this.timers.values()].map(({ at }) => at));
+      if (next > end) break;
+      this.pass(Math.max(0, next - this.time));
+    }
+    this.time = end;
+  }
+
+  /** Only the wall clock goes on. */
+  sleep(ms) {
+    this.asleep += ms;
+  }
+
+  pings() {
+    return this.socket.sent.filter((message) => message.ping).length;
   }
 
   connect({ epoch = 1, resume = "r1" } = {}) {
@@ -236,6 +259,108 @@ test("a session that the server ended for good is not tried again", () => {
     world.pass(10000);
     assert.equal(world.sockets.length, status === "ended" ? 1 : 2, String(code));
   }
+});
+
+test("an idle page asks for a sign of life every 25 s, and is content with the answer", () => {
+  const world = new World();
+  world.connect();
+  world.live(24000);
+  assert.equal(world.pings(), 0);
+  for (let times = 1; times <= 4; times++) {
+    world.live(times === 1 ? 2000 : 26000);
+    assert.equal(world.pings(), times);
+    world.socket.says({ pong: {} });
+  }
+  assert.equal(world.sockets.length, 1);
+  assert.equal(world.client.status, "live");
+});
+
+test("a socket that died in silence is given up, and another one resumes", () => {
+  const world = new World();
+  world.connect();
+  world.live(32000);
+  assert.deepEqual([world.pings(), world.client.status], [1, "live"]);
+  world.live(1500);
+  assert.equal(world.client.status, "connecting");
+  assert.equal(world.sockets[0].readyState, 3);
+  assert.equal(world.sockets.length, 2);
+  // What the dead socket says in the end is not heard.
+  world.sockets[0].onclose({ code: 1008 });
+  world.connect({ epoch: 2 });
+  assert.equal(world.socket.sent[0].hello.resume_token, "r1");
+  assert.equal(world.client.status, "live");
+});
+
+test("who waits for an answer asks sooner", () => {
+  const world = new World();
+  world.connect();
+  world.live(10000);
+  for (let at = 0; at < 10; at++) {
+    world.client.setView("axial", { name: `at ${at}` }); // a hand that goes on moving does not put it off
+    world.live(450);
+  }
+  assert.equal(world.pings(), 1);
+  world.live(9000);
+  assert.equal(world.sockets.length, 2);
+});
+
+test("frames, progress, anything is a sign of life", () => {
+  const world = new World();
+  world.connect();
+  for (let at = 0; at < 20; at++) {
+    world.client.setView("axial", { name: `at ${at}` });
+    world.live(3000);
+    world.socket.says(at % 2 ? { load_progress: {} } : chunk(at + 1, 0, 1, [1], 1));
+  }
+  assert.equal(world.pings(), 0);
+});
+
+test("after a sleep it is asked at once, and an answer that was due before gets its time again", () => {
+  const world = new World();
+  world.connect();
+  world.live(2000);
+  world.sleep(3600e3);
+  world.live(1000);
+  assert.equal(world.pings(), 1);
+  world.live(7000);
+  world.sleep(3600e3); // the lid is closed once more before the answer is there
+  world.live(1000);
+  assert.deepEqual([world.pings(), world.sockets.length], [2, 1]);
+  world.live(8500);
+  assert.equal(world.sockets.length, 2);
+});
+
+test("a page that is shown again asks, once", () => {
+  const world = new World();
+  world.connect();
+  world.client.setVisible(false);
+  world.client.setVisible(true);
+  world.client.setVisible(true);
+  assert.equal(world.pings(), 1);
+});
+
+test("a connection that never opens is given up, with more patience each time", () => {
+  const world = new World();
+  world.client.connect();
+  const waits = [];
+  for (let at = 0; at < 5; at++) {
+    const begun = world.time;
+    while (world.client.status === "connecting") world.live(1000);
+    waits.push(world.time - begun);
+    while (world.client.status === "waiting") world.live(250);
+  }
+  assert.deepEqual(waits, [8000, 16000, 32000, 64000, 64000]);
+});
+
+test("a large picture behind a slow link does not end the session again and again", () => {
+  const world = new World();
+  world.connect();
+  world.client.setView("axial", { name: "a" });
+  world.live(14000);
+  assert.equal(world.sockets.length, 2);
+  world.connect({ epoch: 2 });
+  world.live(18000); // longer than the first time
+  assert.equal(world.sockets.length, 2);
 });
 
 test("chunks of several views may alternate", () => {

@@ -33,6 +33,8 @@ ERROR_DETAIL_KEY = "render-error-bin"
 
 LEASE_NOT_FOUND = "LEASE_NOT_FOUND"
 """Reason of an error about a lease that was released, or not used for too long."""
+VOLUME_NOT_FOUND = "VOLUME_NOT_FOUND"
+"""Reason of an error about a volume that the server does not know: yet, where it is still scanning its roots."""
 
 
 class VoxelcastError(Exception):
@@ -126,7 +128,7 @@ _BY_REASON: dict[str, type[VoxelcastError]] = {
     "NO_VOLUME": SourceError,
     "NOT_A_VOLUME": SourceError,
     "AMBIGUOUS_SERIES": AmbiguousSeriesError,
-    "VOLUME_NOT_FOUND": NotFoundError,
+    VOLUME_NOT_FOUND: NotFoundError,
     LEASE_NOT_FOUND: NotFoundError,
     "BUDGET_EXCEEDED": BudgetExceededError,
     "CANCELLED": RequestCancelledError,

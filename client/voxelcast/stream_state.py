@@ -13,6 +13,7 @@ What the state guarantees:
 - A frame is handed out only whole.
 - After `reconnect` the same views go on in a new epoch: what the server's session knew is taken up by its resume token,
   what it did not is sent again.
+- A volume that the server does not know while it still reads its folders, as after a restart, is asked for again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from render.v1.stream_pb2 import (
     CloseView,
     FrameMessage,
     Hello,
+    ListVolumes,
     ServerMessage,
     SetView,
     SetVisibility,
@@ -36,9 +38,11 @@ from render.v1.stream_pb2 import (
     Welcome,
 )
 from render.v1.view_pb2 import View
-from voxelcast.errors import InvalidArgumentError, ProtocolError, VoxelcastError, from_reason
+from voxelcast.errors import VOLUME_NOT_FOUND, InvalidArgumentError, ProtocolError, VoxelcastError, from_reason
 
 PROTOCOL_VERSION = 1
+SCAN_INTERVAL_S = 1.0
+"""Between two tries to see a volume that a server may still find: it reads its folders."""
 MAX_VIEW_ID_CHARACTERS = 64
 VIEW_INTERVAL_S = 0.002
 """Between two views that are sent: a loop that shows views as fast as it can stays below the server's limit."""
@@ -60,6 +64,8 @@ class _ViewState:
     # What is shown, and the same while it was not sent yet.
     latest: View | None = None
     unsent: View | None = None
+    # The server does not know its volume yet.
+    is_awaited: bool = False
     was_sent: bool = False
     # Chunks of the frame on its way.
     partial: list[FrameMessage] = field(default_factory=list)
@@ -104,6 +110,8 @@ class StreamState:
         # One count for all views: a name that is used again goes on where it was.
         self._revision = 0
         self._next_view_at_s = -math.inf
+        self._is_scanning = False
+        self._scan_again_at_s: float | None = None
         self._views: dict[str, _ViewState] = {}
         self._errors: deque[tuple[str, VoxelcastError]] = deque()
         self._outgoing: deque[ClientMessage] = deque()
@@ -133,6 +141,7 @@ class StreamState:
         self._outgoing.clear()
         self._next_view_at_s = -math.inf
         for state in self._views.values():
+            state.is_awaited = False
             state.partial.clear()
             state.unacknowledged.clear()
             state.last_sequence = 0
@@ -158,6 +167,7 @@ class StreamState:
         state = self._views.setdefault(view_id, _ViewState(self._revision))
         state.revision = self._revision
         state.latest = state.unsent = view
+        state.is_awaited = False
         return state.revision
 
     def close_view(self, view_id: str) -> None:
@@ -181,6 +191,7 @@ class StreamState:
         now_s
             Of a monotonic clock, seconds.
         """
+        self._ask_again(now_s)
         if self._outgoing:
             return self._outgoing.popleft()
         if now_s < self._next_view_at_s:
@@ -194,8 +205,23 @@ class StreamState:
 
     def send_again_at_s(self) -> float | None:
         """Return when time alone will make something to send; None if never."""
-        waiting = any(state.unsent is not None for state in self._views.values())
-        return self._next_view_at_s if waiting else None
+        times = [] if self._scan_again_at_s is None else [self._scan_again_at_s]
+        if any(state.unsent is not None for state in self._views.values()):
+            times.append(self._next_view_at_s)
+        return min(times, default=None)
+
+    def _ask_again(self, now_s: float) -> None:
+        """Ask for what the server may have found by now, and whether it still looks."""
+        awaited = [state for state in self._views.values() if state.is_awaited]
+        if not awaited:
+            self._scan_again_at_s = None
+        elif self._scan_again_at_s is None:
+            self._scan_again_at_s = now_s + SCAN_INTERVAL_S
+        elif now_s >= self._scan_again_at_s:
+            self._scan_again_at_s = None
+            self._send(ClientMessage(list_volumes=ListVolumes()))
+            for state in awaited:
+                state.unsent, state.is_awaited = state.latest, False
 
     def receive(self, response: StreamFramesResponse) -> None:
         """Take what the server sent: a control message, a frame, or a chunk of one.
@@ -222,13 +248,16 @@ class StreamState:
                     )
                 self.welcome = message.welcome
                 self._resume_token = message.welcome.resume_token
+                self._is_scanning = message.welcome.scanning
                 self._send_views_again()
+            case "volume_list":
+                self._is_scanning = message.volume_list.scanning
             case "error":
                 self._receive_error(message.error)
             case "draining":
                 self.draining = True
             case _:
-                pass  # lists and progress: nobody here asked for them
+                pass  # progress: nobody here asked for it
 
     def _send_views_again(self) -> None:
         """Send what the server may not know: one that took the session up ignores the very same revision."""
@@ -241,6 +270,9 @@ class StreamState:
             state = self._views.get(error.view_id)
             if state is None or error.revision not in (0, state.revision):
                 return  # about a view that is closed, or superseded meanwhile
+            if error.reason == VOLUME_NOT_FOUND and self._is_scanning:
+                state.is_awaited = True
+                return
         self._errors.append((error.view_id, from_reason(error.reason, error.message)))
 
     def _receive_frame(self, message: FrameMessage) -> None:

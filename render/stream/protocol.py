@@ -330,10 +330,11 @@ class StreamProtocol:
         except InvalidArgumentError as error:
             self._error(error.reason, error.message, revision=revision)
             return
-        if state is not None and revision == state.revision:
+        if state is not None and revision == state.revision and not state.failed:
             return  # sent again after a reconnect
         try:
-            least = state.revision + 1 if state is not None else 1
+            # What failed may be asked for once more as it was.
+            least = state.revision + (not state.failed) if state is not None else 1
             if revision < least:
                 raise InvalidArgumentError(f"revision {revision} of a view: at least {least} needed")
             if state is None:

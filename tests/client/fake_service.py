@@ -212,13 +212,17 @@ class FakeService(RenderServiceServicer):
 
 
 def welcome(
-    epoch: int = 1, protocol_version: int = 1, resume_token: str = ""
+    epoch: int = 1, protocol_version: int = 1, resume_token: str = "", scanning: bool = False
 ) -> render_service_pb2.StreamFramesResponse:
     """Return the answer to Hello."""
     return render_service_pb2.StreamFramesResponse(
         message=stream_pb2.ServerMessage(
             welcome=stream_pb2.Welcome(
-                protocol_version=protocol_version, server_version="0.1.0", epoch=epoch, resume_token=resume_token
+                protocol_version=protocol_version,
+                server_version="0.1.0",
+                epoch=epoch,
+                resume_token=resume_token,
+                scanning=scanning,
             )
         )
     )

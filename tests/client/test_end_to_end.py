@@ -37,6 +37,7 @@ from voxelcast import (
     View,
     VoxelcastError,
     convert,
+    stream_state,
 )
 
 Result = TypeVar("Result")
@@ -97,7 +98,7 @@ class Served:
 
 
 def _serving(
-    renderer: CpuRenderer, *, budget_bytes: int = 1 << 26, token: str | None = None, catalog: Any = None
+    renderer: CpuRenderer, *, budget_bytes: int = 1 << 26, token: str | None = None, catalog: Any = None, port: int = 0
 ) -> Iterator[Served]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -107,7 +108,7 @@ def _serving(
         cache = VolumeCache(renderer, budget_bytes)
         engine = Engine(renderer, cache, catalog or FakeCatalog(head()))
         sessions = SessionRegistry()
-        server = await start_grpc(engine, host="127.0.0.1", port=0, token=token, sessions=sessions)
+        server = await start_grpc(engine, host="127.0.0.1", port=port, token=token, sessions=sessions)
         return Served(engine, server, sessions, f"127.0.0.1:{server.port}", loop)
 
     async def stop(served: Served) -> None:
@@ -317,6 +318,37 @@ def test_a_stream_goes_on_after_an_error(client: Client) -> None:
         with pytest.raises(InvalidArgumentError, match="viewport"):
             stream.settle(volume.axial().with_size(100_000, 10))
         assert stream.settle(volume.coronal(size_px=SIZE_PX)).is_exact
+
+
+def test_a_stream_comes_back_to_a_server_that_still_reads_its_folders(
+    renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_state, "SCAN_INTERVAL_S", 0.02)
+    for served in _serving(renderer):
+        client = Client(served.address)
+        volume = client.open("series/a1b2c3d4")
+        stream = volume.stream(volume.axial(size_px=SIZE_PX))
+        stream.settle()
+        port = served.server.port
+    view = volume.axial(130.0, size_px=SIZE_PX)
+    stream.show(view)
+    catalog = FakeCatalog()
+    catalog.is_scanning = True
+    asked = threading.Semaphore(0)
+    monkeypatch.setattr(catalog, "entry", lambda volume_id: (asked.release(), FakeCatalog.entry(catalog, volume_id))[1])
+    for served in _serving(renderer, catalog=catalog, port=port):
+        for _ in range(3):
+            assert asked.acquire(timeout=30), "it is asked for again"
+        catalog.add(head())
+        frame = stream.settle(timeout_s=30)
+        np.testing.assert_allclose(frame.array, served.frame(view), atol=frame.value_step / 2)
+        # What is not there once all has been read, is told.
+        catalog.remove("a1b2c3d4")
+        catalog.is_scanning = False
+        with pytest.raises(NotFoundError):
+            stream.settle(replace(view, layers=(replace(view.layers[0], volume_id="ffff"),)))
+        stream.close()
+        client.close()
 
 
 async def test_asyncio(served: Served) -> None:

@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from render.v1 import view_pb2
 from render.v1.frame_pb2 import FRAME_QUALITY_FINAL, FRAME_QUALITY_INTERACTIVE, FrameHeader
 from render.v1.render_service_pb2 import StreamFramesResponse
-from render.v1.stream_pb2 import ClientMessage, FrameMessage
+from render.v1.stream_pb2 import ClientMessage, FrameMessage, ServerMessage, VolumeList
 from tests.client.fake_service import stream_error, welcome
-from voxelcast import InvalidArgumentError, ProtocolError
-from voxelcast.stream_state import VIEW_INTERVAL_S, StreamState
+from voxelcast import InvalidArgumentError, NotFoundError, ProtocolError
+from voxelcast.stream_state import SCAN_INTERVAL_S, VIEW_INTERVAL_S, StreamState
 
 LATER = math.inf
 
@@ -326,3 +326,51 @@ def test_what_came_before_a_reconnect_is_taken_but_not_acknowledged(state: Strea
     assert state.take() is not None
     assert state.is_settled
     assert acknowledged(state) == [1]
+
+
+def listed(scanning: bool) -> StreamFramesResponse:
+    return StreamFramesResponse(message=ServerMessage(volume_list=VolumeList(scanning=scanning)))
+
+
+def test_a_volume_that_the_server_may_still_find_is_asked_for_again(state: StreamState) -> None:
+    state.show("main", view(1))
+    sent(state)
+    state.reconnect()
+    sent(state)
+    state.receive(welcome(scanning=True))
+    assert [m.WhichOneof("message") for m in sent(state)] == ["set_view"]
+    for turn in range(3):
+        state.receive(stream_error("VOLUME_NOT_FOUND", "not yet", "main", 1))
+        now_s = 100.0 * turn
+        assert state.take() is None, "nobody is told"
+        assert state.next_message(now_s) is None
+        assert state.send_again_at_s() == now_s + SCAN_INTERVAL_S
+        assert state.next_message(now_s + SCAN_INTERVAL_S - 0.01) is None
+        kinds = [state.next_message(now_s + SCAN_INTERVAL_S) for _ in range(3)]
+        assert [m and m.WhichOneof("message") for m in kinds] == ["list_volumes", "set_view", None]
+        assert kinds[1] is not None
+        assert kinds[1].set_view.revision == 1
+        state.receive(listed(scanning=turn < 2))
+    # The server has read everything: what it does not know now is not there.
+    state.receive(stream_error("VOLUME_NOT_FOUND", "gone", "main", 1))
+    with pytest.raises(NotFoundError, match="gone"):
+        state.take()
+    assert state.send_again_at_s() is None
+
+
+def test_what_is_shown_meanwhile_is_what_is_asked_for(state: StreamState) -> None:
+    state.show("main", view(1))
+    sent(state)
+    state.receive(listed(scanning=True))
+    state.receive(stream_error("VOLUME_NOT_FOUND", "not yet", "main", 1))
+    state.next_message(0.0)
+    state.show("main", view(2))
+    message = state.next_message(1.0)
+    assert message is not None
+    assert message.set_view.revision == 2
+    assert state.send_again_at_s() is None
+    state.receive(stream_error("VOLUME_NOT_FOUND", "not yet", "main", 2))
+    state.next_message(50.0)
+    state.close_view("main")
+    assert [m.WhichOneof("message") for m in sent(state)] == ["close_view"]
+    assert state.send_again_at_s() is None

@@ -445,6 +445,22 @@ def test_a_frame_that_fails_is_told_once_and_tried_again_with_the_next_revision(
     assert harness.job().view_revision == 2
 
 
+def test_what_failed_may_be_asked_for_again_as_it_was() -> None:
+    harness = opened()
+    harness.set_view("a", 3)
+    (action,) = harness.protocol.take_actions()
+    assert isinstance(action, OpenVolume)
+    harness.protocol.volume_failed(action.volume_id, "VOLUME_NOT_FOUND", "not yet")
+    assert harness.answer("error").revision == 3
+    harness.set_view("a", 2)
+    assert harness.answer("error").reason == "INVALID_ARGUMENT"
+    harness.set_view("a", 3)
+    assert harness.protocol.next_message() is None
+    assert harness.protocol.take_actions() == [action]
+    harness.set_view("a", 3)  # on its way by now
+    assert harness.protocol.take_actions() == []
+
+
 def test_a_cancelled_frame_is_no_error() -> None:
     harness = opened("a")
     harness.protocol.job_done(harness.job(), RenderCancelledError("x"), "CANCELLED", "x")

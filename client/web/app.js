@@ -6,9 +6,13 @@
 
 import { PaneHead, Toolbar } from "./controls.js";
 import { Decoder } from "./decoder.js";
+import { byId } from "./elements.js";
 import { VolumeGeometry } from "./geometry.js";
+import { Input } from "./input.js";
 import { PhaseBar, holds } from "./phases.js";
 import { Picker, progressText, volumeFacts, volumeTitle } from "./picker.js";
+import { ShareButton, offered } from "./sharing.js";
+import { StatusBar } from "./status-bar.js";
 import { StreamClient } from "./stream.js";
 import { Workspace } from "./workspace.js";
 
@@ -17,38 +21,12 @@ const TOKEN_KEY = "voxelcast-token";
 const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
 /** How often the list is asked for while nothing is open: roots are scanned in the background. */
 const LIST_MS = 1000;
-const READING = "the server is still reading its folders";
 const AWAITED = "The address names a series that the server has not found yet: it is still reading its folders.";
 const GONE = "That series is not on the server any more.";
 const UNKNOWN = "The address names a series that this server does not have. Choose one of these.";
 /** Ids are no words for a reader. */
 const ID = /['"]?\b[0-9a-f]{16,}\b['"]?/g;
-const NOTICE_MS = 8000;
 const DAMAGED_RETRY_MS = 1000;
-
-const WORDS = {
-  connecting: "Connecting",
-  live: "Live",
-  waiting: "Reconnecting",
-  draining: "Server stops",
-  locked: "Locked",
-  ended: "Ended: reload",
-};
-
-/**
- * Why a picture is not the server's word, where the status says it.
- *
- * @type {Partial<Record<import("./stream.js").Status, string>>}
- */
-const LOST = {
-  connecting: "connecting to the server again",
-  waiting: "the connection to the server is lost",
-  locked: "the server asks for a token",
-  ended: "the server ended this session; reload the page",
-};
-
-/** @param {string} id @returns {HTMLElement} */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /** The whole page. */
 class App {
@@ -69,7 +47,8 @@ class App {
     this.missing = false;
     /** How far the server is with what it has forgotten. */
     this.loading = "";
-    this.noticeTimer = 0;
+    this.statusBar = new StatusBar();
+    this.shareButton = new ShareButton(() => (this.stream.watching ? this.stream.drive() : this.stream.share()));
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     this.stream = new StreamClient(`${scheme}//${location.host}/stream`, {
       status: (status) => this.showStatus(status),
@@ -101,13 +80,14 @@ class App {
         acknowledge: (header) => this.stream.acknowledge(header),
         decode: (header, payload) => this.decoder.decode(header, payload),
         failed: (pane, error) => {
-          this.notice(`A damaged frame was dropped: ${error.message}`);
+          this.statusBar.notice(`A damaged frame was dropped: ${error.message}`);
           // Not at once: what damages frames would be asked without end.
           setTimeout(() => pane.settled || pane.send(null), DAMAGED_RETRY_MS);
         },
       },
       { changed: () => this.refresh(), painted: () => this.showStale() },
     );
+    this.input = new Input(this.workspace);
     this.picker = new Picker((volumeId) => this.open(volumeId));
     this.heads = this.workspace.panes.map((pane) => new PaneHead(pane, this.workspace));
     this.toolbar = new Toolbar(this.workspace);
@@ -139,7 +119,6 @@ class App {
         this.help.showModal();
       });
     }
-    byId("share").onclick = () => (this.stream.watching ? this.stream.drive() : this.stream.share());
     byId("token-form").onsubmit = () => {
       const field = /** @type {HTMLInputElement} */ (byId("token"));
       sessionStorage.setItem(TOKEN_KEY, field.value);
@@ -175,7 +154,7 @@ class App {
     // A focused button has its own use for the space bar.
     if (event.key === " " && target.closest("button")) return;
     if (event.key === "Escape" && !NARROW.matches) this.workspace.maximise(null);
-    const parts = [this.toolbar, this.phases, this.workspace];
+    const parts = [this.toolbar, this.phases, this.input];
     if (parts.some((part) => part.press(event.key))) event.preventDefault();
   }
 
@@ -220,13 +199,15 @@ class App {
 
   /** Tell the link that lets others watch. @param {string} link */
   async offer(link) {
-    try {
-      await navigator.clipboard.writeText(link);
-      this.notice("The link is copied: who opens it sees what you do.");
-    } catch {
-      // No clipboard over plain HTTP.
-      this.notice(`Who opens this link sees what you do: ${link}`);
-    }
+    this.statusBar.notice(await offered(link));
+  }
+
+  /** Whose hand is on the wheel. */
+  showSharing() {
+    const { sharing, watching } = this.stream;
+    for (const id of ["grid", "series", "tools"]) byId(id).inert = watching;
+    document.body.classList.toggle("watching", watching);
+    this.shareButton.show(sharing, watching);
   }
 
   /** @param {{view_id: string, revision: number, view: any}} set By the driver. */
@@ -242,25 +223,6 @@ class App {
     }
     pane.mirror(set.revision, set.view);
     if (pane.isPlane && pane.state) this.workspace.crosshair = this.workspace.crosshairOn(pane.state);
-  }
-
-  /** Whose hand is on the wheel. */
-  showSharing() {
-    const { sharing, watching } = this.stream;
-    for (const id of ["grid", "series", "tools"]) byId(id).inert = watching;
-    document.body.classList.toggle("watching", watching);
-    const button = byId("share");
-    let text = "Share";
-    let title = "Let others watch what you do, by a link";
-    if (watching) {
-      text = sharing?.driven === false ? "Nobody drives: take the wheel" : "Watching: take the wheel";
-      title = "Another one sets what is seen here; from then on you do";
-    } else if (sharing) {
-      text = `You drive · ${sharing.participants - 1} watching`;
-      title = "Show the link once more";
-    }
-    button.textContent = text;
-    button.title = title;
   }
 
   /** @param {{volumes: any[], scanning: boolean}} list Welcome or VolumeList; VolumeSummary of each. */
@@ -334,7 +296,7 @@ class App {
     const warnings = byId("warnings");
     warnings.hidden = description.warnings.length === 0;
     warnings.title = description.warnings.join("\n");
-    warnings.onclick = () => this.notice(description.warnings.join(" "));
+    warnings.onclick = () => this.statusBar.notice(description.warnings.join(" "));
     this.workspace.open(description, new VolumeGeometry(description.geometry));
     for (const set of this.awaited.values()) this.watched(set);
     this.awaited.clear();
@@ -351,7 +313,7 @@ class App {
       for (const pane of this.workspace.panes) pane.takeOver();
       this.showSharing();
       if (!this.volumeId) this.picker.open();
-      this.notice("Nobody shares anything under this link any more.");
+      this.statusBar.notice("Nobody shares anything under this link any more.");
       return;
     }
     // Set in the moment in which somebody else took the wheel.
@@ -366,7 +328,7 @@ class App {
     }
     const text = isLost ? GONE : (error.message || error.reason).replace(ID, "this series");
     if (opening && error.volume_id) this.giveUp(text);
-    else this.notice(text);
+    else this.statusBar.notice(text);
   }
 
   /** Let another volume be chosen. @param {string} why */
@@ -379,27 +341,11 @@ class App {
     this.showStale();
   }
 
-  /** Say why pictures on the screen are not the server's word, as long as they are not. */
+  /** Whether what is on the screen is the server's word, and why not. */
   showStale() {
-    const { status } = this.stream;
-    const isMissing = this.missing && status === "live";
-    let why = LOST[status] ?? (this.loading ? `the server loads this series: ${this.loading}` : "waiting for the picture");
-    if (isMissing) why = this.scanning ? READING : "the server does not have this series any more";
-    const box = byId("stale");
-    box.textContent = `Not live: ${why}`;
-    box.hidden = !isMissing && this.workspace.panes.every((pane) => pane.live || !pane.painted || !pane.isShown);
-    const state = byId("status");
-    state.textContent = isMissing ? "Not live" : WORDS[status];
-    state.dataset.status = isMissing ? "waiting" : status;
-  }
-
-  /** @param {string} text */
-  notice(text) {
-    const box = byId("notice");
-    box.textContent = text;
-    box.hidden = false;
-    clearTimeout(this.noticeTimer);
-    this.noticeTimer = setTimeout(() => (box.hidden = true), NOTICE_MS);
+    const { panes } = this.workspace;
+    const isStale = panes.some((pane) => !pane.live && pane.painted && pane.isShown);
+    this.statusBar.show(this.stream.status, { isStale, missing: this.missing, scanning: this.scanning, loading: this.loading });
   }
 
   /** @param {import("./stream.js").Status} status */

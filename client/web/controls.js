@@ -4,9 +4,9 @@
  * @module controls
  */
 
-import { element } from "./overlay.js";
+import { byId, element } from "./elements.js";
+import { lookFrom } from "./moves.js";
 import { SOURCE, presetsFor, projectionWindow, sameWindow, windowChoices, windowText } from "./presets.js";
-import { lookFrom } from "./view-state.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
 /** @typedef {import("./workspace.js").Workspace} Workspace */
@@ -148,10 +148,10 @@ export class Toolbar {
     this.workspace = workspace;
     /** @type {import("./presets.js").WindowChoice[]} */
     this.choices = [];
-    this.windows = /** @type {HTMLSelectElement} */ (document.getElementById("windows"));
+    this.windows = /** @type {HTMLSelectElement} */ (byId("windows"));
     this.windows.onchange = () => this.applyChoice(this.choices[Number(this.windows.value)]);
-    this.windowsName = /** @type {HTMLElement} */ (document.getElementById("windows-name"));
-    this.tabs = /** @type {HTMLElement} */ (document.getElementById("tablist"));
+    this.windowsName = byId("windows-name");
+    this.tabs = byId("tablist");
     this.buttons = new Map(
       [...document.querySelectorAll("[data-action]")].map((button) => [
         /** @type {HTMLElement} */ (button).dataset.action,

@@ -51,7 +51,7 @@ export function crc32(bytes) {
  * @param {Uint8Array} bytes
  * @returns {Promise<Uint8Array>}
  */
-export async function inflateRaw(bytes) {
+async function inflateRaw(bytes) {
   const stream = new Response(/** @type {BodyInit} */ (bytes)).body?.pipeThrough(new DecompressionStream("deflate-raw"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
@@ -109,7 +109,7 @@ export function undoRgba(planes, width, height) {
  *
  * @param {Uint8ClampedArray} rgba
  */
-export function overBlack(rgba) {
+function overBlack(rgba) {
   for (let at = 3; at < rgba.length; at += 4) rgba[at] = 255;
   return rgba;
 }

@@ -4,13 +4,13 @@
  * @module overlay
  */
 
-import { scale } from "./vector.js";
-import * as views from "./view-state.js";
+import { element, svgElement } from "./elements.js";
+import { edgeLetters } from "./letters.js";
+import { pixelSpacing } from "./view-state.js";
 
 /** @typedef {import("./view-state.js").ViewState} ViewState */
 /** @typedef {import("./view-state.js").Viewport} Viewport */
 
-const SVG = "http://www.w3.org/2000/svg";
 /** The crosshair leaves what it points at free, CSS px. */
 const CROSSHAIR_GAP_PX = 14;
 /** Lines end this far from the edge, where the letters are, CSS px. */
@@ -19,27 +19,6 @@ const EDGE_PX = 26;
 export const NOT_LIVE = "NOT LIVE";
 /** The scale bar takes at most this part of the pane. */
 const SCALE_BAR_FRACTION = 0.22;
-
-/**
- * @template {keyof HTMLElementTagNameMap} K
- * @param {K} tag
- * @param {Record<string, string>} [attributes]
- * @param {(Node | string)[]} [children]
- * @returns {HTMLElementTagNameMap[K]}
- */
-export function element(tag, attributes = {}, children = []) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-/** @param {string} tag @param {Record<string, string>} [attributes] */
-function svgElement(tag, attributes = {}) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
 
 /**
  * The longest of 1, 2 and 5 times a power of ten that is not longer than `limit`.
@@ -56,24 +35,6 @@ export function niceLength(limit) {
 export function formatLength(mm) {
   if (mm >= 10) return `${Number((mm / 10).toPrecision(3))} cm`;
   return mm >= 1 ? `${mm} mm` : `${Number((mm * 1000).toPrecision(3))} µm`;
-}
-
-/**
- * Where a plane lies: the coordinate of its axis for an orthogonal one, the distance along its normal otherwise, both
- * with the letters of the side of the origin that it is on.
- *
- * @param {ViewState} state
- */
-export function planePosition(state) {
-  const normal = views.scrollDirection(state.camera);
-  const axis = [0, 1, 2].find((candidate) => Math.abs(normal[candidate]) > 1 - 1e-6);
-  if (axis !== undefined) {
-    const value = state.camera.lookAt[axis];
-    return `${["RL", "AP", "FH"][axis][value < 0 ? 0 : 1]} ${Math.abs(value).toFixed(1)} mm`;
-  }
-  const distance = normal.reduce((sum, part, index) => sum + part * state.camera.lookAt[index], 0);
-  const side = views.letters(distance < 0 ? scale(normal, -1) : normal);
-  return `${side} ${Math.abs(distance).toFixed(1)} mm`;
 }
 
 /** The overlay of one pane. Does not take pointer events, but for its crosshair's colour knows nothing of others. */
@@ -117,9 +78,9 @@ export class Overlay {
    * @param {Viewport} viewport As painted.
    */
   showGeometry(state, viewport) {
-    for (const [side, text] of Object.entries(views.edgeLetters(state))) this.letters[side].textContent = text;
+    for (const [side, text] of Object.entries(edgeLetters(state))) this.letters[side].textContent = text;
     const { clientWidth: width, clientHeight: height } = this.parent;
-    const spacing = views.pixelSpacing(state, viewport) * (viewport.height / height);
+    const spacing = pixelSpacing(state, viewport) * (viewport.height / height);
     const mm = niceLength(width * SCALE_BAR_FRACTION * spacing);
     const length = mm / spacing;
     const [x, y] = [width - 10 - length, height - 48];
@@ -202,7 +163,7 @@ export class Overlay {
  * @param {number} missing Slices that are not loaded yet.
  * @param {number} slices Of the volume.
  */
-export function loadingText(missing, slices) {
+function loadingText(missing, slices) {
   return `loading ${(slices - missing).toLocaleString("en")} of ${slices.toLocaleString("en")} slices`;
 }
 

@@ -1,5 +1,5 @@
 /**
- * One picture on the screen: its state, the frames that answer it, and the canvas they are painted on.
+ * One picture on the screen: its state, what is asked for it, and which of the frames that answer is painted.
  *
  * While the canvas shows the exact values of the current camera, a new window or inversion is painted here and
  * nothing is sent. Everything else goes to the server as an absolute view.
@@ -7,11 +7,14 @@
  * @module pane
  */
 
-import { element, isExact, NOT_LIVE, Overlay, qualityText } from "./overlay.js";
+import { element } from "./elements.js";
+import { resize } from "./fitting.js";
+import { isExact, NOT_LIVE, Overlay, qualityText } from "./overlay.js";
 import { holds } from "./phases.js";
-import * as views from "./view-state.js";
-import { autoWindow, formatValue, grayTable, paintCodes } from "./windowing.js";
-import { OUTSIDE } from "./decode.js";
+import { afterPaint, Picture } from "./picture.js";
+import { pixelText } from "./readout.js";
+import { fromWire, toWire } from "./view-state.js";
+import { autoWindow } from "./windowing.js";
 
 /** @typedef {import("./view-state.js").ViewState} ViewState */
 /** @typedef {import("./view-state.js").Viewport} Viewport */
@@ -48,7 +51,7 @@ export class Pane {
     this.stage.append(this.canvas);
     this.overlay = new Overlay(this.stage);
     this.element = element("section", { class: "pane", "data-pane": name }, [this.stage]);
-    this.context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d", { alpha: false }));
+    this.picture = new Picture(this.canvas);
     /** @type {ViewState | null} */
     this.state = null;
     /** @type {any} */
@@ -80,11 +83,6 @@ export class Pane {
     this.mirrored = null;
     /** @type {number | null} */
     this.frameRequest = null;
-    /** @type {Uint8Array} */
-    this.table = new Uint8Array(0);
-    this.tableKey = "";
-    /** @type {ImageData | null} */
-    this.image = null;
     const observer = new ResizeObserver((entries) => this.measure(entries[0]));
     try {
       observer.observe(this.stage, { box: "device-pixel-content-box" });
@@ -137,7 +135,7 @@ export class Pane {
     this.live = true;
     this.overlay.latency.textContent = "";
     this.stage.classList.add("empty");
-    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.picture.clear();
   }
 
   /** Whether it shows a colour image, which has neither values nor a window. */
@@ -180,7 +178,7 @@ export class Pane {
       return;
     }
     if (before && sameButWindow(before, next) && this.painted?.decoded.codes && this.showsExact) {
-      this.host.keep(this, views.toWire(next, this.viewport));
+      this.host.keep(this, toWire(next, this.viewport));
       this.requestPaint();
       return;
     }
@@ -198,7 +196,7 @@ export class Pane {
     const viewport = { width: view.viewport.width_px, height: view.viewport.height_px };
     this.mirrored = viewport;
     this.stale = false;
-    this.state = views.fromWire(view, this.description.default_window);
+    this.state = fromWire(view, this.description.default_window);
     this.revision = revision;
     this.asked.set(revision, { state: this.state, viewport, time: null });
   }
@@ -215,7 +213,7 @@ export class Pane {
     if (!this.state || !this.viewport || this.mirrored) return;
     this.stale = false;
     const asked = { state: this.state, viewport: this.viewport, time };
-    this.revision = this.host.send(this, views.toWire(this.state, this.viewport));
+    this.revision = this.host.send(this, toWire(this.state, this.viewport));
     this.asked.set(this.revision, asked);
   }
 
@@ -249,7 +247,7 @@ export class Pane {
     }
     const before = this.viewport;
     this.viewport = viewport;
-    if (before && this.state && this.geometry) this.state = views.resize(this.state, this.geometry, before, viewport);
+    if (before && this.state && this.geometry) this.state = resize(this.state, this.geometry, before, viewport);
     this.host.resized(this);
   }
 
@@ -308,16 +306,10 @@ export class Pane {
     }
     if (!this.painted || !this.state) return;
     const { header, decoded, asked } = this.painted;
-    if (this.canvas.width !== asked.viewport.width || this.canvas.height !== asked.viewport.height) {
-      this.canvas.width = asked.viewport.width;
-      this.canvas.height = asked.viewport.height;
-    }
-    if (decoded.codes) this.drawCodes(header, decoded.codes);
-    else if (arrived && decoded.rgba) this.drawPixels(new Uint8ClampedArray(decoded.rgba), header);
-    else if (arrived && decoded.bitmap) {
-      this.context.drawImage(decoded.bitmap, 0, 0, this.canvas.width, this.canvas.height);
-      decoded.bitmap.close();
-    }
+    this.picture.fit(asked.viewport);
+    if (decoded.codes) this.picture.drawCodes(header, decoded.codes, this.state.window, this.inverted);
+    else if (arrived && decoded.rgba) this.picture.drawPixels(header, decoded.rgba);
+    else if (arrived && decoded.bitmap) this.picture.drawBitmap(decoded.bitmap);
     this.stage.classList.remove("empty");
     // Dark on light: outside the volume an inverted picture is white.
     const gray = asked.state.method !== "VOLUME_RENDERED";
@@ -334,38 +326,6 @@ export class Pane {
     this.latency = performance.now() - shown.asked.time;
     shown.asked.time = null;
     this.overlay.latency.textContent = `${Math.round(this.latency)} ms`;
-  }
-
-  /** @param {any} header @param {Uint16Array} codes */
-  drawCodes(header, codes) {
-    const { window } = /** @type {ViewState} */ (this.state);
-    const key = [window.center, window.width, window.function, window.voi_lut, header.value_slope, header.value_intercept, this.inverted].join();
-    if (key !== this.tableKey) {
-      this.table = grayTable(window, header.value_slope, header.value_intercept, this.inverted);
-      this.tableKey = key;
-    }
-    const { width_px: width, height_px: height } = header;
-    let { image } = this;
-    if (!image || image.width !== width || image.height !== height) image = new ImageData(width, height);
-    paintCodes(codes, this.table, new Uint32Array(image.data.buffer));
-    this.drawImage(image);
-    this.image = image;
-  }
-
-  /** @param {Uint8ClampedArray<ArrayBuffer>} rgba Opaque. @param {any} header */
-  drawPixels(rgba, header) {
-    this.drawImage(new ImageData(rgba, header.width_px, header.height_px));
-  }
-
-  /** @param {ImageData} image Stretched to the canvas if it is smaller. */
-  drawImage(image) {
-    if (image.width === this.canvas.width && image.height === this.canvas.height) {
-      this.context.putImageData(image, 0, 0);
-      return;
-    }
-    const small = element("canvas", { width: String(image.width), height: String(image.height) });
-    /** @type {CanvasRenderingContext2D} */ (small.getContext("2d")).putImageData(image, 0, 0);
-    this.context.drawImage(small, 0, 0, this.canvas.width, this.canvas.height);
   }
 
   /** @param {{x: number, y: number}} at CSS px of the stage. @returns {{x: number, y: number}} Viewport px. */
@@ -386,23 +346,10 @@ export class Pane {
    * @param {{x: number, y: number} | null} at CSS px.
    */
   valueText(at) {
-    const { codes, rgba } = this.painted?.decoded ?? {};
-    if (!at || !(codes || (rgba && this.isColorImage)) || !this.showsExact) return "";
-    const { header } = /** @type {Arrived} */ (this.painted);
-    const pixel = this.toPixel(at);
-    const [column, row] = [Math.floor(pixel.x), Math.floor(pixel.y)];
-    if (column < 0 || row < 0 || column >= header.width_px || row >= header.height_px) return "";
-    const index = row * header.width_px + column;
-    if (!codes) {
-      const { state, viewport } = /** @type {Arrived} */ (this.painted).asked;
-      const point = views.patientFromPixel(state, viewport, column + 0.5, row + 0.5);
-      const [red, green, blue] = /** @type {Uint8ClampedArray} */ (rgba).subarray(4 * index);
-      return this.geometry?.contains(point) ? `R ${red} G ${green} B ${blue}` : "outside";
-    }
-    const code = codes[index];
-    if (code === OUTSIDE) return "outside";
-    const value = code * header.value_slope + header.value_intercept;
-    return `${formatValue(value, header.value_slope)} ${header.units}`.trim();
+    if (!at || !this.painted || !this.showsExact) return "";
+    const { decoded } = this.painted;
+    if (!decoded.codes && !this.isColorImage) return "";
+    return pixelText(this.painted, this.toPixel(at), this.geometry);
   }
 
   /** A window over what is seen; null unless exact values are. */
@@ -415,7 +362,7 @@ export class Pane {
   inspect() {
     const { header, asked } = this.painted ?? {};
     return {
-      view: this.state && this.wantedViewport ? views.toWire(this.state, this.wantedViewport) : null,
+      view: this.state && this.wantedViewport ? toWire(this.state, this.wantedViewport) : null,
       revision: this.revision,
       lastHeader: header ?? null,
       settled: this.settled,
@@ -446,13 +393,3 @@ function sameButWindow(a, b) {
 
 /** @param {Viewport} a @param {Viewport} b */
 const sameViewport = (a, b) => a.width === b.width && a.height === b.height;
-
-/** Run once the browser has painted: a task that is queued in an animation frame comes after it. @param {() => void} task */
-function afterPaint(task) {
-  const channel = new MessageChannel();
-  channel.port1.onmessage = () => {
-    channel.port1.close();
-    task();
-  };
-  channel.port2.postMessage(null);
-}

@@ -6,7 +6,7 @@
  * @module phases
  */
 
-import { element } from "./overlay.js";
+import { byId, element, svgElement } from "./elements.js";
 
 /** @typedef {import("./workspace.js").Workspace} Workspace */
 /** @typedef {{volume_id: string, label: string}} Phase */
@@ -34,17 +34,14 @@ export class PhaseBar {
   constructor(workspace) {
     this.workspace = workspace;
     this.timer = 0;
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("class", "solid");
-    const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    icon.setAttribute("viewBox", "0 0 16 16");
-    icon.append(path);
-    this.path = path;
+    this.path = svgElement("path", { class: "solid" });
+    const icon = svgElement("svg", { viewBox: "0 0 16 16" });
+    icon.append(this.path);
     this.button = element("button", { type: "button", class: "icon" });
     this.button.append(icon);
     this.slider = element("input", { type: "range", min: "0", step: "1", "aria-label": "Phase" });
     this.text = element("output", {});
-    this.bar = /** @type {HTMLElement} */ (document.getElementById("phases"));
+    this.bar = byId("phases");
     this.bar.append(this.button, this.slider, this.text);
     this.button.onclick = () => (this.timer ? this.stop() : this.play());
     this.slider.oninput = () => {

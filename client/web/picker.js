@@ -4,7 +4,7 @@
  * @module picker
  */
 
-import { element } from "./overlay.js";
+import { byId, element } from "./elements.js";
 import { holds, phasesOf } from "./phases.js";
 
 const STAGES = /** @type {Record<string, string>} */ ({ reading: "Reading", decoding: "Decoding", uploading: "Preparing" });
@@ -40,11 +40,11 @@ export class Picker {
   /** @param {(volumeId: string) => void} choose */
   constructor(choose) {
     this.choose = choose;
-    this.dialog = /** @type {HTMLDialogElement} */ (document.getElementById("picker"));
+    this.dialog = /** @type {HTMLDialogElement} */ (byId("picker"));
     this.shown = "";
-    this.note = /** @type {HTMLElement} */ (document.getElementById("picker-note"));
-    this.list = /** @type {HTMLElement} */ (document.getElementById("volumes"));
-    this.progress = /** @type {HTMLElement} */ (document.getElementById("progress"));
+    this.note = byId("picker-note");
+    this.list = byId("volumes");
+    this.progress = byId("progress");
     this.bar = /** @type {HTMLProgressElement} */ (this.progress.querySelector("progress"));
     this.text = /** @type {HTMLElement} */ (this.progress.querySelector("span"));
   }

@@ -11,7 +11,7 @@
 import { FrameAssembler } from "./frame-assembler.js";
 import { Pulse } from "./pulse.js";
 
-export const PROTOCOL_VERSION = 1;
+const PROTOCOL_VERSION = 1;
 const CLIENT_NAME = "voxelcast-web/0.1";
 /** Input events closer together than this are merged: no display shows more. */
 const SEND_INTERVAL_MS = 8;

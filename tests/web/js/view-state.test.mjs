@@ -3,10 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { fit, fitNative, resize } from "../../../client/web/fitting.js";
 import { VolumeGeometry } from "../../../client/web/geometry.js";
-import { planePosition } from "../../../client/web/overlay.js";
+import { edgeLetters, letters } from "../../../client/web/letters.js";
+import { pan, roll, rotate, zoom } from "../../../client/web/moves.js";
+import { moveThrough, planePosition, scrollBy, scrollDirection, slicePosition } from "../../../client/web/slices.js";
 import { cross, dot, length, subtract } from "../../../client/web/vector.js";
-import * as views from "../../../client/web/view-state.js";
+import { basis, cutDirection, fromWire, halfHeight, patientFromPixel, pixelFromPatient, pixelSpacing, toWire } from "../../../client/web/view-state.js";
 
 const viewport = { width: 400, height: 300 };
 
@@ -39,13 +42,13 @@ function close(actual, expected, tolerance = 1e-9) {
 }
 
 test("the basis is right-handed: right x down = forward", () => {
-  const { right, down, forward } = views.basis(plane([0.6, 0.48, 0.64], [0.1, -1, 0.2]).camera);
+  const { right, down, forward } = basis(plane([0.6, 0.48, 0.64], [0.1, -1, 0.2]).camera);
   close(cross(right, down), forward);
   close([length(right), length(down), dot(right, down)], [1, 1, 0]);
 });
 
 test("letters of the three planes", () => {
-  const text = (state) => Object.values(views.edgeLetters(state)).join(" ");
+  const text = (state) => Object.values(edgeLetters(state)).join(" ");
   assert.equal(text(axial()), "R L A P");
   assert.equal(text(coronal()), "R L H F");
   assert.equal(text(sagittal()), "A P H F");
@@ -54,30 +57,30 @@ test("letters of the three planes", () => {
 });
 
 test("letters of an oblique direction, the largest first", () => {
-  assert.equal(views.letters([0.8, -0.6, 0]), "LA");
-  assert.equal(views.letters([-0.36, 0.48, -0.8]), "FPR");
-  assert.equal(views.letters([0.999, 0.04, 0]), "L");
+  assert.equal(letters([0.8, -0.6, 0]), "LA");
+  assert.equal(letters([-0.36, 0.48, -0.8]), "FPR");
+  assert.equal(letters([0.999, 0.04, 0]), "L");
 });
 
 test("a point and its pixel are each other's inverse, flipped or not", () => {
   for (const flips of [{}, { flipHorizontal: true }, { flipVertical: true, flipHorizontal: true }]) {
     const state = plane([0.6, 0.48, 0.64], [0.1, -1, 0.2], flips);
-    const point = views.patientFromPixel(state, viewport, 31, 207);
-    const { x, y } = views.pixelFromPatient(state, viewport, point);
+    const point = patientFromPixel(state, viewport, 31, 207);
+    const { x, y } = pixelFromPatient(state, viewport, point);
     close([x, y], [31, 207]);
   }
   // The first pixel's centre is at 0.5: the centre of the viewport is where it looks at.
-  close(views.patientFromPixel(axial(), viewport, 200, 150), [30, 50, 60]);
+  close(patientFromPixel(axial(), viewport, 200, 150), [30, 50, 60]);
 });
 
 test("pan moves the picture with the hand", () => {
   const state = axial();
-  const point = views.patientFromPixel(state, viewport, 100, 100);
-  const { x, y } = views.pixelFromPatient(views.pan(state, viewport, 12, -7), viewport, point);
+  const point = patientFromPixel(state, viewport, 100, 100);
+  const { x, y } = pixelFromPatient(pan(state, viewport, 12, -7), viewport, point);
   close([x, y], [112, 93]);
   const flipped = axial({ flipHorizontal: true });
-  const other = views.patientFromPixel(flipped, viewport, 100, 100);
-  close([views.pixelFromPatient(views.pan(flipped, viewport, 12, 0), viewport, other).x], [112]);
+  const other = patientFromPixel(flipped, viewport, 100, 100);
+  close([pixelFromPatient(pan(flipped, viewport, 12, 0), viewport, other).x], [112]);
 });
 
 test("zoom keeps what is under the pointer", () => {
@@ -85,44 +88,44 @@ test("zoom keeps what is under the pointer", () => {
     const state = axial();
     if (projection.fov) state.camera = { position: state.camera.position, lookAt: state.camera.lookAt, up: [0, -1, 0], fov: 30 };
     const at = { x: 90, y: 40 };
-    const point = views.patientFromPixel(state, viewport, at.x, at.y);
-    const zoomed = views.zoom(state, viewport, 2, at);
-    const { x, y } = views.pixelFromPatient(zoomed, viewport, point);
+    const point = patientFromPixel(state, viewport, at.x, at.y);
+    const zoomed = zoom(state, viewport, 2, at);
+    const { x, y } = pixelFromPatient(zoomed, viewport, point);
     close([x, y], [90, 40], 1e-6);
-    close([views.halfHeight(zoomed.camera)], [views.halfHeight(state.camera) / 2]);
+    close([halfHeight(zoomed.camera)], [halfHeight(state.camera) / 2]);
   }
 });
 
 test("a turn takes the front with the hand and keeps its distance", () => {
   const front = { ...coronal(), slab: null, method: "VOLUME_RENDERED" };
   const nearest = [30, 40, 60];
-  const before = views.pixelFromPatient(front, viewport, nearest);
-  const right = views.pixelFromPatient(views.rotate(front, 0.2, 0), viewport, nearest);
-  const down = views.pixelFromPatient(views.rotate(front, 0, 0.2), viewport, nearest);
+  const before = pixelFromPatient(front, viewport, nearest);
+  const right = pixelFromPatient(rotate(front, 0.2, 0), viewport, nearest);
+  const down = pixelFromPatient(rotate(front, 0, 0.2), viewport, nearest);
   assert.ok(right.x > before.x + 1 && Math.abs(right.y - before.y) < 1e-6);
   assert.ok(down.y > before.y + 1 && Math.abs(down.x - before.x) < 1e-6);
-  const { position, lookAt } = views.rotate(front, 0.7, -0.4).camera;
+  const { position, lookAt } = rotate(front, 0.7, -0.4).camera;
   close([length(subtract(position, lookAt))], [100]);
   const mirrored = { ...front, flipHorizontal: true };
-  assert.ok(views.pixelFromPatient(views.rotate(mirrored, 0.2, 0), viewport, nearest).x > before.x + 1);
+  assert.ok(pixelFromPatient(rotate(mirrored, 0.2, 0), viewport, nearest).x > before.x + 1);
 });
 
 test("a thousand small turns keep the camera straight", () => {
   let state = { ...coronal(), slab: null };
-  for (let turn = 0; turn < 1000; turn++) state = views.rotate(state, 0.03, 0.017);
+  for (let turn = 0; turn < 1000; turn++) state = rotate(state, 0.03, 0.017);
   const { position, lookAt, up } = state.camera;
   close([length(up), dot(up, subtract(lookAt, position)), length(subtract(position, lookAt))], [1, 0, 100], 1e-6);
 });
 
 test("a roll turns the picture clockwise", () => {
-  assert.equal(views.edgeLetters(views.roll(axial(), Math.PI / 2)).right, "A");
-  assert.equal(views.edgeLetters(views.roll(axial({ flipHorizontal: true }), Math.PI / 2)).right, "A");
+  assert.equal(edgeLetters(roll(axial(), Math.PI / 2)).right, "A");
+  assert.equal(edgeLetters(roll(axial({ flipHorizontal: true }), Math.PI / 2)).right, "A");
 });
 
 test("slices are counted to the feet, to the back, and along the view", () => {
-  close(views.scrollDirection(axial().camera), [0, 0, -1]);
-  close(views.scrollDirection(coronal().camera), [0, 1, 0]);
-  close(views.scrollDirection(sagittal().camera), [-1, 0, 0]);
+  close(scrollDirection(axial().camera), [0, 0, -1]);
+  close(scrollDirection(coronal().camera), [0, 1, 0]);
+  close(scrollDirection(sagittal().camera), [-1, 0, 0]);
 });
 
 test("a position's letters and its sign agree", () => {
@@ -135,12 +138,12 @@ test("a position's letters and its sign agree", () => {
 });
 
 test("the wheel lands on voxel centres and stops at the last", () => {
-  assert.deepEqual(views.slicePosition(axial(), straight), { index: 9, count: 20, step: 3 });
+  assert.deepEqual(slicePosition(axial(), straight), { index: 9, count: 20, step: 3 });
   const off = axial();
   off.camera = { ...off.camera, lookAt: [30, 50, 61.2], position: [30, 50, -40] };
-  close(views.scrollBy(off, straight, 1).camera.lookAt, [30, 50, 57]);
-  close(views.scrollBy(off, straight, 1e9).camera.lookAt, [30, 50, 30]);
-  close(views.scrollBy(off, straight, -1e9).camera.lookAt, [30, 50, 30 + 19 * 3]);
+  close(scrollBy(off, straight, 1).camera.lookAt, [30, 50, 57]);
+  close(scrollBy(off, straight, 1e9).camera.lookAt, [30, 50, 30]);
+  close(scrollBy(off, straight, -1e9).camera.lookAt, [30, 50, 30 + 19 * 3]);
 });
 
 test("a tilted stack scrolls by its true slice distance", () => {
@@ -150,39 +153,39 @@ test("a tilted stack scrolls by its true slice distance", () => {
 });
 
 test("a plane through a point moves along its normal only", () => {
-  close(views.moveThrough(sagittal(), [12, 1, 2]).camera.lookAt, [12, 50, 60]);
+  close(moveThrough(sagittal(), [12, 1, 2]).camera.lookAt, [12, 50, 60]);
 });
 
 test("fitted planes show all of the volume, centred, and leave room for the letters", () => {
-  const fitted = views.fit(axial(), straight, viewport);
+  const fitted = fit(axial(), straight, viewport);
   close(fitted.camera.lookAt.slice(0, 2), [29.5, 49]);
   close([fitted.camera.lookAt[2], fitted.camera.parallelScale], [60, 30 * 1.08]);
   // Narrow: 40 mm across must fit into 100 of 300 pixels.
-  close([views.fit(axial(), straight, { width: 100, height: 300 }).camera.parallelScale], [60 * 1.08]);
+  close([fit(axial(), straight, { width: 100, height: 300 }).camera.parallelScale], [60 * 1.08]);
 });
 
 test("native pixels: a whole number for each voxel", () => {
-  const native = views.fitNative(axial(), straight, { width: 400, height: 330 });
-  close([1 / views.pixelSpacing(native, { width: 400, height: 330 })], [5]);
+  const native = fitNative(axial(), straight, { width: 400, height: 330 });
+  close([1 / pixelSpacing(native, { width: 400, height: 330 })], [5]);
 });
 
 test("a resize keeps the zoom", () => {
   const wide = { width: 100, height: 300 };
-  const zoomed = views.zoom(views.fit(axial(), straight, viewport), viewport, 2);
-  const resized = views.resize(zoomed, straight, viewport, wide);
-  close([resized.camera.parallelScale * 2], [views.fit(axial(), straight, wide).camera.parallelScale]);
+  const zoomed = zoom(fit(axial(), straight, viewport), viewport, 2);
+  const resized = resize(zoomed, straight, viewport, wide);
+  close([resized.camera.parallelScale * 2], [fit(axial(), straight, wide).camera.parallelScale]);
 });
 
 test("planes cut each other in lines; parallel ones do not", () => {
-  close(Object.values(views.cutDirection(axial(), sagittal())).map(Math.abs), [0, 1]);
-  close(Object.values(views.cutDirection(axial(), coronal())).map(Math.abs), [1, 0]);
-  assert.equal(views.cutDirection(axial(), axial()), null);
+  close(Object.values(cutDirection(axial(), sagittal())).map(Math.abs), [0, 1]);
+  close(Object.values(cutDirection(axial(), coronal())).map(Math.abs), [1, 0]);
+  assert.equal(cutDirection(axial(), axial()), null);
 });
 
 test("the wire's view and back", () => {
-  const wire = views.toWire(axial({ invert: true }), viewport);
+  const wire = toWire(axial({ invert: true }), viewport);
   assert.deepEqual(wire.viewport, { width_px: 400, height_px: 300, flip_horizontal: false, flip_vertical: false });
   assert.equal(wire.slab_mm, 0);
-  assert.ok(!("slab_mm" in views.toWire(axial({ slab: null }), viewport)));
-  assert.deepEqual(views.fromWire(wire, null), axial({ invert: true }));
+  assert.ok(!("slab_mm" in toWire(axial({ slab: null }), viewport)));
+  assert.deepEqual(fromWire(wire, null), axial({ invert: true }));
 });

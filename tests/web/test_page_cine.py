@@ -107,7 +107,8 @@ def test_a_voi_lut_is_in_the_menu_and_painted(chromium: Any, tmp_path: Path) -> 
                 "() => !document.querySelector('#windows option:checked').textContent.includes('SQUARE')"
             )
             viewer.page.keyboard.press("1")
-            viewer.settle()
+            # The picture was exact all the time: its text says for which window it has been painted.
+            viewer.wait(lambda _: viewer.text(pane, "window-text").startswith("SQUARE"))
             assert viewer.views_sent == sent
             np.testing.assert_array_equal(viewer.pixels(pane)[..., 0], painted)
             assert viewer.problems == []

@@ -26,6 +26,7 @@ from voxelcast.descriptions import (
     Phase,
     ResidentStatus,
     ServerStatus,
+    Sharing,
     VolumeDescription,
     VolumeSummary,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "ServerError",
     "ServerStatus",
     "Shading",
+    "Sharing",
     "SourceError",
     "Stream",
     "TransferFunction",

@@ -31,7 +31,7 @@ from voxelcast.calls import (
 from voxelcast.channel import CHANNEL_OPTIONS, channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
 from voxelcast.descriptions import ServerStatus, VolumeDescription, VolumeSummary
-from voxelcast.errors import NotFoundError, from_rpc
+from voxelcast.errors import InvalidArgumentError, NotFoundError, from_rpc
 from voxelcast.frames import Encoding, Frame
 from voxelcast.geometry import Vector
 from voxelcast.views import View
@@ -195,10 +195,19 @@ class AsyncClient:
 
     def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> AsyncStream:
         """Open a live stream that begins with a view of any volume, or without one; see `AsyncStream`."""
+        return self._stream(timeout_s, view=view)
+
+    def watch(self, share_id: str, *, timeout_s: float | None = None) -> AsyncStream:
+        """Open a live stream of what another client shows; see `Client.watch`."""
+        if not share_id:
+            raise InvalidArgumentError("watch: a share's id is needed")
+        return self._stream(timeout_s, watched=share_id)
+
+    def _stream(self, timeout_s: float | None, **begin: Any) -> AsyncStream:
         if self._stream_channel is None:
             self._stream_channel = channel_to(self._endpoint)
         stub: Any = RenderServiceStub(self._stream_channel)  # type: ignore[no-untyped-call]
-        return AsyncStream(stub, self._endpoint, self._timeout_s if timeout_s is None else timeout_s, view)
+        return AsyncStream(stub, self._endpoint, self._timeout_s if timeout_s is None else timeout_s, **begin)
 
     async def close(self) -> None:
         """Close the connection. Volumes stay pinned until their leases end."""

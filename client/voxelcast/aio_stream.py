@@ -7,15 +7,18 @@ import contextlib
 import math
 from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from voxelcast.channel import Endpoint
 from voxelcast.decoding import decode_frame
+from voxelcast.descriptions import Sharing
 from voxelcast.errors import DeadlineExceededError, UnavailableError
 from voxelcast.frames import Frame
 from voxelcast.stream_call import MAIN_VIEW, StreamCall
-from voxelcast.stream_state import EncodedFrame
+from voxelcast.stream_view import EncodedFrame
 from voxelcast.views import View
+
+Result = TypeVar("Result")
 
 
 class AsyncStream:
@@ -37,11 +40,13 @@ class AsyncStream:
     30.0
     """
 
-    def __init__(self, stub: Any, endpoint: Endpoint, timeout_s: float, view: View | None) -> None:
+    def __init__(
+        self, stub: Any, endpoint: Endpoint, timeout_s: float, view: View | None = None, watched: str = ""
+    ) -> None:
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._incoming = asyncio.Event()
-        self._call = StreamCall(stub, endpoint, view, notify=self._notify)
+        self._call = StreamCall(stub, endpoint, view, watched, notify=self._notify)
 
     def show(self, view: View, view_id: str = MAIN_VIEW) -> int:
         """Set a view; the latest wins. See `Stream.show`."""
@@ -50,6 +55,26 @@ class AsyncStream:
     def close_view(self, view_id: str = MAIN_VIEW) -> None:
         """Stop showing a view."""
         self._call.close_view(view_id)
+
+    @property
+    def views(self) -> dict[str, View]:
+        """What is shown, by the views' names. See `Stream.views`."""
+        return self._call.views
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """Who drives; None where nothing is shared."""
+        return self._call.sharing
+
+    async def share(self, *, timeout_s: float | None = None) -> str:
+        """Let others watch what this stream shows; return the id to watch it by. See `Stream.share`."""
+        self._call.share()
+        return (await self._within(self._shared(driving=False), timeout_s, "answer")).share_id
+
+    async def drive(self, *, timeout_s: float | None = None) -> None:
+        """Take the wheel of what is watched. See `Stream.drive`."""
+        self._call.drive()
+        await self._within(self._shared(driving=True), timeout_s, "answer")
 
     async def next_frame(self, *, timeout_s: float | None = None, view_id: str | None = None) -> Frame:
         """Wait for the next frame and take it. See `Stream.next_frame`."""
@@ -105,13 +130,15 @@ class AsyncStream:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._incoming.set)
 
-    async def _within(self, waiting: Coroutine[Any, Any, EncodedFrame], timeout_s: float | None) -> EncodedFrame:
+    async def _within(
+        self, waiting: Coroutine[Any, Any, Result], timeout_s: float | None, what: str = "frame"
+    ) -> Result:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(None if timeout_s == math.inf else timeout_s):
                 return await waiting
         except TimeoutError:
-            raise DeadlineExceededError(f"no frame within {timeout_s:g} s") from None
+            raise DeadlineExceededError(f"no {what} within {timeout_s:g} s") from None
 
     async def _take(self, view_id: str | None) -> EncodedFrame:
         while True:
@@ -124,3 +151,10 @@ class AsyncStream:
         while (settled := self._call.settled_frame(view_id)) is None:
             await self._take(view_id)
         return settled
+
+    async def _shared(self, *, driving: bool) -> Sharing:
+        while True:
+            self._incoming.clear()
+            if (sharing := self._call.shared(driving=driving)) is not None:
+                return sharing
+            await self._incoming.wait()

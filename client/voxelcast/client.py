@@ -27,7 +27,7 @@ from voxelcast.calls import (
 from voxelcast.channel import channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
 from voxelcast.descriptions import ServerStatus, VolumeDescription, VolumeSummary
-from voxelcast.errors import NotFoundError, from_rpc
+from voxelcast.errors import InvalidArgumentError, NotFoundError, from_rpc
 from voxelcast.frames import Encoding, Frame
 from voxelcast.geometry import Vector
 from voxelcast.stream import Stream
@@ -285,6 +285,21 @@ class Client:
         `timeout_s` is for each wait of the stream.
         """
         return Stream(self._stub, self._endpoint, self._timeout_s if timeout_s is None else timeout_s, view)
+
+    def watch(self, share_id: str, *, timeout_s: float | None = None) -> Stream:
+        """Open a live stream of what another client shows, at the pace of this one's connection.
+
+        Parameters
+        ----------
+        share_id
+            From `Stream.share`, or from the page's link: what follows ``#watch=``.
+        timeout_s
+            For each wait of the stream, which raises InvalidArgumentError where nothing is shared under the id.
+        """
+        if not share_id:
+            raise InvalidArgumentError("watch: a share's id is needed")
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        return Stream(self._stub, self._endpoint, timeout_s, watched=share_id)
 
     def close(self) -> None:
         """Close the connection. Volumes stay pinned until their leases end."""

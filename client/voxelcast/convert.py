@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from render.v1 import frame_pb2, render_service_pb2, view_pb2, volume_pb2
+from render.v1 import frame_pb2, render_service_pb2, stream_pb2, view_pb2, volume_pb2
 from voxelcast.appearance import Shading, TransferFunction, VoiLut, Window, WindowFunction
 from voxelcast.camera import Camera, Viewport
 from voxelcast.descriptions import (
@@ -17,6 +17,7 @@ from voxelcast.descriptions import (
     Residency,
     ResidentStatus,
     ServerStatus,
+    Sharing,
     VolumeDescription,
     VolumeSummary,
 )
@@ -193,6 +194,11 @@ def description_from_proto(message: volume_pb2.VolumeDescription) -> VolumeDescr
 def progress_from_proto(message: volume_pb2.LoadProgress) -> LoadProgress:
     """Return how far a load is."""
     return LoadProgress(message.volume_id, message.stage, message.done, message.total)
+
+
+def sharing_from_proto(message: stream_pb2.Sharing) -> Sharing:
+    """Return who drives."""
+    return Sharing(message.share_id, message.driving, message.driven, message.participants)
 
 
 def status_from_proto(message: render_service_pb2.GetStatusResponse) -> ServerStatus:

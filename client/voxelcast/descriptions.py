@@ -136,6 +136,28 @@ class LoadProgress:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """Whose hand is on the wheel of shared views.
+
+    Attributes
+    ----------
+    share_id
+        What lets others watch, and take the wheel: a secret.
+    driving
+        This client drives.
+    driven
+        Somebody does.
+    participants
+        Clients that take part, whoever drives included.
+    """
+
+    share_id: str
+    driving: bool
+    driven: bool
+    participants: int
+
+
+@dataclass(frozen=True)
 class DeviceStatus:
     """A processor that renders: its name (``cpu``, ``cuda:0``) and its budget."""
 

@@ -33,6 +33,8 @@ ERROR_DETAIL_KEY = "render-error-bin"
 
 LEASE_NOT_FOUND = "LEASE_NOT_FOUND"
 """Reason of an error about a lease that was released, or not used for too long."""
+INVALID_ARGUMENT = "INVALID_ARGUMENT"
+"""Reason of an error about an argument; on a stream without a view also of a share that nobody knows."""
 VOLUME_NOT_FOUND = "VOLUME_NOT_FOUND"
 """Reason of an error about a volume that the server does not know: yet, where it is still scanning its roots."""
 
@@ -119,7 +121,7 @@ class ServerError(VoxelcastError):
 
 _BY_REASON: dict[str, type[VoxelcastError]] = {
     "INVALID_VIEW": InvalidArgumentError,
-    "INVALID_ARGUMENT": InvalidArgumentError,
+    INVALID_ARGUMENT: InvalidArgumentError,
     "UNSUPPORTED": UnsupportedError,
     "SOURCE": SourceError,
     "PATH_NOT_FOUND": NotFoundError,

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from voxelcast.channel import Endpoint
 from voxelcast.decoding import decode_frame
+from voxelcast.descriptions import Sharing
 from voxelcast.errors import DeadlineExceededError, UnavailableError
 from voxelcast.frames import Frame
 from voxelcast.stream_call import MAIN_VIEW, StreamCall
-from voxelcast.stream_state import EncodedFrame
+from voxelcast.stream_view import EncodedFrame
 from voxelcast.views import View
 
 
@@ -27,6 +28,12 @@ class Stream:
     rest by one consumer. A frame is acknowledged when it is taken, which lets the server send the next one.
 
     An error about a view (a slab that is too thick, say) is raised once, where frames are taken; the stream goes on.
+
+    A connection that breaks comes back by itself, with the same views. After a restart of the server frames come again
+    once it has read its folders far enough.
+
+    Several clients can show the same views: `share` gives an id, by which `Client.watch`, or the page's link
+    ``#watch=ID``, shows what this stream shows. Whoever watches may `drive`; then the others watch.
 
     Examples
     --------
@@ -41,9 +48,11 @@ class Stream:
     (True, True, 30.0)
     """
 
-    def __init__(self, stub: Any, endpoint: Endpoint, timeout_s: float, view: View | None) -> None:
+    def __init__(
+        self, stub: Any, endpoint: Endpoint, timeout_s: float, view: View | None = None, watched: str = ""
+    ) -> None:
         self._timeout_s = timeout_s
-        self._call = StreamCall(stub, endpoint, view, notify=lambda: None)
+        self._call = StreamCall(stub, endpoint, view, watched, notify=lambda: None)
 
     def show(self, view: View, view_id: str = MAIN_VIEW) -> int:
         """Set a view; the latest wins.
@@ -59,12 +68,60 @@ class Stream:
         -------
         int
             Its revision, which `Frame.view_revision` echoes.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If this stream watches what another one shows.
         """
         return self._call.show(view, view_id)
 
     def close_view(self, view_id: str = MAIN_VIEW) -> None:
         """Stop showing a view."""
         self._call.close_view(view_id)
+
+    @property
+    def views(self) -> dict[str, View]:
+        """What is shown, by the views' names: by this stream, or by whoever drives what it watches."""
+        return self._call.views
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """Who drives, as far as the server has told; None where nothing is shared."""
+        return self._call.sharing
+
+    def share(self, *, timeout_s: float | None = None) -> str:
+        """Let others watch what this stream shows.
+
+        Returns
+        -------
+        str
+            The id to watch it by: a secret.
+
+        Examples
+        --------
+        >>> from voxelcast import Client
+        >>> with Client(address) as client, client.open("head") as volume:
+        ...     with volume.stream() as stream:
+        ...         shown = stream.settle(volume.axial(20.0))
+        ...         with client.watch(stream.share()) as watching:
+        ...             seen = watching.settle()
+        >>> seen.plane.top_left_mm == shown.plane.top_left_mm
+        True
+        """
+        self._call.share()
+        return self._wait_for_sharing(driving=False, timeout_s=timeout_s).share_id
+
+    def drive(self, *, timeout_s: float | None = None) -> None:
+        """Take the wheel of what is watched; `views` are what the driver of before has set.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If nothing is watched.
+        """
+        self._call.drive()
+        self._wait_for_sharing(driving=True, timeout_s=timeout_s)
 
     def next_frame(self, *, timeout_s: float | None = None, view_id: str | None = None) -> Frame:
         """Wait for the next frame and take it.
@@ -141,6 +198,16 @@ class Stream:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _wait_for_sharing(self, *, driving: bool, timeout_s: float | None) -> Sharing:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        with self._call.changed:
+            sharing = self._call.changed.wait_for(
+                lambda: self._call.shared(driving=driving), min(timeout_s, threading.TIMEOUT_MAX)
+            )
+        if sharing is None:
+            raise DeadlineExceededError(f"no answer within {timeout_s:g} s")
+        return sharing
 
     def _wait_for_frame(self, view_id: str | None, limit: float, timeout_s: float) -> EncodedFrame:
         """Wait until `limit` for a frame and take it."""

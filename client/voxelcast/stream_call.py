@@ -18,8 +18,10 @@ import grpc
 from render.v1.render_service_pb2 import StreamFramesRequest
 from voxelcast import convert
 from voxelcast.channel import Endpoint, client_name
+from voxelcast.descriptions import Sharing
 from voxelcast.errors import UnavailableError, VoxelcastError, from_rpc
-from voxelcast.stream_state import EncodedFrame, StreamState
+from voxelcast.stream_state import StreamState
+from voxelcast.stream_view import EncodedFrame
 from voxelcast.views import View
 
 MAIN_VIEW = "main"
@@ -45,6 +47,8 @@ class StreamCall:
         Where that leads.
     view
         To begin with, under the name `MAIN_VIEW`; or None.
+    watched
+        What to watch in place of views of one's own; empty for nothing.
     notify
         Called on a thread of the call's own whenever there may be something to take; must not block.
 
@@ -56,7 +60,9 @@ class StreamCall:
         Whether `close` was called.
     """
 
-    def __init__(self, stub: Any, endpoint: Endpoint, view: View | None, notify: Callable[[], None]) -> None:
+    def __init__(
+        self, stub: Any, endpoint: Endpoint, view: View | None, watched: str, notify: Callable[[], None]
+    ) -> None:
         self.changed = threading.Condition()
         self.is_closed = False
         self._endpoint = endpoint
@@ -64,6 +70,8 @@ class StreamCall:
         self._state = StreamState(client_name(), endpoint.token)
         if view is not None:
             self._state.show(MAIN_VIEW, convert.view_to_proto(view))
+        if watched:
+            self._state.watch(watched)
         self._failure: VoxelcastError | None = None
         self._stub = stub
         self._number = 0
@@ -85,6 +93,47 @@ class StreamCall:
         with self.changed:
             self._state.close_view(view_id)
             self.changed.notify_all()
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """Who drives, where views are shared."""
+        with self.changed:
+            sharing = self._state.sharing
+            return None if sharing is None else convert.sharing_from_proto(sharing)
+
+    @property
+    def views(self) -> dict[str, View]:
+        """What is shown, by the views' names."""
+        with self.changed:
+            return {name: convert.view_from_proto(view) for name, view in self._state.views.items()}
+
+    def share(self) -> None:
+        """Ask the server to let others watch."""
+        with self.changed:
+            self._check_open()
+            self._state.share()
+            self.changed.notify_all()
+
+    def drive(self) -> None:
+        """Ask the server for the wheel."""
+        with self.changed:
+            self._check_open()
+            self._state.drive()
+            self.changed.notify_all()
+
+    def shared(self, *, driving: bool) -> Sharing | None:
+        """Return who drives, once that is known and, if `driving`, it is this client.
+
+        Raises
+        ------
+        VoxelcastError
+            What the server said about no view, once; else why the stream has ended.
+        """
+        with self.changed:
+            self._state.check("")
+            self._check_open()
+            sharing = self.sharing
+            return sharing if sharing is not None and (sharing.driving or not driving) else None
 
     @property
     def is_settled(self) -> bool:

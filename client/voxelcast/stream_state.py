@@ -20,25 +20,36 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
 
-from render.v1.frame_pb2 import FRAME_QUALITY_FINAL, FrameHeader
 from render.v1.render_service_pb2 import StreamFramesResponse
 from render.v1.stream_pb2 import (
     Acknowledge,
     ClientMessage,
     CloseView,
+    Drive,
     FrameMessage,
     Hello,
     ListVolumes,
     ServerMessage,
     SetView,
     SetVisibility,
+    Share,
+    Sharing,
     StreamError,
+    ViewSet,
+    Watch,
     Welcome,
 )
 from render.v1.view_pb2 import View
-from voxelcast.errors import VOLUME_NOT_FOUND, InvalidArgumentError, ProtocolError, VoxelcastError, from_reason
+from voxelcast.errors import (
+    INVALID_ARGUMENT,
+    VOLUME_NOT_FOUND,
+    InvalidArgumentError,
+    ProtocolError,
+    VoxelcastError,
+    from_reason,
+)
+from voxelcast.stream_view import EncodedFrame, ViewState, is_exact
 
 PROTOCOL_VERSION = 1
 SCAN_INTERVAL_S = 1.0
@@ -46,40 +57,6 @@ SCAN_INTERVAL_S = 1.0
 MAX_VIEW_ID_CHARACTERS = 64
 VIEW_INTERVAL_S = 0.002
 """Between two views that are sent: a loop that shows views as fast as it can stays below the server's limit."""
-
-
-@dataclass(frozen=True)
-class EncodedFrame:
-    """A whole frame, not decoded yet."""
-
-    header: FrameHeader
-    payload: bytes
-
-
-@dataclass
-class _ViewState:
-    # Frames that answer an older one belong to a closed view of the same name.
-    first_revision: int
-    revision: int = 0
-    # What is shown, and the same while it was not sent yet.
-    latest: View | None = None
-    unsent: View | None = None
-    # The server does not know its volume yet.
-    is_awaited: bool = False
-    was_sent: bool = False
-    # Chunks of the frame on its way.
-    partial: list[FrameMessage] = field(default_factory=list)
-    # The newest whole frame that was not taken yet.
-    ready: EncodedFrame | None = None
-    # Sequences that were received whole and wait for `take`.
-    unacknowledged: list[int] = field(default_factory=list)
-    last_sequence: int = 0
-    # The last final, lossless frame that was taken.
-    settled: EncodedFrame | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        return self.settled is not None and self.settled.header.view_revision == self.revision
 
 
 class StreamState:
@@ -98,11 +75,15 @@ class StreamState:
         The server's answer to Hello, once it is there.
     draining
         Whether the server said that it will go away.
+    sharing
+        Who drives, where views are shared.
     """
 
     def __init__(self, client: str, token: str = "") -> None:
         self.welcome: Welcome | None = None
         self.draining = False
+        self.sharing: Sharing | None = None
+        self._watched = ""
         self._client = client
         self._token = token
         self._resume_token = ""
@@ -112,7 +93,7 @@ class StreamState:
         self._next_view_at_s = -math.inf
         self._is_scanning = False
         self._scan_again_at_s: float | None = None
-        self._views: dict[str, _ViewState] = {}
+        self._views: dict[str, ViewState] = {}
         self._errors: deque[tuple[str, VoxelcastError]] = deque()
         self._outgoing: deque[ClientMessage] = deque()
         self._hello()
@@ -141,10 +122,7 @@ class StreamState:
         self._outgoing.clear()
         self._next_view_at_s = -math.inf
         for state in self._views.values():
-            state.is_awaited = False
-            state.partial.clear()
-            state.unacknowledged.clear()
-            state.last_sequence = 0
+            state.begin_anew()
         self._is_back = True
         self._hello()
 
@@ -159,12 +137,14 @@ class StreamState:
         Raises
         ------
         InvalidArgumentError
-            If `view_id` is empty or longer than 64 characters.
+            If `view_id` is empty or longer than 64 characters, or if somebody else drives what is watched.
         """
+        if self.is_watching:
+            raise InvalidArgumentError("this stream watches what another one shows: drive() first")
         if not 1 <= len(view_id) <= MAX_VIEW_ID_CHARACTERS:
             raise InvalidArgumentError(f"view_id of {len(view_id)} characters: 1 to {MAX_VIEW_ID_CHARACTERS} needed")
         self._revision += 1
-        state = self._views.setdefault(view_id, _ViewState(self._revision))
+        state = self._views.setdefault(view_id, ViewState(self._revision))
         state.revision = self._revision
         state.latest = state.unsent = view
         state.is_awaited = False
@@ -174,7 +154,7 @@ class StreamState:
         """Stop showing a view; its frames that are on their way are dropped."""
         if (state := self._views.pop(view_id, None)) is None:
             return
-        for sequence in state.unacknowledged:
+        for sequence in state.acknowledged():
             self._acknowledge(view_id, sequence)
         if state.was_sent:
             self._send(ClientMessage(close_view=CloseView(view_id=view_id)))
@@ -182,6 +162,30 @@ class StreamState:
     def set_visible(self, visible: bool) -> None:
         """Pause frames, or let them come again."""
         self._send(ClientMessage(set_visibility=SetVisibility(visible=visible)))
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether somebody else sets the views."""
+        return not self.sharing.driving if self.sharing is not None else self._watched != ""
+
+    @property
+    def views(self) -> dict[str, View]:
+        """What is shown, by the views' names."""
+        return {name: state.latest for name, state in self._views.items() if state.latest is not None}
+
+    def share(self) -> None:
+        """Let others watch; `sharing` says under which id, once the server has answered."""
+        self._send(ClientMessage(share=Share()))
+
+    def watch(self, share_id: str) -> None:
+        """Watch what others share, in place of views of one's own."""
+        self._watched, self.sharing = share_id, None
+        self._views.clear()
+        self._send(ClientMessage(watch=Watch(share_id=share_id)))
+
+    def drive(self) -> None:
+        """Take the wheel of what is watched; `sharing` says when it is there."""
+        self._send(ClientMessage(drive=Drive()))
 
     def next_message(self, now_s: float) -> ClientMessage | None:
         """Return the next message to send, None if there is none now. Acknowledgements go before views.
@@ -249,6 +253,8 @@ class StreamState:
                 self.welcome = message.welcome
                 self._resume_token = message.welcome.resume_token
                 self._is_scanning = message.welcome.scanning
+                if self._is_back:
+                    self._take_part_again(message.welcome.epoch)
                 self._send_views_again()
             case "volume_list":
                 self._is_scanning = message.volume_list.scanning
@@ -256,23 +262,54 @@ class StreamState:
                 self._receive_error(message.error)
             case "draining":
                 self.draining = True
+            case "sharing":
+                self._receive_sharing(message.sharing)
+            case "view_set":
+                self._receive_view(message.view_set)
+            case "view_closed":
+                self._views.pop(message.view_closed.view_id, None)
             case _:
                 pass  # progress: nobody here asked for it
 
     def _send_views_again(self) -> None:
         """Send what the server may not know: one that took the session up ignores the very same revision."""
         for state in self._views.values():
-            if self._is_back and state.unsent is None:
+            if self._is_back and state.unsent is None and not self.is_watching:
                 state.unsent = state.latest
+
+    def _take_part_again(self, epoch: int) -> None:
+        """Go on watching; a session that was taken up does so by itself, and drives again if nobody else does."""
+        if epoch > 1 and self.sharing is not None:
+            return
+        watched = self._watched if self.is_watching else ""
+        self._watched, self.sharing = "", None
+        if watched:
+            self.watch(watched)
+
+    def _receive_sharing(self, sharing: Sharing) -> None:
+        if not sharing.driving:
+            for state in self._views.values():
+                state.unsent = None  # what was not sent while one drove is not sent any more
+        self.sharing, self._watched = sharing, sharing.share_id
+
+    def _receive_view(self, view: ViewSet) -> None:
+        """Note what the driver shows; who takes the wheel goes on counting from there."""
+        state = self._views.setdefault(view.view_id, ViewState(0))
+        state.revision, state.latest, state.was_sent = view.revision, view.view, True
+        self._revision = max(self._revision, view.revision)
 
     def _receive_error(self, error: StreamError) -> None:
         if error.view_id:
             state = self._views.get(error.view_id)
             if state is None or error.revision not in (0, state.revision):
                 return  # about a view that is closed, or superseded meanwhile
+            if self.is_watching and error.reason == INVALID_ARGUMENT:
+                return  # set in the moment in which somebody else took the wheel
             if error.reason == VOLUME_NOT_FOUND and self._is_scanning:
                 state.is_awaited = True
                 return
+        elif self._watched and self.sharing is None and error.reason == INVALID_ARGUMENT:
+            self._watched = ""  # it leads nowhere (any more)
         self._errors.append((error.view_id, from_reason(error.reason, error.message)))
 
     def _receive_frame(self, message: FrameMessage) -> None:
@@ -303,6 +340,13 @@ class StreamState:
             state.last_sequence = header.sequence
             state.unacknowledged.append(header.sequence)
 
+    def check(self, view_id: str | None = None) -> None:
+        """Raise what the server said about a view (None: about any) or about none, once."""
+        for index, (about, error) in enumerate(self._errors):
+            if view_id is None or about in ("", view_id):
+                del self._errors[index]
+                raise error
+
     def take(self, view_id: str | None = None) -> EncodedFrame | None:
         """Return the newest whole frame of a view (None: of any), and acknowledge it and those it supersedes.
 
@@ -311,18 +355,14 @@ class StreamState:
         VoxelcastError
             What the server said about the view, once. The stream goes on.
         """
-        for index, (about, error) in enumerate(self._errors):
-            if view_id is None or about in ("", view_id):
-                del self._errors[index]
-                raise error
+        self.check(view_id)
         for name in list(self._views) if view_id is None else [view_id]:
             state = self._views.get(name)
             if state is None or (frame := state.ready) is None:
                 continue
             state.ready = None
-            for sequence in state.unacknowledged:
+            for sequence in state.acknowledged():
                 self._acknowledge(name, sequence)
-            state.unacknowledged.clear()
             if is_exact(frame.header):
                 state.settled = frame
             # The next call begins with another view, so that a fast one doesn't starve the rest.
@@ -332,7 +372,9 @@ class StreamState:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the exact frame of the latest revision was taken, of all views."""
+        """Whether the exact frame of the latest revision was taken, of all views; of one at least where it watches."""
+        if self.is_watching and not self._views:
+            return False
         return all(state.is_settled for state in self._views.values())
 
     def settled_frame(self, view_id: str) -> EncodedFrame | None:
@@ -341,9 +383,11 @@ class StreamState:
         Raises
         ------
         InvalidArgumentError
-            If there is no such view.
+            If there is no such view, and nobody else who may show it.
         """
         if (state := self._views.get(view_id)) is None:
+            if self.is_watching:
+                return None
             raise InvalidArgumentError(f"no view {view_id!r} on this stream")
         return state.settled if state.is_settled else None
 
@@ -352,8 +396,3 @@ class StreamState:
 
     def _send(self, message: ClientMessage) -> None:
         self._outgoing.append(message)
-
-
-def is_exact(header: FrameHeader) -> bool:
-    """Whether a frame is as good as it gets: every ray, lossless, of a volume that is all there."""
-    return header.quality == FRAME_QUALITY_FINAL and header.lossless and header.missing_slices == 0

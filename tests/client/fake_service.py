@@ -83,6 +83,8 @@ class FakeService(RenderServiceServicer):
         Set when a Render has come to the gate, and when its call has ended.
     received
         What clients sent on streams.
+    shown
+        The latest view of any stream: what a share shows, whatever its id.
     metadata
         Of the latest call.
     """
@@ -94,6 +96,7 @@ class FakeService(RenderServiceServicer):
         self.gate.set()
         self.waiting, self.cancelled = threading.Event(), threading.Event()
         self.received: list[stream_pb2.ClientMessage] = []
+        self.shown = stream_pb2.ViewSet()
         self.resume_token = "resume"
         self.stream_script: Callable[[Iterator[Any]], Iterator[Any]] | None = None
         self.metadata: dict[str, str | bytes] = {}
@@ -186,6 +189,13 @@ class FakeService(RenderServiceServicer):
             match request.message.WhichOneof("message"):
                 case "hello":
                     yield welcome(resume_token=self.resume_token)
+                case "share":
+                    yield sharing(driving=True)
+                case "watch":
+                    yield sharing(driving=False, share_id=request.message.watch.share_id)
+                    yield render_service_pb2.StreamFramesResponse(message=stream_pb2.ServerMessage(view_set=self.shown))
+                    view = convert.view_from_proto(self.shown.view)
+                    yield from stream_frame(view, self.shown.view_id, self.shown.revision, 1, lossless=True)
                 case "set_view":
                     message = request.message.set_view
                     try:
@@ -193,6 +203,9 @@ class FakeService(RenderServiceServicer):
                     except VoxelcastError as error:
                         yield stream_error(error.reason, error.message, message.view_id, message.revision)
                         continue
+                    self.shown = stream_pb2.ViewSet(
+                        view_id=message.view_id, revision=message.revision, view=message.view
+                    )
                     for lossless in (False, True):
                         sequences[message.view_id] = sequences.get(message.view_id, 0) + 1
                         yield from stream_frame(
@@ -226,6 +239,12 @@ def welcome(
             )
         )
     )
+
+
+def sharing(*, driving: bool, share_id: str = "shared", driven: bool = True) -> render_service_pb2.StreamFramesResponse:
+    """Return who drives."""
+    told = stream_pb2.Sharing(share_id=share_id, driving=driving, driven=driven, participants=2)
+    return render_service_pb2.StreamFramesResponse(message=stream_pb2.ServerMessage(sharing=told))
 
 
 def stream_error(reason: str, message: str, view_id: str, revision: int) -> render_service_pb2.StreamFramesResponse:

@@ -351,6 +351,47 @@ def test_a_stream_comes_back_to_a_server_that_still_reads_its_folders(
         client.close()
 
 
+def test_one_drives_and_another_client_watches_until_it_takes_the_wheel(served: Served) -> None:
+    with Client(served.address) as one, Client(served.address) as other, one.open("series/a1b2c3d4") as volume:
+        with volume.stream(volume.axial(size_px=SIZE_PX)) as driver:
+            share_id = driver.share()
+            with other.watch(share_id) as watcher:
+                seen = watcher.settle()
+                np.testing.assert_array_equal(seen.array, driver.settle().array)
+                assert watcher.views == driver.views
+                assert watcher.sharing is not None
+                assert (watcher.sharing.driving, watcher.sharing.participants) == (False, 2)
+                with pytest.raises(InvalidArgumentError, match="drive"):
+                    watcher.show(volume.coronal())
+                watcher.drive()
+                coronal = volume.coronal(size_px=SIZE_PX)
+                revision = watcher.show(coronal)
+                watcher.settle()
+                frame = driver.settle()
+                while frame.view_revision < revision:
+                    frame = driver.next_frame()
+                frame = driver.settle()
+                np.testing.assert_allclose(frame.array, served.frame(coronal), atol=frame.value_step / 2)
+                assert driver.sharing is not None
+                assert not driver.sharing.driving
+                with pytest.raises(InvalidArgumentError, match="drive"):
+                    driver.show(coronal)
+            with other.watch("nothing") as nobody, pytest.raises(InvalidArgumentError, match="nothing is shared"):
+                nobody.next_frame()
+            with pytest.raises(InvalidArgumentError, match="shares nothing"), other.stream() as alone:
+                alone.drive()
+
+
+async def test_asyncio_shares_watches_and_drives(served: Served) -> None:
+    async with AsyncClient(served.address) as client, await client.open("series/a1b2c3d4") as volume:
+        async with volume.stream(volume.axial(size_px=SIZE_PX)) as driver:
+            async with client.watch(await driver.share()) as watcher:
+                np.testing.assert_array_equal((await watcher.settle()).array, (await driver.settle()).array)
+                await watcher.drive()
+                assert watcher.sharing is not None
+                assert watcher.sharing.driving
+
+
 async def test_asyncio(served: Served) -> None:
     async with AsyncClient(served.address) as client, await client.open("series/a1b2c3d4") as volume:
         asked = views(volume)

@@ -13,8 +13,9 @@ import numpy as np
 from benchmarks.subjects import OBLIQUE, WORKS, Subject, Work, view_of
 from render.backends.cuda.device import Buffer, Device, Program, Stream
 from render.backends.cuda.drawing import Drawing, Lane
+from render.backends.cuda.frames import Sampling
 from render.backends.cuda.parameters import plan_frame
-from render.backends.cuda.renderer import CudaRenderer, Sampling
+from render.backends.cuda.renderer import CudaRenderer
 from render.backends.cuda.resident import Bounds, CudaVolume, Held
 from render.backends.rays import lattice_of
 from render.frame import FINAL

@@ -156,12 +156,12 @@ class Failover:
 
     def _choose(self, what: str, size: Size) -> tuple[Place, Landings]:
         try:
-            return self._room.make(what, size, new_voxels=False)
+            return self._room.make(what, size, host_bytes=0)
         except (BudgetExceededError, DeviceLostError):
             spare = self._spare()
             if spare is None or spare in self._room.working():
                 raise
-        return self._room.make(what, size, new_voxels=False, among=[spare])
+        return self._room.make(what, size, host_bytes=0, among=[spare])
 
     def _spare(self) -> Place | None:
         if self._room.spare is None and self._fallback is not None:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from render.backends.base import ResidentVolume
+from render.backends.channels import COLOR_BYTES, channel_bytes
 from render.growth import Wanted
 
 if TYPE_CHECKING:
@@ -26,13 +27,18 @@ class Size:
     Attributes
     ----------
     voxel_bytes
-        Of all its voxels, on the host.
+        Of all its voxels, as they were decoded.
     dtype_bytes
-        Of one.
+        Of one; 1 for a colour image, of a sample of it.
     """
 
     voxel_bytes: int
     dtype_bytes: int
+
+    @property
+    def host_bytes(self) -> int:
+        """What it takes of the host's memory while it is on a card: a colour image its channels besides."""
+        return self.voxel_bytes + (channel_bytes(self.voxel_bytes) if self.dtype_bytes == COLOR_BYTES else 0)
 
 
 @dataclass(eq=False)
@@ -245,13 +251,13 @@ class Reservation:
         Of the same place; it enters itself.
     count
         Of that place's bytes.
-    voxel_bytes
+    host_bytes
         That it takes of the host's memory.
     """
 
-    def __init__(self, all_of_them: set[Reservation], count: int, voxel_bytes: int) -> None:
+    def __init__(self, all_of_them: set[Reservation], count: int, host_bytes: int) -> None:
         self.bytes = count
-        self.voxel_bytes = voxel_bytes
+        self.host_bytes = host_bytes
         self._all = all_of_them
         self._all.add(self)
 

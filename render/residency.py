@@ -139,13 +139,18 @@ class VolumeCache:
             self._check_open()
             entry = self._entries.get(volume_id)
             if entry is None:
-                place, leaving = self._room.make(
-                    f"volume {volume_id}", size, new_voxels=volume_id not in self._room.host
-                )
-                if leaving:
+                kept = self._room.host.take(volume_id)  # or it might have to leave for its own sake
+                try:
+                    place, leaving = self._room.make(f"volume {volume_id}", size)
+                    if not leaving:
+                        entry = self._start(volume_id, load, place, size, kept)
+                        kept = None
+                finally:
+                    if kept is not None:
+                        self._room.host.put(kept)
+                if entry is None:
                     await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
                     continue
-                entry = self._start(volume_id, load, place, size)
             elif entry.is_abandoned:
                 assert entry.flight is not None
                 await asyncio.wait([entry.flight.landed])
@@ -175,7 +180,7 @@ class VolumeCache:
                 break
             await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
         self._check_open()
-        return Reservation(place.reservations, place.estimate_bytes(size), size.voxel_bytes)
+        return Reservation(place.reservations, place.estimate_bytes(size), size.host_bytes)
 
     def state(self, volume_id: str) -> Residency:
         """Return where a volume is; one in the host's memory alone is not resident."""
@@ -255,10 +260,9 @@ class VolumeCache:
         if self.on_evicted is not None:
             self.on_evicted(volume_id)
 
-    def _start(self, volume_id: str, load: Loader, place: Place, size: Size) -> Entry:
+    def _start(self, volume_id: str, load: Loader, place: Place, size: Size, kept: Volume | None) -> Entry:
         loop = asyncio.get_running_loop()
         flight = Flight(loop.create_future(), loop.create_future())
-        kept = self._room.host.take(volume_id)
         entry = Entry(volume_id, place, size, place.estimate_bytes(size), self._clock(), flight=flight)
         self._entries[volume_id] = entry
         flight.task = loop.create_task(self._fly(entry, flight, load, kept))

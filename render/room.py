@@ -64,11 +64,11 @@ class Room:
 
     @property
     def host_bytes(self) -> int:
-        """What the voxels of all volumes take of the host's memory, here and on their way."""
-        return self.host.bytes + sum(entry.size.voxel_bytes for entry in self._entries.values()) + self._reserved_voxels
+        """What all volumes take of the host's memory, here and on their way."""
+        return self.host.bytes + sum(entry.size.host_bytes for entry in self._entries.values()) + self._reserved_on_host
 
     def make(
-        self, what: str, size: Size, *, new_voxels: bool = True, among: Sequence[Place] | None = None
+        self, what: str, size: Size, *, host_bytes: int | None = None, among: Sequence[Place] | None = None
     ) -> tuple[Place, Landings]:
         """Evict until a volume of this size fits somewhere.
 
@@ -78,8 +78,8 @@ class Room:
             For the message.
         size
             Of the newcomer.
-        new_voxels
-            Whether its voxels are not in the host's memory yet.
+        host_bytes
+            That it takes more of the host's memory; None for all that it takes.
         among
             Where it may go; None for wherever it is worked.
 
@@ -102,11 +102,11 @@ class Room:
             lost = self.places[0]
             raise DeviceLostError(lost.lost or "", device=lost.name)
         place = max(places, key=lambda each: self._preference(each, each.estimate_bytes(size)))
-        voxel_bytes = size.voxel_bytes if new_voxels else 0
-        return place, self._clear(place, what, place.estimate_bytes(size), voxel_bytes)
+        needed = size.host_bytes if host_bytes is None else host_bytes
+        return place, self._clear(place, what, place.estimate_bytes(size), needed)
 
     async def resize(self, entry: Entry, size: Size, count: int) -> None:
-        """Let an entry take `count` bytes of its place, and its voxels what `size` says of the host's memory.
+        """Let an entry take `count` bytes of its place, and what `size` says of the host's memory.
 
         Raises
         ------
@@ -114,10 +114,10 @@ class Room:
             If it can't fit beside what is pinned.
         """
         while True:
-            more, more_voxels = count - entry.bytes, size.voxel_bytes - entry.size.voxel_bytes
-            if more <= 0 and more_voxels <= 0:
+            more, more_on_host = count - entry.bytes, size.host_bytes - entry.size.host_bytes
+            if more <= 0 and more_on_host <= 0:
                 break
-            landings = self._clear(entry.place, f"volume {entry.volume_id}", max(more, 0), max(more_voxels, 0))
+            landings = self._clear(entry.place, f"volume {entry.volume_id}", max(more, 0), max(more_on_host, 0))
             if not landings:
                 break
             await asyncio.wait(landings, return_when=asyncio.FIRST_COMPLETED)
@@ -154,8 +154,8 @@ class Room:
         return bool(leaving)
 
     @property
-    def _reserved_voxels(self) -> int:
-        return sum(reservation.voxel_bytes for place in self.places for reservation in place.reservations)
+    def _reserved_on_host(self) -> int:
+        return sum(reservation.host_bytes for place in self.places for reservation in place.reservations)
 
     def _preference(self, place: Place, needed_bytes: int) -> tuple[bool, bool, int]:
         """Return what sorts places: those that fit, those that fit at once, and then by how much they have left."""
@@ -169,7 +169,7 @@ class Room:
         pinned_bytes = place.pinned_bytes - leaving(place.entries())[1]
         return needed_bytes + pinned_bytes + place.scratch_bytes - place.budget_bytes
 
-    def _clear(self, place: Place, what: str, needed_bytes: int, voxel_bytes: int) -> Landings:
+    def _clear(self, place: Place, what: str, needed_bytes: int, host_bytes: int) -> Landings:
         """Evict until so many bytes are free, there and on the host."""
         if self._excess(place, needed_bytes) > 0 and place.scratch_bytes:
             place.free_unused()
@@ -177,7 +177,7 @@ class Room:
         scratch_bytes = place.scratch_bytes
         pinned_bytes = place.pinned_bytes - leaving_bytes + scratch_bytes
         check(what, needed_bytes, pinned_bytes, place.budget_bytes)
-        landings_on_host, host_is_full = self._check_host(what, voxel_bytes)
+        landings_on_host, host_is_full = self._check_host(what, host_bytes)
         if needed_bytes + pinned_bytes + leaving_bytes > place.budget_bytes:
             return landings
         if host_is_full:
@@ -192,24 +192,24 @@ class Room:
                 is_evicted = True
         if is_evicted:
             place.free_unused()
-        self._trim_host(voxel_bytes)
+        self._trim_host(host_bytes)
         return set()
 
-    def _check_host(self, what: str, voxel_bytes: int) -> tuple[Landings, bool]:
+    def _check_host(self, what: str, host_bytes: int) -> tuple[Landings, bool]:
         """Return the loads given up, and whether the host's memory is full before they have ended."""
         landings, leaving_bytes = leaving(self._entries.values(), on_host=True)
-        if self.host_budget_bytes is None or not voxel_bytes:
+        if self.host_budget_bytes is None or not host_bytes:
             return landings, False
-        pinned = sum(entry.size.voxel_bytes for entry in self._entries.values() if entry.is_pinned)
-        pinned_bytes = pinned + self._reserved_voxels - leaving_bytes
-        check(f"{what}, decoded,", voxel_bytes, pinned_bytes, self.host_budget_bytes, "of the host's memory")
-        return landings, voxel_bytes + pinned_bytes + leaving_bytes > self.host_budget_bytes
+        pinned = sum(entry.size.host_bytes for entry in self._entries.values() if entry.is_pinned)
+        pinned_bytes = pinned + self._reserved_on_host - leaving_bytes
+        check(f"{what}, decoded,", host_bytes, pinned_bytes, self.host_budget_bytes, "of the host's memory")
+        return landings, host_bytes + pinned_bytes + leaving_bytes > self.host_budget_bytes
 
-    def _trim_host(self, voxel_bytes: int) -> None:
-        """Let volumes go until so many bytes of voxels fit: first those on no card, then those that nobody uses."""
+    def _trim_host(self, host_bytes: int) -> None:
+        """Let volumes go until so many bytes fit: first those on no card, then those that nobody uses."""
         if self.host_budget_bytes is None:
             return
-        room_bytes = self.host_budget_bytes - voxel_bytes
+        room_bytes = self.host_budget_bytes - host_bytes
         while len(self.host) and self.host_bytes > room_bytes:
             self._on_left(self.host.drop_oldest())
         for entry in tuple(self._entries.values()):
@@ -223,7 +223,7 @@ def leaving(entries: Iterable[Entry], *, on_host: bool = False) -> tuple[Landing
     """Return the ends of the loads that nobody waits for, and the bytes that they take: of their place, or the host."""
     abandoned = [entry for entry in entries if entry.is_abandoned]
     landings = {entry.flight.landed for entry in abandoned if entry.flight is not None}
-    return landings, sum(entry.size.voxel_bytes if on_host else entry.bytes for entry in abandoned)
+    return landings, sum(entry.size.host_bytes if on_host else entry.bytes for entry in abandoned)
 
 
 def check(what: str, needed_bytes: int, pinned_bytes: int, budget_bytes: int, where: str = "") -> None:

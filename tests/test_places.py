@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from render.descriptions import Residency
 from render.engine import Engine
 from render.errors import BudgetExceededError, DeviceError, DeviceLostError, DeviceMemoryError
+from render.geometry import VolumeGeometry
 from render.lease import Lease, Size
 from render.place import Seat
 from render.residency import Loader, VolumeCache
@@ -180,6 +182,47 @@ async def test_voxels_in_use_bound_what_may_be_loaded() -> None:
     assert rig.left == ["a"]
     for lease in held:
         lease.release()
+    await rig.close()
+
+
+def color_volume(volume_id: str) -> Volume:
+    """Return a colour image of as many bytes as the others have."""
+    codes = np.zeros((1, 8, 10, 3), np.uint8)
+    return Volume(
+        volume_id, VolumeGeometry.from_axes(codes.shape[:3], (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)), codes
+    )
+
+
+async def test_a_colour_images_channels_count_on_the_host_while_it_is_on_a_card(one: Rig) -> None:
+    size, reads = Size(VOXEL_BYTES, 1), 0
+
+    def load(*_: object) -> Volume:
+        nonlocal reads
+        reads += 1
+        return color_volume("color")
+
+    def lease() -> Awaitable[Lease]:
+        return one.cache.lease("color", load, size, holder="test")
+
+    with await lease():
+        assert one.cache.status().host_bytes == 3 * VOXEL_BYTES
+    await one.pass_by("a", "b")
+    assert one.cache.status().host_bytes == 3 * VOXEL_BYTES  # as it came, and the two
+    with await lease():  # back from the host, where one of the two has to leave for the channels
+        assert one.cache.status().host_bytes == 4 * VOXEL_BYTES
+        assert reads == 1
+
+
+async def test_a_colour_image_without_room_for_its_channels_on_the_host_is_refused() -> None:
+    rig = Rig(1, host_volumes=3)
+
+    def lease() -> Awaitable[Lease]:
+        return rig.cache.lease("color", lambda *_: color_volume("color"), Size(VOXEL_BYTES, 1), holder="test")
+
+    (await lease()).release()
+    with await rig.lease("b"):
+        with pytest.raises(BudgetExceededError, match="of the host's memory"):  # the card has room
+            await lease()
     await rig.close()
 
 

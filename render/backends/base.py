@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy.typing as npt
 
 from render.errors import InvalidViewError, VolumeNotFoundError
-from render.frame import FINAL, Frame, Quality
+from render.frame import FINAL, Frame, Quality, ShownPicture
 from render.transfer import TransferFunction, Window, WindowFunction, load_preset
 from render.view import ImagePlane, View
 from render.volume import Volume, VolumeInfo
@@ -197,6 +197,7 @@ def frame_of(
     view_revision: int,
     render_ms: float,
     samples: tuple[int, int] = (0, 0),
+    shown: ShownPicture | None = None,
 ) -> Frame:
     """Return the Frame of a picture that a renderer has drawn of an `applied_view`.
 
@@ -208,6 +209,8 @@ def frame_of(
         Of the View. It depends on nothing that was applied, and takes time to compute.
     samples
         Taken, and possible.
+    shown
+        The picture that was asked for, if it has been made.
     """
     layer = applied.layers[0]
     assert layer.window is not None
@@ -229,4 +232,5 @@ def frame_of(
         timings_ms={"render": render_ms},
         samples_taken=samples[0],
         samples_skipped=samples[1] - samples[0],
+        shown=shown,
     )

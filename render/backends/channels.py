@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,10 +38,13 @@ class ColorVolume:
         What was uploaded.
     parts
         Red, green and blue.
+    own_bytes
+        Of the voxels as they came, where the renderer's memory is the host's.
     """
 
     volume: Volume
     parts: tuple[ResidentVolume, ...]
+    own_bytes: int
 
     @property
     def statistics(self) -> Statistics:
@@ -51,17 +55,22 @@ class ColorVolume:
 
     @property
     def nbytes(self) -> int:
-        """Everything that it takes on the device, and the voxels as they came."""
-        return self.volume.nbytes + sum(part.nbytes for part in self.parts)
+        """Everything that it takes on the device."""
+        return self.own_bytes + sum(part.nbytes for part in self.parts)
+
+
+def channel_bytes(volume_nbytes: int) -> int:
+    """Return the bytes of the voxels of all channels of a colour image of this size."""
+    return volume_nbytes * _CODE_BYTES
 
 
 def estimate_color_bytes(renderer: Renderer, volume_nbytes: int) -> int:
-    """Return the bytes that `upload_channels` will take for a colour image of this size."""
-    return volume_nbytes + CHANNELS * renderer.estimate_bytes(volume_nbytes // CHANNELS * _CODE_BYTES, _CODE_BYTES)
+    """Return the bytes that the channels of a colour image of this size will take."""
+    return CHANNELS * renderer.estimate_bytes(channel_bytes(volume_nbytes) // CHANNELS, _CODE_BYTES)
 
 
-def upload_channels(renderer: Renderer, volume: Volume) -> ColorVolume:
-    """Make a colour image resident."""
+def upload_channels(renderer: Renderer, volume: Volume, *, own_bytes: int) -> ColorVolume:
+    """Make a colour image resident; for `own_bytes` see `ColorVolume`."""
     parts: list[ResidentVolume] = []
     try:
         for channel in range(CHANNELS):
@@ -72,13 +81,44 @@ def upload_channels(renderer: Renderer, volume: Volume) -> ColorVolume:
         for uploaded in parts:
             renderer.release(uploaded)
         raise
-    return ColorVolume(volume, tuple(parts))
+    return ColorVolume(volume, tuple(parts), own_bytes)
 
 
 def color_of(view: View, volumes: Mapping[str, ResidentVolume]) -> ColorVolume | None:
     """Return the colour image that a View shows; None if it shows values."""
     resident = volumes.get(view.layers[0].volume_id)
     return resident if isinstance(resident, ColorVolume) else None
+
+
+def channel_views(view: View, resident: ColorVolume) -> list[tuple[View, dict[str, ResidentVolume]]]:
+    """Return what is to be drawn of a colour image: for each channel a View of it alone, and the channel by its id.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is to be volume rendered.
+    """
+    if view.is_color:
+        raise UnsupportedError("volume_rendered: a colour image has no values to render", field="rendering_method")
+    views: list[tuple[View, dict[str, ResidentVolume]]] = []
+    for part in resident.parts:
+        layer = dataclasses.replace(view.layers[0], volume_id=part.volume.id, window=WHOLE_RANGE)
+        views.append((dataclasses.replace(view, layers=(layer,)), {part.volume.id: part}))
+    return views
+
+
+def color_frame(channel: Frame, view: View, resident: ColorVolume, **changes: Any) -> Frame:
+    """Return the Frame of a View of a colour image, of that of its first channel and what of it is another."""
+    applied = dataclasses.replace(view.layers[0], window=WHOLE_RANGE)
+    return dataclasses.replace(
+        channel,
+        view=dataclasses.replace(view, layers=(applied,)),
+        volume_revision=resident.volume.revision,
+        values=None,
+        inverted=False,
+        lossy_source=resident.volume.info.lossy_source,
+        **changes,
+    )
 
 
 def render_channels(
@@ -97,35 +137,20 @@ def render_channels(
     UnsupportedError
         If it is to be volume rendered.
     """
-    if view.is_color:
-        raise UnsupportedError("volume_rendered: a colour image has no values to render", field="rendering_method")
-    frames = []
-    for part in resident.parts:
-        layer = dataclasses.replace(view.layers[0], volume_id=part.volume.id, window=WHOLE_RANGE)
-        channel = dataclasses.replace(view, layers=(layer,))
-        frames.append(
-            renderer.render(
-                channel,
-                {part.volume.id: part},
-                quality=quality,
-                view_revision=view_revision,
-                cancelled=cancelled,
-            )
-        )
+    frames = [
+        renderer.render(part, volumes, quality=quality, view_revision=view_revision, cancelled=cancelled)
+        for part, volumes in channel_views(view, resident)
+    ]
     values = np.stack([frame.pixels for frame in frames], axis=-1)
     inside = np.isfinite(values[..., 0])
     color = np.zeros((*inside.shape, 4), np.uint8)
     color[inside, :CHANNELS] = np.rint(np.clip(values[inside], 0, 255))
     color[inside, CHANNELS] = 255
-    applied = dataclasses.replace(view.layers[0], window=WHOLE_RANGE)
-    return dataclasses.replace(
+    return color_frame(
         frames[0],
-        view=dataclasses.replace(view, layers=(applied,)),
-        volume_revision=resident.volume.revision,
-        values=None,
+        view,
+        resident,
         color=color,
-        inverted=False,
-        lossy_source=resident.volume.info.lossy_source,
         timings_ms={"render": sum(frame.timings_ms["render"] for frame in frames)},
         samples_taken=sum(frame.samples_taken for frame in frames),
         samples_skipped=sum(frame.samples_skipped for frame in frames),

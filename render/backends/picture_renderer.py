@@ -26,7 +26,6 @@ class PictureRenderer(Protocol):
     ) -> Frame:
         """Draw one View, as `Renderer.render` does, and make `Frame.shown`. Blocks.
 
-        `Frame.values` and `Frame.color` are None unless `PictureRequest.with_pixels`. A frame that can't be shown by
-        the renderer, through a table of the source for one, comes with its pixels and without `Frame.shown`:
-        `render.encoding.encode` makes the same picture of either.
+        `Frame.values` and `Frame.color` are None unless `PictureRequest.with_pixels`. `render.encoding.encode` makes
+        the same picture of what is shown and of the pixels.
         """

@@ -103,7 +103,7 @@ class CpuRenderer:
         The coarser bricks add a seventh, those that stick out of a volume up to as much again.
         """
         if dtype_bytes == COLOR_BYTES:
-            return estimate_color_bytes(self, volume_nbytes)
+            return volume_nbytes + estimate_color_bytes(self, volume_nbytes)
         bricks = volume_nbytes / dtype_bytes / BRICK**3
         grid = bricks * 8 / 7 * (2 * dtype_bytes + 1)
         return volume_nbytes + int(2 * (grid + KEPT_TABLES * bricks)) + KEPT_TABLES * TABLE_BYTES + 4096
@@ -117,7 +117,7 @@ class CpuRenderer:
             If it has more voxels than an int32 index reaches.
         """
         if volume.is_color:
-            return upload_channels(self, volume)
+            return upload_channels(self, volume, own_bytes=volume.nbytes)
         _check_size(volume)
         codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
         grid = build_bricks(volume, codes, self._pool)

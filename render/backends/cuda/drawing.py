@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from render.backends.cuda.device import Argument, Buffer, Device, Event, PictureEncoder, Program, Stream
-from render.backends.cuda.kernels import COUNT_BYTES, launch_blocks, launch_grid
+from render.backends.cuda.kernels import launch_blocks, launch_grid
 from render.backends.cuda.parameters import FramePlan, table_entries, table_range
-from render.backends.cuda.resident import Bounds, CudaVolume, Held, Tables
+from render.backends.cuda.resident import Bounds, CudaVolume, Held, KeyedTables, Tables
 from render.backends.tables import TransferTables
 from render.errors import RenderCancelledError
 
@@ -52,6 +52,13 @@ class Lane:
             self._pinned = self.device.pinned(nbytes)
         return self._pinned[:nbytes]
 
+    def send(self, values: npt.NDArray[Any]) -> tuple[Buffer, npt.NDArray[np.uint8]]:
+        """Return what is to hold these values, and what they are copied from: it has to live until they are."""
+        buffer, source = self.device.allocate(values.nbytes, self.stream), self.device.pinned(values.nbytes)
+        np.copyto(source, values.view(np.uint8))
+        self.device.upload(buffer, 0, source, self.stream)
+        return buffer, source
+
     def settle(self) -> None:
         """Block until the stream is empty."""
         self.device.wait(self.device.record(self.stream))
@@ -65,18 +72,18 @@ class Drawn:
     ----------
     pixels
         float32, modality units, or premultiplied RGBA; of the viewport.
-    counts
-        See `render.backends.cuda.kernels`.
     is_color
         Which of the two.
     shape_px
         Rows and columns.
+    reads
+        Of other streams, what it is made of: to be held until the lane's stream has come that far.
     """
 
     pixels: Buffer
-    counts: Buffer
     is_color: bool
     shape_px: tuple[int, int]
+    reads: object = None
 
 
 class Drawing:
@@ -110,13 +117,13 @@ class Drawing:
         self._plan, self._resident, self._held = plan, resident, held
         self._texture, self._band_samples = texture, band_samples
         self._dtype = str(resident.volume.codes.dtype)
-        self._sources: list[npt.NDArray[np.uint8]] = []  # alive until they have been copied from
 
     def draw(
         self,
         viewport_px: tuple[int, int],
         stride: int,
-        tables: tuple[object, TransferTables] | None,
+        tables: KeyedTables | None,
+        counts: Buffer,
         cancelled: Callable[[], bool] | None,
     ) -> Drawn:
         """Put a frame on the lane's stream.
@@ -129,6 +136,8 @@ class Drawing:
             `Quality.ray_stride`.
         tables
             Of a transfer function, with what they are remembered by.
+        counts
+            Of samples, added to; see `render.backends.cuda.kernels`.
         cancelled
             Asked before each band.
 
@@ -142,12 +151,10 @@ class Drawing:
         inputs = self._inputs(remembered)
         rows, columns = self._plan.shape_px
         drawn = self._device.allocate(4 * rows * columns, self._stream)
-        counts = self._device.allocate(COUNT_BYTES, self._stream)
-        self._device.clear(counts, self._stream)
         self._draw_bands(inputs, [drawn, counts], cancelled)
         if stride > 1:
             drawn = self._enlarged(drawn, stride, viewport_px, is_color)
-        return Drawn(drawn, counts, is_color, viewport_px)
+        return Drawn(drawn, is_color, viewport_px, remembered)
 
     def _draw_bands(
         self, inputs: list[Argument], outputs: list[Argument], cancelled: Callable[[], bool] | None
@@ -198,15 +205,15 @@ class Drawing:
         ends = [level.high if self._plan.takes_greatest else level.low for level in (fine, coarse)]
         return [ends[0], fine.flags, ends[1], coarse.flags]
 
-    def _tables(self, key: object, tables: TransferTables) -> Tables:
+    def _tables(self, key: Hashable, tables: TransferTables) -> Tables:
         segments = self._plan.segments
         key = (key, segments.fine, segments.coarse)
         found = self._resident.tables(key)
         if found is not None:
             self._device.follow(found.ready, self._stream)
             return found
-        entries = self._uploaded(table_entries(tables))
-        cumulated = self._uploaded(tables.cumulated.astype(np.int32))
+        sent = [self._lane.send(values) for values in (table_entries(tables), tables.cumulated.astype(np.int32))]
+        entries, cumulated = (buffer for buffer, _ in sent)
         fine, coarse = (
             self._visible(self._held.levels[n], cumulated, tables) for n in (segments.fine, segments.coarse)
         )
@@ -226,13 +233,6 @@ class Drawing:
             self._stream,
         )
         return flags
-
-    def _uploaded(self, values: npt.NDArray[Any]) -> Buffer:
-        buffer, source = self._device.allocate(values.nbytes, self._stream), self._device.pinned(values.nbytes)
-        np.copyto(source, values.view(np.uint8))
-        self._sources.append(source)
-        self._device.upload(buffer, 0, source, self._stream)
-        return buffer
 
     def _enlarged(self, drawn: Buffer, stride: int, viewport_px: tuple[int, int], is_color: bool) -> Buffer:
         rows, columns = viewport_px

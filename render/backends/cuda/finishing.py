@@ -19,14 +19,16 @@ from render.backends.cuda.device import Buffer, Device, Program
 from render.backends.cuda.drawing import Drawn, Lane
 from render.backends.cuda.encoder_trial import require_faithful
 from render.backends.cuda.kernels import COUNT_BYTES, COUNT_PLACES, launch_blocks
+from render.backends.cuda.resident import CudaVolume, Grays
 from render.errors import DeviceEncoderError
 from render.frame import PictureRequest, ShownPicture
+from render.lookup import LookupTable
 from render.transfer import Window, WindowFunction
 
 logger = logging.getLogger(__name__)
 
 WINDOW_FUNCTIONS = {WindowFunction.LINEAR_EXACT: 0, WindowFunction.LINEAR: 1, WindowFunction.SIGMOID: 2}
-"""``enum WindowFunction`` of ``kernels/picture.cu``. Values through any other are shown by the host."""
+"""``enum WindowFunction`` of ``kernels/picture.cu``. A table of the source has a kernel of its own."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,17 @@ class Finishing:
         That it was drawn on.
     drawn
         The frame.
+    counts
+        Of its samples.
     encoders
         Of the card.
     """
 
-    def __init__(self, lane: Lane, drawn: Drawn, encoders: Encoders) -> None:
+    def __init__(self, lane: Lane, drawn: Drawn, counts: Buffer, encoders: Encoders) -> None:
         self._lane, self._device, self._stream = lane, lane.device, lane.stream
-        self._drawn, self._encoders = drawn, encoders
+        self._drawn, self._counts, self._encoders = drawn, counts, encoders
         self._rows, self._columns = drawn.shape_px
+        self._grays_read: Grays | None = None
 
     def pixels(self) -> Finished:
         """Bring the pixels back. Blocks."""
@@ -119,7 +124,7 @@ class Finishing:
         self._lane.settle()
         return Finished(self._pixels_in(pixels), None, _samples_in(counts))
 
-    def picture(self, request: PictureRequest, window: Window, *, inverted: bool) -> Finished:
+    def picture(self, request: PictureRequest, window: Window, resident: CudaVolume, *, inverted: bool) -> Finished:
         """Bring the picture that is seen back, and the pixels if they are wanted too. Blocks.
 
         Parameters
@@ -127,12 +132,12 @@ class Finishing:
         request
             Which picture.
         window, inverted
-            How values are shown. Through a table of the source they are not shown here: the pixels come instead.
+            How values are shown.
+        resident
+            Remembers the window's table on the card, if it has one.
         """
-        if not self._drawn.is_color and window.function not in WINDOW_FUNCTIONS:
-            return self.pixels()
         shape = self._shape_of(request.divisor)
-        shown = self._shrunk(self._shown(window, inverted), request.divisor, shape)
+        shown = self._shrunk(self._shown(window, resident, inverted), request.divisor, shape)
         counts, pixels = self._download_pixels() if request.with_pixels else (self._download_counts(), None)
         jpeg = self._encoded(shown, shape, request.jpeg_quality)
         gray_or_rgb = None
@@ -151,17 +156,35 @@ class Finishing:
     def _shape_of(self, divisor: int) -> tuple[int, int, int]:
         return -(-self._rows // divisor), -(-self._columns // divisor), 3 if self._drawn.is_color else 1
 
-    def _shown(self, window: Window, inverted: bool) -> Buffer:
+    def _shown(self, window: Window, resident: CudaVolume, inverted: bool) -> Buffer:
         count = self._rows * self._columns
         out = self._device.allocate(count * (3 if self._drawn.is_color else 1), self._stream)
+        pixels, size, invert = self._drawn.pixels, np.int64(count), np.int32(inverted)
         if self._drawn.is_color:
-            self._launch("rgb", count, self._drawn.pixels, out, np.int64(count))
+            self._launch("rgb", count, pixels, out, size)
+        elif window.table is not None:
+            grays = self._grays(window, window.table, resident)
+            first, entries = np.float64(window.table.first), np.int32(grays.nbytes)
+            self._launch("gray8_by_table", count, pixels, out, size, grays, first, entries, invert)
         else:
             function = np.int32(WINDOW_FUNCTIONS[window.function])
             center, width = np.float64(window.center), np.float64(window.width)
-            arguments = out, np.int64(count), center, width, function, np.int32(inverted)
-            self._launch("gray8", count, self._drawn.pixels, *arguments)
+            self._launch("gray8", count, pixels, out, size, center, width, function, invert)
         return out
+
+    def _grays(self, window: Window, table: LookupTable, resident: CudaVolume) -> Buffer:
+        """Return what the host shows for each input of a table; it is uploaded once."""
+
+        def make() -> Grays:
+            buffer, source = self._lane.send(window.to_gray8(table.first + np.arange(len(table.entries))))
+            made = Grays(buffer, self._device.record(self._stream))
+            self._device.wait(made.ready)
+            del source
+            return made
+
+        self._grays_read = grays = resident.grays.made(table, make)  # held until the stream has come that far
+        self._device.follow(grays.ready, self._stream)
+        return grays.buffer
 
     def _shrunk(self, shown: Buffer, divisor: int, shape: tuple[int, int, int]) -> Buffer:
         if divisor == 1:
@@ -190,7 +213,7 @@ class Finishing:
 
     def _download_counts(self) -> npt.NDArray[np.uint8]:
         target = self._pinned()[:COUNT_BYTES]
-        self._device.download(self._drawn.counts, target, self._stream)
+        self._device.download(self._counts, target, self._stream)
         return target
 
     def _pinned(self) -> npt.NDArray[np.uint8]:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import enum
 import logging
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from render.backends.base import ResidentVolume, applied_view, frame_of
+from render.backends.base import ResidentVolume
 from render.backends.channels import (
     COLOR_BYTES,
     ColorVolume,
-    color_of,
     estimate_color_bytes,
     release_channels,
-    render_channels,
     upload_channels,
 )
 from render.backends.cuda.device import Device, MemoryState, Texture
-from render.backends.cuda.drawing import BAND_SAMPLES, Drawing, Lane
-from render.backends.cuda.finishing import Encoders, Finished, Finishing
+from render.backends.cuda.drawing import BAND_SAMPLES
+from render.backends.cuda.frames import Frames, Sampling
 from render.backends.cuda.grid import BRICK
-from render.backends.cuda.parameters import plan_frame
-from render.backends.cuda.resident import ROUNDING, CudaVolume, Held, tables_nbytes
+from render.backends.cuda.resident import ROUNDING, CudaVolume, tables_nbytes
 from render.backends.cuda.uploading import CHUNK_BYTES, Uploader
-from render.backends.rays import lattice_of
 from render.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from render.frame import FINAL, Frame, PictureRequest, Quality
 from render.growth import Span
@@ -46,15 +37,6 @@ MAX_LEVELS = 12
 """Of a grid, for the rounding of their buffers."""
 
 T = TypeVar("T")
-
-
-class Sampling(enum.Enum):
-    """How voxels are interpolated."""
-
-    BY_QUALITY = "by_quality"
-    """By texture where a frame is not final, exactly where it is, or where a volume has no texture."""
-    EXACT = "exact"
-    TEXTURE = "texture"
 
 
 class CudaRenderer:
@@ -90,11 +72,8 @@ class CudaRenderer:
         self._device = device
         self._budget_bytes = budget_bytes
         self._sampling = sampling
-        self._band_samples = band_samples
         self._uploader = Uploader(device, chunk_bytes)
-        self._encoders = Encoders(device)
-        self._lanes: list[Lane] = []
-        self._lock = threading.Lock()
+        self._frames = Frames(device, sampling, band_samples)
         self._lost: str | None = None
 
     @property
@@ -110,7 +89,7 @@ class CudaRenderer:
     @property
     def encoder(self) -> str:
         """What encodes pictures on the card, or why nothing does; empty before the first one."""
-        return self._encoders.description
+        return self._frames.encoders.description
 
     @property
     def lost(self) -> str | None:
@@ -127,8 +106,7 @@ class CudaRenderer:
 
     def close(self) -> None:
         """Give the lanes and the pool back; no frame may be in hand."""
-        with self._lock:
-            self._lanes.clear()
+        self._frames.close()
         self._device.close()
 
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
@@ -154,7 +132,7 @@ class CudaRenderer:
             If the card does nothing any more.
         """
         if volume.is_color:
-            return upload_channels(self, volume)
+            return upload_channels(self, volume, own_bytes=0)
         return self._trying(
             f"a volume of {format_bytes(volume.nbytes)}",
             lambda: self._uploader.upload(volume, self._texture_for(volume)),
@@ -231,69 +209,10 @@ class CudaRenderer:
         view_revision: int,
         cancelled: Callable[[], bool] | None,
     ) -> Frame:
-        if (color := color_of(view, volumes)) is not None:
-            return render_channels(self, view, color, quality=quality, view_revision=view_revision, cancelled=cancelled)
-        began = time.perf_counter()
-        applied, resident = applied_view(view, volumes)
-        assert isinstance(resident, CudaVolume)
-        volume, layer = resident.volume, applied.layers[0]
-        tables, remembered = None, None
-        if view.is_color:
-            assert layer.transfer_function is not None
-            step_mm = lattice_of(volume.geometry, view.slab_mm, quality.step_factor).step_mm
-            remembered = resident.host_tables(layer.transfer_function, step_mm)
-            tables = remembered[1]
-        plan = plan_frame(applied, volume, has_invalid=resident.has_invalid, quality=quality, tables=tables)
-        size = view.viewport.height_px, view.viewport.width_px
-
-        def attempt() -> Finished:
-            with resident.in_use() as held, self._lane() as lane:
-                drawing = Drawing(
-                    lane,
-                    plan,
-                    resident,
-                    held,
-                    texture=self._samples_texture(quality, held),
-                    band_samples=self._band_samples,
-                )
-                drawn = drawing.draw(size, quality.ray_stride, remembered, cancelled)
-                finishing = Finishing(lane, drawn, self._encoders)
-                if picture is None:
-                    return finishing.pixels()
-                assert layer.window is not None
-                return finishing.picture(picture, layer.window, inverted=layer.invert != volume.info.inverted)
-
-        finished = self._trying(f"a picture of {size[1]} x {size[0]}", attempt)
-        frame = frame_of(
-            applied,
-            volume,
-            finished.pixels,
-            plane=view.plane,
-            step_mm=plan.lattice.step_mm,
-            quality=quality,
-            view_revision=view_revision,
-            render_ms=(time.perf_counter() - began) * 1e3,
-            samples=finished.samples,
+        return self._trying(
+            f"a picture of {view.viewport.width_px} x {view.viewport.height_px}",
+            lambda: self._frames.draw(view, volumes, picture, quality, view_revision, cancelled),
         )
-        return frame if finished.shown is None else dataclasses.replace(frame, shown=finished.shown)
-
-    @contextlib.contextmanager
-    def _lane(self) -> Iterator[Lane]:
-        """Lend a lane; there are as many as there have been frames at a time."""
-        with self._lock:
-            lane = self._lanes.pop() if self._lanes else None
-        if lane is None:
-            lane = Lane(self._device)
-        try:
-            yield lane
-        except BaseException:
-            # What has been launched reads the volume, which may be released once this returns.
-            with contextlib.suppress(DeviceError):
-                lane.settle()
-            raise
-        finally:
-            with self._lock:
-                self._lanes.append(lane)
 
     def _trying(self, what: str, attempt: Callable[[], T]) -> T:
         """Do it; once more with the pool freed if there was no memory; note if the card is lost."""
@@ -336,8 +255,3 @@ class CudaRenderer:
         except DeviceMemoryError:
             logger.info("%s: no memory for a texture of %s", self.device, format_bytes(volume.nbytes))
             return None
-
-    def _samples_texture(self, quality: Quality, held: Held) -> bool:
-        if held.texture is None:
-            return False
-        return self._sampling is Sampling.TEXTURE or not quality.is_final

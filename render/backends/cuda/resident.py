@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from render.backends.base import Statistics
 from render.backends.cuda import grid
@@ -13,6 +14,9 @@ from render.backends.held import KEPT_TABLES, HeldVolume, Remembered
 from render.backends.tables import ENTRIES, TransferTables, transfer_tables
 from render.transfer import TransferFunction
 from render.volume import Volume
+
+KeyedTables: TypeAlias = tuple[Hashable, TransferTables]
+"""A transfer function's tables for a step, and what they and their part on the card are remembered by."""
 
 ROUNDING = 512
 """Bytes that CuPy's pool rounds every buffer up to."""
@@ -34,7 +38,7 @@ class Bounds:
         return sum(rounded(part.nbytes) for part in (self.low, self.high, self.flags))
 
 
-@dataclass
+@dataclass(eq=False)
 class Tables:
     """A transfer function on the card, for one step length and one pair of levels.
 
@@ -51,6 +55,14 @@ class Tables:
     entries: Buffer
     fine_flags: Buffer
     coarse_flags: Buffer
+    ready: Event
+
+
+@dataclass(frozen=True, eq=False)
+class Grays:
+    """A VOI LUT on the card, a byte of gray for each of its inputs; it may be read after `ready`."""
+
+    buffer: Buffer
     ready: Event
 
 
@@ -100,6 +112,11 @@ class CudaVolume(HeldVolume[Held]):
         Of the voxels.
     ground
         Of a volume that grows, for the next state of it.
+
+    Attributes
+    ----------
+    grays
+        By VOI LUT, those that pictures have been shown through.
     """
 
     def __init__(
@@ -120,8 +137,10 @@ class CudaVolume(HeldVolume[Held]):
             + (held.texture.nbytes if held.texture else 0)
             + (ground.cells.nbytes if ground else 0)
             + tables_nbytes(grid.levels(volume.geometry.shape)[0].bricks)
+            + sum(rounded(len(table.entries)) for table in volume.info.voi_luts)
         )
         super().__init__(volume, held, statistics, nbytes)
+        self.grays: Remembered[Grays] = Remembered()
         self._tables: Remembered[Tables] = Remembered()
         self._host_tables: Remembered[TransferTables] = Remembered()
 
@@ -129,10 +148,11 @@ class CudaVolume(HeldVolume[Held]):
         """Let everything go, once no frame needs it. Blocks until then."""
         super().close()
         self.ground = None
+        self.grays.clear()
         self._tables.clear()
         self._host_tables.clear()
 
-    def host_tables(self, function: TransferFunction, step_mm: float) -> tuple[Hashable, TransferTables]:
+    def host_tables(self, function: TransferFunction, step_mm: float) -> KeyedTables:
         """Return a transfer function's tables for a step, and the key that they, and `tables`, are remembered by.
 
         The light is no part of it: kernels take it from the parameter block.

@@ -12,8 +12,9 @@ import pytest
 from render.backends.choice import CARD_SHARE, choose, close_renderer
 from render.backends.cpu.renderer import CpuRenderer
 from render.backends.cuda import selftest
+from render.backends.cuda.frames import Sampling
 from render.backends.cuda.probe import MIN_FREE_BYTES, Card, Found, probe
-from render.backends.cuda.renderer import CudaRenderer, Sampling
+from render.backends.cuda.renderer import CudaRenderer
 from render.config import load_settings
 from render.errors import DeviceError, StartupError
 from render.memory import default_budget_bytes

@@ -14,9 +14,10 @@ pytest.register_assert_rewrite("tests.backends.conformance")
 from render.backends.cpu.renderer import CpuRenderer  # noqa: E402
 from render.backends.cuda.cupy_device import CupyDevice  # noqa: E402
 from render.backends.cuda.device import Program  # noqa: E402
+from render.backends.cuda.frames import Sampling  # noqa: E402
 from render.backends.cuda.kernels import KERNELS  # noqa: E402
 from render.backends.cuda.probe import probe  # noqa: E402
-from render.backends.cuda.renderer import CudaRenderer, Sampling  # noqa: E402
+from render.backends.cuda.renderer import CudaRenderer  # noqa: E402
 from render.backends.cuda.selftest import disagreement  # noqa: E402
 from render.encoding import Encoding, encode  # noqa: E402
 from render.frame import PictureRequest  # noqa: E402

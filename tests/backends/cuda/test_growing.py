@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from render.backends.cpu.renderer import CpuRenderer
-from render.backends.cuda.renderer import CudaRenderer, Sampling
+from render.backends.cuda.frames import Sampling
+from render.backends.cuda.renderer import CudaRenderer
 from render.backends.cuda.resident import CudaVolume
 from render.errors import DeviceLostError, DeviceMemoryError
 from render.frame import Frame, Quality

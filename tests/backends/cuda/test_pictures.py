@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import weakref
 
+import hypothesis
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
-from render.backends.cuda.finishing import WINDOW_FUNCTIONS
+from render.backends.channels import render_channels
 from render.backends.cuda.kernels import COUNT_BYTES, launch_blocks
 from render.backends.cuda.renderer import CudaRenderer
 from render.backends.picture_renderer import PictureRenderer
 from render.encoding import Encoding, encode
 from render.encoding.pictures import jpeg, shrink
-from render.errors import DeviceLostError, DeviceMemoryError
-from render.frame import Frame, PictureRequest, Quality
+from render.errors import DeviceLostError, DeviceMemoryError, UnsupportedError
+from render.frame import FINAL, Frame, PictureRequest, Quality
+from render.lookup import LookupTable
 from render.transfer import Window, WindowFunction
+from render.volume import Volume
 from tests import phantoms
 from tests.backends.cuda.fake_device import FakeDevice
 from tests.backends.scenes import WORKS, make_view, slanted_camera
@@ -98,17 +103,129 @@ def test_a_sigmoid_is_within_a_level(device, renderer, resident) -> None:
     assert np.abs(off).max() <= 1
 
 
-def test_values_through_a_function_that_the_card_does_not_know_come_as_they_are(
-    renderer, resident, monkeypatch
-) -> None:
-    monkeypatch.delitem(WINDOW_FUNCTIONS, WindowFunction.LINEAR)
-    view, volumes = views_of(resident, "thin", Window(40, 400, WindowFunction.LINEAR))
-    frame = renderer.render_picture(view, volumes, PictureRequest(75))
-    assert frame.shown is None
+TABLES = {
+    "8 bits, fewer than the values": LookupTable(-200, 8, np.arange(0, 256, dtype="<u2").tobytes()),
+    "12 bits, descending": LookupTable(-1000, 12, (np.arange(2000, dtype="<u2")[::-1] * 2).tobytes()),
+    "16 bits, noise": LookupTable(-300, 16, np.random.default_rng(5).integers(0, 65536, 700).astype("<u2").tobytes()),
+    "one entry": LookupTable(0, 4, np.array([9], "<u2").tobytes()),
+}
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("work", ["thin", "mean"])
+@pytest.mark.parametrize("name", TABLES)
+def test_a_voi_lut_shows_what_the_host_shows_and_is_uploaded_once(device, renderer, name, work, invert) -> None:
+    device.has_encoder = False
+    luts = tuple(TABLES.values())
+    volume = phantoms.blobs(GRIDS["oblique"], INT16_PADDED, holes=0.05)
+    volume = dataclasses.replace(volume, info=dataclasses.replace(volume.info, voi_luts=luts))
+    resident = renderer.upload(volume)
+    window = Window(0, 1, WindowFunction.VOI_LUT, voi_lut=list(TABLES).index(name))
+    view, volumes = views_of(resident, work, window, invert=invert)
+    shown = renderer.render_picture(view, volumes, PictureRequest(75)).shown
     plain = renderer.render(view, volumes)
-    np.testing.assert_array_equal(frame.values, plain.values)
-    view, volumes = views_of(resident, "color")
-    assert renderer.render_picture(view, volumes, PictureRequest(75)).shown is not None  # colour needs no window
+    np.testing.assert_array_equal(shown.pixels, plain.gray8())
+    assert len(np.unique(shown.pixels)) >= 2  # outside is the lowest
+    sent = len(device.uploads)
+    again = renderer.render_picture(view, volumes, PictureRequest(75, 2))
+    np.testing.assert_array_equal(again.shown.pixels, shrink(plain.gray8(), 2))
+    assert len(device.uploads) == sent
+
+
+@hypothesis.settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+@hypothesis.given(first=st.integers(-40000, 65535), bits=st.integers(1, 16), count=st.integers(1, 3000))
+def test_gray_by_a_table_equals_the_windows_own(host_kernels, first, bits, count) -> None:
+    random = np.random.default_rng(count)
+    table = LookupTable(first, bits, random.integers(0, 1 << bits, count).astype("<u2").tobytes())
+    window = Window.of_table(0, table)
+    halves = first + random.integers(-3, count + 3, 200) + 0.5  # rounded to even
+    values = np.concatenate([halves, random.uniform(first - 9, first + count + 9, 200), [np.nan, 3e38, -3e38]])
+    values = values.astype(np.float32)
+    out = np.zeros(values.shape, np.uint8)
+    grays = window.to_gray8(first + np.arange(count))
+    size, entries = np.int64(values.size), np.int32(count)
+    arguments = values, out, size, grays, np.float64(first), entries, np.int32(0)
+    host_kernels("int16", False).launch("gray8_by_table", launch_blocks(values.size), *arguments)
+    np.testing.assert_array_equal(out, window.to_gray8(values))
+
+
+def colors(seed: int = 1) -> Volume:
+    codes = np.random.default_rng(seed).integers(0, 256, (*GRIDS["oblique"].shape, 3), np.uint8)
+    return Volume("colors", GRIDS["oblique"], codes)
+
+
+@pytest.mark.parametrize("quality", [FINAL, Quality(ray_stride=2, step_factor=2.0)], ids=["full", "interactive"])
+@pytest.mark.parametrize("work", ["thin", "slab_max", "min", "mean"])
+def test_a_colour_image_is_joined_and_shown_on_the_card(device, renderer, work, quality) -> None:
+    resident = renderer.upload(colors())
+    view, volumes = views_of(resident, work)
+    expected = render_channels(renderer, view, resident, quality=quality, view_revision=4)
+    frame = renderer.render(view, volumes, quality=quality, view_revision=4)
+    np.testing.assert_array_equal(frame.color, expected.color)
+    assert frame.values is None
+    assert set(np.unique(frame.color[..., 3])) == {0, 255}
+    changes = {"color": None, "timings_ms": {}}
+    assert dataclasses.replace(frame, **changes) == dataclasses.replace(expected, **changes)
+    request = PictureRequest(90, 2)
+    renderer.render_picture(view, volumes, request, quality=quality)
+    device.downloads.clear()
+    before = device.waits
+    shown = renderer.render_picture(view, volumes, request, quality=quality)
+    assert shown.shown.jpeg == jpeg(shrink(expected.picture(), 2), 90)
+    assert device.downloads == [COUNT_BYTES, len(shown.shown.jpeg)]
+    assert device.waits == before + 1
+    assert shown.color is shown.values is None
+
+
+def test_a_colour_image_takes_what_is_said_of_the_card(device, renderer) -> None:
+    before = device.used
+    resident = renderer.upload(colors())
+    view, volumes = views_of(resident, "mean")
+    renderer.render(view, volumes)
+    assert 2 * 2 * resident.volume.nbytes <= device.used - before <= resident.nbytes
+    assert resident.nbytes <= renderer.estimate_bytes(resident.volume.nbytes, 1)
+    renderer.release(resident)
+    assert device.used == before
+
+
+def test_a_colour_image_is_not_volume_rendered(renderer) -> None:
+    view, volumes = views_of(renderer.upload(colors()), "color")
+    with pytest.raises(UnsupportedError, match="a colour image has no values"):
+        renderer.render_picture(view, volumes, PictureRequest(90))
+
+
+def test_what_a_picture_is_made_of_is_held_until_it_is_made(device, renderer) -> None:
+    """Tables are of another frame's stream: once let go, that may write over them."""
+    luts = (TABLES["16 bits, noise"],)
+    volume = phantoms.blobs(GRIDS["oblique"], INT16)
+    resident = renderer.upload(dataclasses.replace(volume, info=dataclasses.replace(volume.info, voi_luts=luts)))
+    window = Window(0, 1, WindowFunction.VOI_LUT)
+    for work, last, kept in (("color", "rgb", "_tables"), ("thin", "gray8_by_table", "grays")):
+        view, volumes = views_of(resident, work, window)
+        renderer.render_picture(view, volumes, PictureRequest(90))
+        alive, remembered = [], getattr(resident, kept)
+        (table,) = (weakref.ref(each) for each in remembered._kept.values())
+
+        def forget(kernel: str, last=last, remembered=remembered) -> None:
+            if kernel == last:
+                remembered.clear()
+
+        device.on_launch = forget
+        encode_with = device.encoders[0].jpeg
+
+        def encoding(*arguments, table=table, alive=alive, encode_with=encode_with):
+            alive.append(table() is not None)
+            return encode_with(*arguments)
+
+        device.encoders[0].jpeg = encoding
+        renderer.render_picture(view, volumes, PictureRequest(90))
+        assert alive == [True]
+        assert table() is None
 
 
 def test_pixels_come_too_if_they_are_wanted(device, renderer, resident) -> None:

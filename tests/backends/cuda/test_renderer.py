@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from render.backends.cuda import resident as resident_module
-from render.backends.cuda.renderer import CudaRenderer, Sampling
+from render.backends.cuda.frames import Sampling
+from render.backends.cuda.renderer import CudaRenderer
 from render.backends.cuda.resident import CudaVolume
 from render.backends.tables import transfer_tables
 from render.errors import (

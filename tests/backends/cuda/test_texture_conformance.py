@@ -8,7 +8,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.backends.conformance")
 
-from render.backends.cuda.renderer import CudaRenderer, Sampling  # noqa: E402
+from render.backends.cuda.frames import Sampling  # noqa: E402
+from render.backends.cuda.renderer import CudaRenderer  # noqa: E402
 from tests.backends import conformance, scenes  # noqa: E402
 from tests.backends.conformance import Conformance  # noqa: E402
 from tests.backends.cuda import texture_bound  # noqa: E402

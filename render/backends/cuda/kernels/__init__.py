@@ -77,7 +77,8 @@ What a card can do at most, for `benchmarks.cuda`; no frame uses them.
 Shown pixels: `picture`
 -----------------------
 One thread a pixel of the result, blocks of 128 in one dimension. `gray8` equals `Window.to_gray8` (its sigmoid to one
-level, where ``exp`` differs in the last bit); `rgb` drops alpha, which over black is all there is to do;
+level, where ``exp`` differs in the last bit), and `gray8_by_table` does for a VOI LUT; `join_channels` makes RGBA of a
+colour image's channels as `render.backends.channels` does; `rgb` drops alpha, which over black is all there is to do;
 `shrink` averages blocks of pixels, as `render.encoding.pictures.shrink` does;
 `enlarge_values` and `enlarge_color` bring a picture of `Quality.ray_stride` to the viewport.
 """
@@ -93,7 +94,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "color": ("composite", "composite_shaded"),
     "upload": ("mark", "bricks", "widen", "halve", "histogram", "visible", "texels"),
     "ceilings": ("sample_rate", "read_rate"),
-    "picture": ("gray8", "rgb", "shrink", "enlarge_values", "enlarge_color"),
+    "picture": ("gray8", "gray8_by_table", "join_channels", "rgb", "shrink", "enlarge_values", "enlarge_color"),
 }
 """File to the kernels in it."""
 

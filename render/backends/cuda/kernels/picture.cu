@@ -27,6 +27,31 @@ extern "C" __global__ void gray8(const float *__restrict__ values, unsigned char
     out[at] = static_cast<unsigned char>(invert ? 255 - gray : gray);
 }
 
+// The same through a table of the source: `grays` has what `Window.to_gray8` gives for each input from `first` on. Inputs
+// are rounded to the nearest, beyond the table its ends are held.
+extern "C" __global__ void gray8_by_table(const float *__restrict__ values, unsigned char *__restrict__ out,
+                                          long long count, const unsigned char *__restrict__ grays, double first,
+                                          int entries, int invert) {
+    const long long at = thread_index();
+    if (at >= count) return;
+    const double x = values[at];
+    const double entry = fmin(fmax(rint(x) - first, 0.0), entries - 1.0);
+    const int gray = x != x ? 0 : grays[static_cast<int>(entry)];
+    out[at] = static_cast<unsigned char>(invert ? 255 - gray : gray);
+}
+
+// Red, green and blue values, 0 to 255, to premultiplied RGBA: opaque, and transparent where they are NaN.
+extern "C" __global__ void join_channels(const float *__restrict__ red, const float *__restrict__ green,
+                                         const float *__restrict__ blue, uchar4 *__restrict__ out, long long count) {
+    const long long at = thread_index();
+    if (at >= count) return;
+    const float values[3] = {red[at], green[at], blue[at]};
+    unsigned char color[3];
+    for (int n = 0; n < 3; ++n)
+        color[n] = static_cast<unsigned char>(rintf(fminf(fmaxf(values[n], 0.0f), 255.0f)));
+    out[at] = isfinite(values[0]) ? make_uchar4(color[0], color[1], color[2], 255) : make_uchar4(0, 0, 0, 0);
+}
+
 // Premultiplied RGBA over black: three bytes a pixel.
 extern "C" __global__ void rgb(const uchar4 *__restrict__ rgba, unsigned char *__restrict__ out, long long count) {
     const long long at = thread_index();

@@ -66,3 +66,7 @@ def main() -> None:
         leave(1)
     except (click.Abort, KeyboardInterrupt):
         leave(130)
+
+
+if __name__ == "__main__":
+    main()

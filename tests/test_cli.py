@@ -300,3 +300,11 @@ def test_a_whole_pet_is_an_inverted_projection_unless_told_otherwise(run: Run, r
         assert status == 0, err
         said = json.loads(metadata.read_text())
         assert (said["rendering_method"], said["inverted"]) == (method, inverted)
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    write_series(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "render.cli", "inspect", str(tmp_path), "--json"], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["files"] == 4

@@ -36,7 +36,11 @@ def phases_of(plans: Sequence[VolumePlan]) -> list[tuple[Phase, ...]]:
 
 def _kind(plan: VolumePlan) -> Hashable:
     info = plan.info
+    # Images that lie nowhere share a grid whatever they are of: two clips are two cines, and so are two detectors.
+    is_numbered = not {"Frame", "Image"}.isdisjoint(info.extra)
+    clip = plan.slices[0].instance.path, *(info.extra.get(name) for name in ("EnergyWindow", "Detector"))
     return (
+        clip if is_numbered else "",
         plan.shape,
         tuple(info.extra),
         info.units,

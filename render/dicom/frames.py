@@ -107,6 +107,11 @@ def read_format(dataset: Dataset, element: str) -> PixelFormat:
         raise UnreadableFileError(f"Bits Stored {stored}, High Bit {high} do not fit into {allocated} bits")
     samples = integer(dataset, "SamplesPerPixel", 1)
     photometric = text(dataset, "PhotometricInterpretation").upper() or ("MONOCHROME2" if samples == 1 else "RGB")
+    planar = integer(dataset, "PlanarConfiguration", 0)
+    if samples > 1 and planar not in (0, 1):
+        raise UnreadableFileError(f"Planar Configuration is {planar}; 0 and 1 are possible")
+    if photometric == "PALETTE COLOR" and not values(dataset, "RedPaletteColorLookupTableDescriptor"):
+        raise UnreadableFileError("PALETTE COLOR without Red Palette Color Lookup Table Descriptor")
     return PixelFormat(
         element=element,
         rows=rows,
@@ -117,7 +122,7 @@ def read_format(dataset: Dataset, element: str) -> PixelFormat:
         bits_stored=stored,
         high_bit=high,
         signed=is_integer and integer(dataset, "PixelRepresentation", 0) == 1,
-        planar=integer(dataset, "PlanarConfiguration", 0),
+        planar=planar,
     )
 
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
+from render.dicom.copies import without_copies
 from render.dicom.instance import Concatenation, Instance
 from render.dicom.kinds import refusal, refused_kind, special_kind, special_reason
 from render.dicom.phases import TIME_KEYWORDS, Slices
 from render.dicom.plan import VolumePlan, volume_id
 from render.dicom.series import Series
 from render.dicom.slices import SliceSource
-from render.dicom.volumes import build_volumes, split
+from render.dicom.volumes import build_volumes, differences, split
 
 MAX_PARTS = 10_000
 """Of a concatenation, that are looked for: a total may lie."""
@@ -60,15 +61,17 @@ def with_distinct_ids(series: Iterable[Series]) -> tuple[Series, ...]:
 
 def build_series(root: Path, members: Sequence[Instance]) -> Series:
     """Make a series of the instances of one Series Instance UID."""
-    # Of files that repeat a UID, the one with the most frames is used.
+    # Of files that share a UID, the one with the most frames comes first.
     members = sorted(members, key=lambda m: (m.sop_instance_uid, -m.number_of_frames, m.size_bytes, m.path))
     images = [m for m in members if not special_kind(m)]
     reasons: list[str] = []
     warnings: list[str] = []
     plans: list[VolumePlan] = []
-    usable, refused = _usable(images, warnings)
+    usable, refused = _usable(root, images, warnings)
     reasons += _refusals(refused)
-    for key, slices in split(usable):
+    groups = split(usable)
+    warnings += differences([slices for _, slices in groups])
+    for key, slices in groups:
         found, unfit = build_volumes(root, key, slices)
         plans += found
         reasons += unfit
@@ -109,33 +112,29 @@ def _shown_kind(plans: Sequence[VolumePlan]) -> str:
     return "cine" if is_timed else "image"
 
 
-def _usable(images: Sequence[Instance], warnings: list[str]) -> tuple[Slices, list[Instance]]:
+def _usable(root: Path, images: Sequence[Instance], warnings: list[str]) -> tuple[Slices, list[Instance]]:
     """Return one source for each frame that may be a slice, and the instances that may not."""
     refused = [m for m in images if refusal(m)]
-    seen: set[tuple[str, Hashable]] = set()
-    uids: set[str] = set()
-    copies = reused = 0
-    slices: Slices = []
-    for instance in images:
-        if refusal(instance):
-            continue
-        uid = instance.sop_instance_uid
-        # A copy lies where the first lies; a slice elsewhere is another one, whatever it is called.
-        place = uid, tuple((frame.position_mm, frame.orientation) for frame in instance.frames[:1])
-        if uid and place in seen:
-            copies += 1
-            continue
-        reused += bool(uid) and uid in uids
-        seen.add(place)
-        uids.add(uid)
-        slices += [SliceSource(instance, frame, tile) for frame, tile in zip_longest(instance.frames, instance.tiles)]
-    if reused:
-        warnings.append(
-            f"{reused} of {len(images)} files have another's SOP Instance UID, but lie elsewhere: all are used"
+    shared = "have another's SOP Instance UID"
+    distinct = without_copies(root, [m for m in images if not refusal(m)])
+    slices = [
+        SliceSource(instance, frame, tile)
+        for instance in distinct.images
+        for frame, tile in zip_longest(instance.frames, instance.tiles)
+    ]
+    warnings += [
+        f"{count} of {len(images)} files {what}"
+        for count, what in (
+            (distinct.elsewhere, f"{shared}, but lie elsewhere: all are used"),
+            (
+                distinct.contradicting,
+                f"{shared} and place, but other bytes or attributes: kept apart",
+            ),
+            (distinct.copies, "are copies of others, with the same SOP Instance UID and pixels: each is used once"),
         )
+        if count
+    ]
     warnings += _missing_parts(images)
-    if copies:
-        warnings.append(f"{copies} of {len(images)} files repeat a SOP Instance UID: the first of each is used")
     return slices, refused
 
 

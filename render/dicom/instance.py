@@ -110,7 +110,8 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file that belongs to no series, and why."""
+    """A file that belongs to no series, and why; of a DICOMDIR also what it lists that is not there."""
 
     path: str
     reason: str
+    missing: tuple[str, ...] = ()

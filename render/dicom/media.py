@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from render.dicom.attributes import optional_integer, text, texts, values
 from render.dicom.bounded import BoundedFile
+from render.dicom.instance import SkippedFile
 
 MAXIMUM_RECORDS = 500_000
 """Records of a DICOMDIR that are read: more than a disk of single images has."""
@@ -45,15 +46,15 @@ class Media:
 
     Attributes
     ----------
-    reasons
-        What to say of each directory, by its path.
+    directories
+        What to say of each.
     missing
         All that is listed and not there, sorted, as paths below the scanned root.
     missing_of_series
         The same by Series Instance UID.
     """
 
-    reasons: Mapping[str, str]
+    directories: tuple[SkippedFile, ...]
     missing: tuple[str, ...]
     missing_of_series: Mapping[str, tuple[str, ...]]
 
@@ -87,7 +88,7 @@ def compare(directories: Sequence[MediaDirectory], names: Iterable[str]) -> Medi
     Media are read on systems that fold case and drop versions (``NAME.;1``): names are compared without them.
     """
     present = {_folded(name) for name in names}
-    reasons: dict[str, str] = {}
+    said: list[SkippedFile] = []
     by_series: dict[str, set[str]] = defaultdict(set)
     everything: set[str] = set()
     for directory in directories:
@@ -99,9 +100,10 @@ def compare(directories: Sequence[MediaDirectory], names: Iterable[str]) -> Medi
                 lost.append(path)
                 by_series[series_uid].add(path)
         everything.update(lost)
-        reasons[directory.path] = _reason(len(directory.listed), lost)
+        lost = sorted(set(lost))
+        said.append(SkippedFile(directory.path, _reason(len(directory.listed), lost), tuple(lost)))
     return Media(
-        reasons, tuple(sorted(everything)), {uid: tuple(sorted(lost)) for uid, lost in by_series.items() if uid}
+        tuple(said), tuple(sorted(everything)), {uid: tuple(sorted(lost)) for uid, lost in by_series.items() if uid}
     )
 
 
@@ -110,7 +112,7 @@ def _reason(listed: int, lost: Sequence[str]) -> str:
     if not lost:
         return said
     more = ", ..." if len(lost) > NAMES_SAID else ""
-    return f"{said}; {len(lost)} of them are missing: {', '.join(sorted(lost)[:NAMES_SAID])}{more}"
+    return f"{said}; {len(lost)} of them are missing: {', '.join(lost[:NAMES_SAID])}{more}"
 
 
 def _base(directory: MediaDirectory, present: set[str]) -> str:

@@ -22,6 +22,7 @@ _PHASE_GROUPS = (
     ("MRImageFrameTypeSequence", "FrameType"),
     ("CTImageFrameTypeSequence", "FrameType"),
     ("PETFrameTypeSequence", "FrameType"),
+    ("CTReconstructionSequence", "ConvolutionKernel"),
 )
 
 
@@ -80,6 +81,9 @@ def _phase(groups: Sequence[Dataset]) -> tuple[tuple[str, str], ...]:
     for sequence, keyword in _PHASE_GROUPS:
         if value := "\\".join(texts(_group(groups, sequence), keyword)):
             found.append((keyword, value))
+    direction = _group([_group(groups, "MRDiffusionSequence")], "DiffusionGradientDirectionSequence")
+    if cosines := texts(direction, "DiffusionGradientOrientation"):
+        found.append(("DiffusionGradientOrientation", "\\".join(cosines)))
     # Whatever the dimensions are, those that are no position tell frames at one position apart.
     indices = texts(_group(groups, "FrameContentSequence"), "DimensionIndexValues")
     found += [(f"Dimension{n}", value) for n, value in enumerate(indices, start=1)]

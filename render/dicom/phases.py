@@ -27,6 +27,7 @@ ALWAYS_APART = (
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
     "DiffusionBValue",
+    "ConvolutionKernel",
     "EnergyWindow",
     "Detector",
     "RRInterval",

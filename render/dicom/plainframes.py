@@ -20,10 +20,13 @@ MAXIMUM_FRAMES = 20_000
 """Frames of one object, ten minutes of fluoroscopy at 30 a second; each is described."""
 
 _CINE_MODALITIES = frozenset({"US", "IVUS", "XA", "RF", "ES", "XC", "GM", "OP"})
+_CINE_TYPES = frozenset({"DYNAMIC", "GATED", "GATED TOMO", "TOMO"})
+"""Third value of a nuclear medicine image's Image Type: frames in time, or of a detector that turns."""
+
 _TIMES = ("FrameTime", "FrameTimeVector", "CineRate", "RecommendedDisplayFrameRate")
+_VIEWS = {"EnergyWindow": "EnergyWindowVector", "Detector": "DetectorVector"}
 _VECTORS = {
-    "EnergyWindow": "EnergyWindowVector",
-    "Detector": "DetectorVector",
+    **_VIEWS,
     "RRInterval": "RRIntervalVector",
     "TimeSlot": "TimeSlotVector",
 }
@@ -49,13 +52,27 @@ def read_plain_frames(dataset: Dataset, first: FrameHeader, count: int) -> tuple
         return placed
     name = frame_name(dataset)
     bare = replace(first, position_mm=None, orientation=None)
-    return tuple(replace(bare, number=n, phase=(*first.phase, (name, str(n)))) for n in range(1, count + 1))
+    vectors = {key: texts(dataset, vector) for key, vector in _VIEWS.items()} if _is_nuclear(dataset) else {}
+    known = {key: numbers for key, numbers in vectors.items() if len(numbers) == count and len(set(numbers)) > 1}
+    return tuple(
+        replace(
+            bare,
+            number=n,
+            phase=(*first.phase, *((key, numbers[n - 1]) for key, numbers in known.items()), (name, str(n))),
+        )
+        for n in range(1, count + 1)
+    )
 
 
 def frame_name(dataset: Dataset) -> str:
     """Return what frames are numbered as: ``Frame`` in time, else ``Image``."""
     is_cine = text(dataset, "Modality") in _CINE_MODALITIES or any(values(dataset, name) for name in _TIMES)
+    is_cine |= _is_nuclear(dataset) and not _CINE_TYPES.isdisjoint(texts(dataset, "ImageType"))
     return "Frame" if is_cine else "Image"
+
+
+def _is_nuclear(dataset: Dataset) -> bool:
+    return text(dataset, "Modality") == "NM"
 
 
 def frame_ms(dataset: Dataset) -> float:
@@ -80,7 +97,7 @@ def _nuclear_frames(dataset: Dataset, first: FrameHeader, count: int) -> tuple[F
     detector = next(iter(values(dataset, "DetectorInformationSequence")), Dataset())
     position = first.position_mm or lengths(detector, "ImagePositionPatient", 3)
     orientation = first.orientation or lengths(detector, "ImageOrientationPatient", 6)
-    if text(dataset, "Modality") != "NM" or not spacing or not is_reconstruction or not position or not orientation:
+    if not _is_nuclear(dataset) or not spacing or not is_reconstruction or not position or not orientation:
         return None
     # A negative spacing stacks against the normal: in front of the first slice.
     step = np.cross(orientation[:3], orientation[3:]) * spacing[0]

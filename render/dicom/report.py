@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from render.dicom.instance import SkippedFile
 from render.dicom.plan import VolumePlan
 from render.dicom.series import Series
 
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
 def scan_json(scan: Scan) -> dict[str, Any]:
     """Return a scan; all paths are relative to the scanned path.
 
-    Each file is in exactly one series' ``paths`` or in ``skipped``, and ``files`` is their number.
+    Each file is in exactly one series' ``paths`` or in ``skipped``, and ``files`` is their number. A skipped DICOMDIR
+    also has ``missing``: all that it lists and is not there.
     """
     return {
         "files": scan.files,
         "series": [series_json(series) for series in scan.series],
-        "skipped": [{"path": file.path, "reason": file.reason} for file in scan.skipped],
+        "skipped": [_skipped_json(file) for file in scan.skipped],
     }
+
+
+def _skipped_json(file: SkippedFile) -> dict[str, Any]:
+    said: dict[str, Any] = {"path": file.path, "reason": file.reason}
+    return {**said, "missing": list(file.missing)} if file.missing else said
 
 
 def series_json(series: Series) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def select(scan: Scan, *, series: str | None = None, volume: int | None = None) 
     series
         A Series Instance UID, or a Series Number that one series has.
     volume
-        Which volume of the series, from 0, as `Scan.to_json` numbers them; needed where there are several.
+        Which volume of the series, from 0, as `Scan.to_json` numbers them; needed where there are several, unless
+        all but one are single images or scouts.
 
     Raises
     ------
@@ -86,6 +87,9 @@ def select(scan: Scan, *, series: str | None = None, volume: int | None = None) 
         cause = f"{cut.reason} ({cut.path}, skipped); " if cut is not None and chosen.refused_stack else ""
         raise NotAVolumeError(f"{_title(chosen)} is no volume: {cause}{chosen.reason}", series_uid=chosen.uid)
     if volume is None:
+        stacks = [plan for plan in chosen.volumes if plan.shape[0] > 1 and not plan.is_localizer]
+        if len(stacks) == 1:
+            return stacks[0]
         if len(chosen.volumes) > 1:
             raise AmbiguousSeriesError(
                 f"{_title(chosen)} holds {len(chosen.volumes)} volumes: name one with --volume",

@@ -136,7 +136,7 @@ class _Found:
         instances = [instance for instance in self._instances if instance.path not in claimed]
         media = compare(self._directories, listing.names)
         skipped = [file for file in self._skipped if file.path not in claimed]
-        skipped += [SkippedFile(path, reason) for path, reason in media.reasons.items()]
+        skipped += media.directories
         series = [*group_series(root, instances), *(build_nifti_series(root, volume) for volume in self._volumes)]
         return Scan(
             root,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+from render.dicom.frames import PixelFormat
 from render.dicom.phases import Phase, Slices, split_phases, value_of
 from render.dicom.plan import VolumePlan, volume_id
 from render.dicom.slices import Layer, SliceSource
@@ -22,6 +23,10 @@ LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM"})
 """Values of Image Type or Frame Type that mark a scout. LOCALIZER is the standard's; the others are seen."""
 
 
+NUMBERED = ("EnergyWindow", "Detector", "Frame", "Image")
+"""What numbers the images of a file that lie nowhere in the patient."""
+
+
 def split(slices: Slices) -> list[tuple[str, Slices]]:
     """Split by all that must be equal in one volume; near-equal orientations and spacings count as equal.
 
@@ -32,19 +37,51 @@ def split(slices: Slices) -> list[tuple[str, Slices]]:
     spacings = _Clusters(SPACING_TOLERANCE_FRACTION, relative=True)
     for source in slices:
         instance, frame = source.instance, source.frame
-        is_placed = frame.position_mm is not None and frame.orientation is not None
+        has_place = frame.position_mm is not None and frame.orientation is not None
         groups[
             (
                 instance.format,
                 instance.frame_of_reference_uid,
                 instance.modality,
                 is_localizer(source),
-                orientations.of(frame.orientation) if is_placed else None,
+                orientations.of(frame.orientation) if has_place else None,
                 spacings.of(frame.spacing_mm),
-                None if is_placed and frame.spacing_mm else f"{instance.sop_instance_uid}#{frame.number}",
+                None if _is_placed(source) else f"{instance.sop_instance_uid}#{frame.number}",
             )
         ].append(source)
     return [(_stable_key(members[0]), members) for members in groups.values()]
+
+
+def differences(groups: Sequence[Slices]) -> list[str]:
+    """Say in what the groups of a series differ that lie in the patient; empty where they are one or none."""
+    firsts = [members[0] for members in groups if _is_placed(members[0])]
+    if len(firsts) < 2:
+        return []
+    found = {
+        field.name.replace("_", " "): {str(getattr(source.pixels, field.name)): None for source in firsts}
+        for field in fields(PixelFormat)
+    }
+    found["modality"] = {source.instance.modality or "none": None for source in firsts}
+    spacings = _Clusters(SPACING_TOLERANCE_FRACTION, relative=True)
+    found["pixel spacing"] = {
+        " x ".join(f"{mm:.4g}" for mm in source.frame.spacing_mm or ()): None
+        for source in firsts
+        if spacings.is_new(source.frame.spacing_mm)
+    }
+    said = [f"{name} ({', '.join(values)})" for name, values in found.items() if len(values) > 1]
+    orientations = _Clusters(ORIENTATION_TOLERANCE, relative=False)
+    counts = {
+        "orientation": sum(orientations.is_new(source.frame.orientation) for source in firsts),
+        "frame of reference": len({source.instance.frame_of_reference_uid for source in firsts}),
+        "being a scout": len({is_localizer(source) for source in firsts}),
+    }
+    said += [name for name, count in counts.items() if count > 1]
+    return [f"{len(firsts)} groups of images that differ in {', '.join(said)}: kept apart"]
+
+
+def _is_placed(source: SliceSource) -> bool:
+    frame = source.frame
+    return frame.position_mm is not None and frame.orientation is not None and frame.spacing_mm is not None
 
 
 def is_localizer(source: SliceSource) -> bool:
@@ -63,8 +100,8 @@ def build_volumes(root: Path, key: str, slices: Slices) -> tuple[list[VolumePlan
     if missing := [name for name, value in placing.items() if value is None]:
         warning = f"no {', '.join(missing)}: shown in pixel coordinates"
         return [
-            _plan(root, key, Phase([source], _frame_index(source), (warning,)), _pixel_grid(source))
-            for source in slices
+            _plan(root, key, Phase([source], index, (warning,)), _pixel_grid(source))
+            for source, index in zip(slices, _frame_indices(slices), strict=True)
         ], []
     plans, reasons = [], []
     try:
@@ -86,9 +123,17 @@ def build_volumes(root: Path, key: str, slices: Slices) -> tuple[list[VolumePlan
     return plans, reasons
 
 
-def _frame_index(source: SliceSource) -> dict[str, str]:
-    """Return what numbers an image among those of its file; empty where it is alone."""
-    return {name: value for name, value in source.frame.phase if name in ("Frame", "Image")}
+def _frame_indices(slices: Slices) -> list[dict[str, str]]:
+    """Return what numbers each image among those of its file, and which of several it is that share its identity."""
+    total, seen = Counter(source.identity for source in slices), Counter[str]()
+    indices = []
+    for source in slices:
+        index = {name: value for name, value in source.frame.phase if name in NUMBERED}
+        if total[source.identity] > 1:
+            index["repeat"] = str(seen[source.identity])
+        seen[source.identity] += 1
+        indices.append(index)
+    return indices
 
 
 def _pixel_grid(source: SliceSource) -> VolumeGeometry:
@@ -178,6 +223,11 @@ class _Clusters:
     def __init__(self, tolerance: float, *, relative: bool) -> None:
         self._tolerance, self._relative = tolerance, relative
         self._representatives: list[tuple[float, ...] | None] = []
+
+    def is_new(self, value: tuple[float, ...] | None) -> bool:
+        """Say whether a value begins a cluster of its own."""
+        known = len(self._representatives)
+        return self.of(value) == known
 
     def of(self, value: tuple[float, ...] | None) -> int:
         for number, known in enumerate(self._representatives):

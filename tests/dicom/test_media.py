@@ -49,6 +49,8 @@ def test_what_is_listed_and_missing_is_said_of_the_directory_and_of_its_series(m
     assert found.missing == (lost,)
     (reason,) = (file.reason for file in found.skipped)
     assert reason == f"DICOMDIR: lists 4 files, holds no image itself; 1 of them are missing: {lost}"
+    (entry,) = found.to_json()["skipped"]
+    assert (entry["path"], entry["missing"]) == ("DICOMDIR", [lost])
     (series,) = found.series
     assert series.warnings == (f"the DICOMDIR lists 1 more images of this series that are missing, the first {lost}",)
     assert series.volumes[0].info.warnings == series.warnings

@@ -36,6 +36,9 @@ def write_phases(folder: Path, phases: list[Mapping[str, Any]], slices: int = 3)
         ("TemporalPositionIdentifier", [2, 10]),
         ("DiffusionBValue", [0.0, 1000.0]),
         ("StackID", ["1", "2"]),
+        ("ConvolutionKernel", ["B30f", "B70f"]),
+        ("KVP", ["80", "140"]),
+        ("FlipAngle", ["5", "15"]),
         ("TriggerTime", ["0", "30.5"]),
         ("AcquisitionNumber", [1, 2]),
         ("ImageType", [["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]]),
@@ -147,3 +150,21 @@ def test_a_private_b_value_tells_volumes_apart(tmp_path: Path) -> None:
             dataset.save_as(path)
     (series,) = scan(tmp_path).series
     assert [plan.info.extra for plan in series.volumes] == [{"DiffusionBValue": "0"}, {"DiffusionBValue": "1000"}]
+
+
+def test_kernels_are_told_apart_where_their_slices_lie_elsewhere_too(tmp_path: Path) -> None:
+    for n, kernel in enumerate(("B30f", "B70f")):
+        write_series(
+            tmp_path / str(n),
+            ramp((4, 6, 5)),
+            positions=positions_mm(4, origin=(0, 0, 0.7 * n)),
+            uid=f"1.2.7.{n}",
+            SeriesInstanceUID="1.2.7",
+            ConvolutionKernel=kernel,
+        )
+    (series,) = scan(tmp_path).series
+    assert [(plan.shape, plan.info.extra) for plan in series.volumes] == [
+        ((4, 6, 5), {"ConvolutionKernel": "B30f"}),
+        ((4, 6, 5), {"ConvolutionKernel": "B70f"}),
+    ]
+    assert series.warnings == ()

@@ -91,6 +91,12 @@ class TestColour:
 
     def test_a_palette_that_is_missing(self, tmp_path: Path) -> None:
         write(tmp_path, np.zeros((2, 2), np.uint8), PhotometricInterpretation="PALETTE COLOR")
+        with pytest.raises(NotAVolumeError, match=r"^image\.dcm: PALETTE COLOR without Red Palette Color Lookup Table"):
+            picture(tmp_path)
+
+    def test_a_palette_without_its_entries(self, tmp_path: Path) -> None:
+        described = {"RedPaletteColorLookupTableDescriptor": [4, 0, 16]}
+        write(tmp_path, np.zeros((2, 2), np.uint8), PhotometricInterpretation="PALETTE COLOR", **described)
         with pytest.raises(CodecError, match=r"^image\.dcm: palette can't be applied: "):
             picture(tmp_path)
 

@@ -10,6 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from render.dicom.cine import phases_of
 from render.dicom.pixels import load_volume
 from render.dicom.series import Series
 from render.dicom.source import scan
@@ -37,6 +38,40 @@ PLACE = {"ImagePositionPatient": [1, 2, 3], "ImageOrientationPatient": [1, 0, 0,
 
 
 class TestNuclearMedicine:
+    def test_a_dynamic_study_is_a_cine_for_each_detector(self, tmp_path: Path) -> None:
+        series = write_frames(
+            tmp_path / "x",
+            6,
+            Modality="NM",
+            ImageType=["ORIGINAL", "PRIMARY", "DYNAMIC", "EMISSION"],
+            EnergyWindowVector=[1] * 6,
+            DetectorVector=[1, 1, 1, 2, 2, 2],
+        )
+        assert series.kind == "cine"
+        assert [plan.info.extra for plan in series.volumes] == [
+            {"Detector": detector, "Frame": str(n)} for n, detector in enumerate("111222", start=1)
+        ]
+        labels = [[phase.label for phase in phases] for phases in phases_of(series.volumes)]
+        assert labels[0] == ["Detector 1, Frame 1", "Detector 1, Frame 2", "Detector 1, Frame 3"]
+        assert labels[3] == ["Detector 2, Frame 4", "Detector 2, Frame 5", "Detector 2, Frame 6"]
+
+    def test_static_views_are_images_and_no_cine(self, tmp_path: Path) -> None:
+        series = write_frames(
+            tmp_path / "x",
+            4,
+            Modality="NM",
+            ImageType=["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"],
+            EnergyWindowVector=[1, 1, 2, 2],
+            DetectorVector=[1, 2, 1, 2],
+        )
+        assert series.kind == "image"
+        assert [tuple(plan.info.extra.values()) for plan in series.volumes] == [
+            ("1", "1", "1"),
+            ("1", "2", "2"),
+            ("2", "1", "3"),
+            ("2", "2", "4"),
+        ]
+
     @pytest.mark.parametrize("spacing", [4.0, -4.0])
     def test_a_reconstruction_is_stacked_to_the_side_that_the_spacings_sign_says(
         self, tmp_path: Path, spacing: float
@@ -111,3 +146,14 @@ def test_a_moving_knee_is_a_cine_in_its_order_of_time(real_data: Path) -> None:
     (series,) = scan(real_data / "enhanced_multiframe" / "nema_moving_knee_19frames").series
     assert (series.kind, series.frames) == ("cine", 19)
     assert [plan.info.extra for plan in series.volumes] == [{"TemporalPositionIndex": str(n)} for n in range(1, 20)]
+
+
+def test_two_clips_of_one_series_are_two_cines(tmp_path: Path) -> None:
+    for n, count in enumerate((3, 4)):
+        dataset = slice_dataset(ramp((1, 6, 5))[0], f"1.2.3.4.{n}", "1.2.3.4")
+        dataset.Modality, dataset.NumberOfFrames = "US", count
+        save(dataset, tmp_path / str(n), ramp((count, 6, 5)), ExplicitVRLittleEndian)
+    (series,) = scan(tmp_path).series
+    assert sorted({len(phases) for phases in phases_of(series.volumes)}) == [3, 4]
+    for phases in phases_of(series.volumes):
+        assert [phase.label for phase in phases] == [f"Frame {n}" for n in range(1, len(phases) + 1)]

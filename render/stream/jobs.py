@@ -83,5 +83,5 @@ class Jobs:
             return None
         if moving and now < view.input_at + FINAL_PATIENCE_S:
             return None
-        slow = view.lossless_bytes / self._link.bytes_per_s > PREVIEW_ABOVE_S
+        slow = view.lossless_bytes / self._link.lately_bytes_per_s > PREVIEW_ABOVE_S
         return view.final_job(with_preview=slow and view.credit_used + 2 <= self._link.window)

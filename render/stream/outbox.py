@@ -108,7 +108,7 @@ class Outbox:
         return self._pipe_free_at - PIPE_AHEAD_S
 
     def _hand_over(self, view: ViewState, transfer: Transfer, epoch: int, now: float) -> stream_pb2.FrameMessage:
-        payload, rate = transfer.frame.payload, self._link.bytes_per_s
+        payload, rate = transfer.frame.payload, self._link.lately_bytes_per_s
         if transfer.shipment is None:
             view.sequence += 1
             transfer.sequence = view.sequence

@@ -26,6 +26,8 @@ MIN_WINDOW, MAX_WINDOW = 2, 8
 SLACK_S = 0.1
 """Bytes in flight may fill the link for a round trip and this long."""
 MIN_CAP_BYTES, MAX_CAP_BYTES = 32 << 10, 8 << 20
+REMEMBERED_RATES = 2 * MAX_WINDOW
+"""Acknowledgements of which the best rate counts where some came late: of the frames on their way, and as many more."""
 
 PACED_FPS = 20.0
 """Frames a second that the link must bear before quality is spent on it."""
@@ -65,6 +67,10 @@ class Link:
     Delivery rate as in BBR (Cardwell et al. 2016): bytes acknowledged between the sending and the acknowledgement of
     a frame. A rate that came with a queue is what the link gives, and counts at once; one without is what was asked
     of the link, and only raises the estimate.
+
+    A client or server that pauses for a moment looks like a link that has become slow, until the next acknowledgement.
+    Pictures may be small for that long. A lossless frame is not acknowledged before all of it is there, and would take
+    its time by what the pause taught: see `lately_bytes_per_s`.
     """
 
     def __init__(self) -> None:
@@ -74,11 +80,17 @@ class Link:
         self._delivered_at = -math.inf
         self._aborted = 0
         self._round_trips: deque[tuple[float, float]] = deque()  # (time, seconds), ascending in both
+        self._rates: deque[float] = deque(maxlen=REMEMBERED_RATES)
 
     @property
     def min_rtt_s(self) -> float:
         """The smallest round trip lately, seconds; 0 until measured."""
         return self._round_trips[0][1] if self._round_trips else 0.0
+
+    @property
+    def lately_bytes_per_s(self) -> float:
+        """What the link is thought to carry, or has carried lately if that is more."""
+        return max(self.bytes_per_s, *self._rates) if self._rates else self.bytes_per_s
 
     @property
     def window(self) -> int:
@@ -119,6 +131,7 @@ class Link:
         self._delivered_at = now
         self._remember_round_trip(now, max(1e-4, now - shipment.sent_at))
         rate = (self._delivered - shipment.delivered_before) / max(1e-4, now - shipment.since)
+        self._rates.append(min(rate, MAX_BYTES_PER_S))
         queued = now - shipment.begun_at - self.min_rtt_s - shipment.size / self.bytes_per_s
         if queued > QUEUE_TOLERANCE_S:
             self.bytes_per_s = min(self.bytes_per_s, rate)

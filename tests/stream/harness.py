@@ -12,6 +12,7 @@ from render.service.convert import view_from_proto
 from render.stream.contract import Action, Close, CloseCode, OpenVolume, SavedSession
 from render.stream.hello import Host
 from render.stream.limits import Limits
+from render.stream.pacing import REMEMBERED_RATES
 from render.stream.protocol import StreamProtocol
 from render.stream.view_state import RenderedFrame, RenderJob
 from render.v1 import frame_pb2, stream_pb2, view_pb2
@@ -146,6 +147,15 @@ class Harness:
         message = self.protocol.next_message()
         assert isinstance(message, stream_pb2.FrameMessage), message
         return message
+
+    def carry(self, bytes_per_s: float) -> None:
+        """Let the link be measured: so many bytes a second, as often as is remembered."""
+        link, now = self.protocol.link, self.clock.now
+        for _ in range(REMEMBERED_RATES):
+            shipment = link.begin(now)
+            link.sent(now, shipment, int(bytes_per_s / 1000))
+            link.acknowledged(now + 0.001, shipment)
+        link.bytes_per_s = bytes_per_s
 
     def job(self) -> RenderJob:
         job = self.protocol.next_job()

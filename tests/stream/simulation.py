@@ -38,12 +38,17 @@ class Simulation:
         Without queue.
     collect_s
         What arrives is passed on at whole multiples of this only, as by a proxy that buffers; 0 for at once.
+    final_bytes
+        Of the lossless frame.
+    asleep
+        From when until when the client does nothing: what arrives meanwhile is painted when it wakes.
     """
 
     rate: Callable[[float], float]
     rtt_s: float
     final_bytes: int = 200_000
     collect_s: float = 0.0
+    asleep: tuple[float, float] = (0.0, 0.0)
     paints: list[Paint] = field(default_factory=list)
 
     def _passed_on(self, time: float) -> float:
@@ -96,8 +101,10 @@ class Simulation:
                 header, size = message.header, len(message.payload)
                 link_free_at = max(link_free_at, clock.now) + size / self.rate(clock.now - begun)
                 if header.chunk_index + 1 == header.chunk_count:
-                    passed_on = self._passed_on(link_free_at + self.rtt_s / 2)
-                    at(passed_on + PAINT_S, lambda header=header: arrive(header))  # type: ignore[misc]
+                    painted_at = self._passed_on(link_free_at + self.rtt_s / 2) + PAINT_S
+                    if self.asleep[0] < painted_at - begun < self.asleep[1]:
+                        painted_at = begun + self.asleep[1]
+                    at(painted_at, lambda header=header: arrive(header))  # type: ignore[misc]
 
         at(clock.now, lambda: move(1))
         while clock.now - begun < move_s + rest_s:

@@ -14,6 +14,7 @@ from render.stream.pacing import (
     MAX_WINDOW,
     MIN_WINDOW,
     PICTURE_LEVELS,
+    REMEMBERED_RATES,
     RENDER_GOAL_MS,
     RENDER_LEVELS,
     RTT_MEMORY_S,
@@ -70,6 +71,19 @@ def test_the_last_thing_painted_is_the_final_frame_and_it_comes_soon(mbit_s: flo
     assert settled_s <= 0.5 + 200_000 / (mbit_s * MBIT) + rtt_s
 
 
+@pytest.mark.parametrize("asleep_s", [0.1, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize(("mbit_s", "rtt_s"), [(1000, 0.001), (100, 0.005), (20, 0.04), (20, 0.12)])
+def test_a_client_that_sleeps_before_it_rests_does_not_wait_once_more(
+    mbit_s: float, rtt_s: float, asleep_s: float
+) -> None:
+    """Late acknowledgements look like a slow link, and none comes before the whole lossless frame is there."""
+    size, move_s = 300_000, 5.0
+    simulation = Simulation(lambda _: mbit_s * MBIT, rtt_s, size, asleep=(move_s - asleep_s, move_s))
+    paints = simulation.run(move_s, 60)
+    assert paints[-1].is_final
+    assert paints[-1].at - move_s <= 0.5 + size / (mbit_s * MBIT) + rtt_s
+
+
 # Link
 
 
@@ -109,6 +123,17 @@ def test_one_slow_frame_counts_at_once_and_quick_ones_bring_it_back() -> None:
         round_trip(link, 3 + steps, 0.01, 50_000)
         assert steps < 20
     assert steps > 2
+
+
+def test_what_was_carried_lately_outlasts_slow_frames_but_not_a_slow_link() -> None:
+    link = Link()
+    for now in range(REMEMBERED_RATES):
+        round_trip(link, now, 0.05, 100_000)
+    for late in range(1, REMEMBERED_RATES + 1):
+        assert link.lately_bytes_per_s > 1.9e6
+        round_trip(link, REMEMBERED_RATES + late, 0.8, 100_000)
+        assert link.bytes_per_s < 200_000
+    assert link.lately_bytes_per_s < 200_000
 
 
 def test_bytes_of_a_frame_that_was_given_up_are_waited_for() -> None:

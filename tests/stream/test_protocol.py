@@ -175,7 +175,7 @@ def test_a_move_gives_a_final_frame_up_between_its_chunks() -> None:
     harness.finish(harness.job())
     harness.acknowledge(harness.frame().header)
     rest(harness)
-    harness.protocol.link.bytes_per_s = 1e6
+    harness.carry(1e6)
     harness.finish(harness.job(), final_bytes=2_000_000)
     chunk = harness.frame()
     assert chunk.header.chunk_count == 40
@@ -201,7 +201,7 @@ def test_pictures_go_before_chunks_of_another_view() -> None:
     harness.finish(harness.job())
     harness.acknowledge(harness.frame().header)
     rest(harness)
-    harness.protocol.link.bytes_per_s = 1e5
+    harness.carry(1e5)
     harness.finish(harness.job(), final_bytes=10 * MIN_CHUNK_BYTES)
     first = harness.frame().header
     harness.set_view("b", 1)
@@ -226,7 +226,7 @@ def test_a_frame_that_lacks_slices_is_not_final_and_is_made_again_when_they_come
 
 def test_a_slow_link_gets_a_picture_of_full_quality_before_the_values() -> None:
     harness = opened()
-    harness.protocol.link.bytes_per_s = 20_000
+    harness.carry(20_000)
     harness.set_view("a", 1, size_px=512)
     harness.open_volumes()
     rest(harness)
@@ -367,7 +367,7 @@ def test_a_final_frame_is_due_as_soon_as_the_other_views_rest() -> None:
 
 def test_a_picture_before_the_values_takes_its_own_credit() -> None:
     harness = opened()
-    harness.protocol.link.bytes_per_s = 20_000
+    harness.carry(20_000)
     harness.set_view("a", 1, size_px=512)
     harness.open_volumes()
     harness.finish(harness.job())

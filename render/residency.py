@@ -160,9 +160,9 @@ class VolumeCache:
             return await self._join(entry, entry.flight, holder, progress, in_part)
 
     def lease_resident(self, volume_id: str, *, holder: str) -> Lease | None:
-        """Pin a volume that is resident already; None where it is not."""
+        """Pin a volume that is resident already, also in part; None where it is not."""
         entry = self._entries.get(volume_id)
-        return None if entry is None or entry.flight is not None else self.pin(entry, holder)
+        return None if entry is None or entry.resident is None or entry.is_abandoned else self.pin(entry, holder)
 
     async def reserve(self, what: str, size: Size) -> Reservation:
         """Keep what a volume of this size takes free for `what`, which is on its way.

@@ -87,11 +87,14 @@ class AsyncClient:
         *,
         series: str | int = "",
         volume_index: int | None = None,
+        in_part: bool = False,
         progress: ProgressCallback | None = None,
         timeout_s: float = DEFAULT_LOAD_TIMEOUT_S,
     ) -> AsyncVolume:
         """Make a volume resident and pin it; see `Client.open`."""
-        return AsyncVolume(self, await self._open(open_request(source, series, volume_index), progress, timeout_s))
+        return AsyncVolume(
+            self, await self._open(open_request(source, series, volume_index, in_part=in_part), progress, timeout_s)
+        )
 
     async def _open(
         self, request: messages.OpenVolumeRequest, progress: ProgressCallback | None, timeout_s: float
@@ -180,10 +183,14 @@ class AsyncClient:
         return assembler.finish()
 
     async def describe(self, volume_id: str, *, timeout_s: float | None = None) -> VolumeDescription:
-        """Describe a volume that is resident."""
+        """Describe a volume that is resident, also in part."""
+        return convert.description_from_proto((await self._describe(volume_id, timeout_s)).volume)
+
+    async def _describe(self, volume_id: str, timeout_s: float | None) -> messages.DescribeVolumeResponse:
+        request = messages.DescribeVolumeRequest(volume_id=volume_id)
         async with self._call(timeout_s) as options:
-            answer = await self._stub.DescribeVolume(messages.DescribeVolumeRequest(volume_id=volume_id), **options)
-        return convert.description_from_proto(answer.volume)
+            answer: messages.DescribeVolumeResponse = await self._stub.DescribeVolume(request, **options)
+        return answer
 
     async def release(self, lease_id: str, *, timeout_s: float | None = None) -> None:
         """End a lease; one that has ended is no error."""

@@ -84,8 +84,8 @@ class AsyncVolume(VolumeHandle):
         return self._client.stream(self._view(view), timeout_s=timeout_s)
 
     async def refresh(self, *, timeout_s: float | None = None) -> None:
-        """Ask the server for the description again."""
-        self.description = await self._client.describe(self.id, timeout_s=timeout_s)
+        """Ask the server for the description again, and for how many slices are missing."""
+        self._described(await self._client._describe(self.id, timeout_s))
 
     async def release(self, *, timeout_s: float | None = None) -> None:
         """End the lease. The volume stays resident while there is room, but may be evicted."""

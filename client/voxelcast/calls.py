@@ -27,14 +27,16 @@ DEFAULT_LOAD_TIMEOUT_S = 600.0
 ProgressCallback: TypeAlias = Callable[[LoadProgress], None]
 
 
-def open_request(source: str | VolumeSummary, series: str | int, volume_index: int | None) -> OpenVolumeRequest:
+def open_request(
+    source: str | VolumeSummary, series: str | int, volume_index: int | None, *, in_part: bool
+) -> OpenVolumeRequest:
     """Return the request for a path, or for the volume of a list."""
     if isinstance(source, VolumeSummary):
-        return OpenVolumeRequest(volume_id=source.volume_id)
+        return OpenVolumeRequest(volume_id=source.volume_id, in_part=in_part)
     if not source:
         raise InvalidArgumentError("open: a path below a served root, or a volume's id, is needed")
     try:
-        return OpenVolumeRequest(path=source, series=str(series), volume_index=volume_index)
+        return OpenVolumeRequest(path=source, series=str(series), volume_index=volume_index, in_part=in_part)
     except ValueError:
         raise InvalidArgumentError(f"volume_index {volume_index}: 0 or more needed") from None
 

@@ -91,6 +91,7 @@ class Client:
         *,
         series: str | int = "",
         volume_index: int | None = None,
+        in_part: bool = False,
         progress: ProgressCallback | None = None,
         timeout_s: float = DEFAULT_LOAD_TIMEOUT_S,
     ) -> Volume:
@@ -105,10 +106,14 @@ class Client:
             the volume.
         volume_index
             Which volume of that series, from 0.
+        in_part
+            Return as soon as something of it can be drawn: the middle, then outward, and what is rendered or streamed
+            before the rest. `Volume.missing_slices` and each `Frame.missing_slices` say what is not there, which is
+            drawn as outside; `Stream.settle` waits for the whole. A server may have to load it whole even so.
         progress
             Called with each `LoadProgress`, on this thread.
         timeout_s
-            For the whole load.
+            Until it returns.
 
         Returns
         -------
@@ -126,7 +131,9 @@ class Client:
         BudgetExceededError
             It can't fit beside what is pinned.
         """
-        return self._volume(self._open(open_request(source, series, volume_index), progress, timeout_s))
+        return self._volume(
+            self._open(open_request(source, series, volume_index, in_part=in_part), progress, timeout_s)
+        )
 
     def _open(
         self, request: messages.OpenVolumeRequest, progress: ProgressCallback | None, timeout_s: float
@@ -266,10 +273,15 @@ class Client:
         return assembler.finish()
 
     def describe(self, volume_id: str, *, timeout_s: float | None = None) -> VolumeDescription:
-        """Describe a volume that is resident."""
+        """Describe a volume that is resident, also in part."""
+        return convert.description_from_proto(self._describe(volume_id, timeout_s).volume)
+
+    def _describe(self, volume_id: str, timeout_s: float | None) -> messages.DescribeVolumeResponse:
         with self._call(timeout_s) as options:
-            answer = self._stub.DescribeVolume(messages.DescribeVolumeRequest(volume_id=volume_id), **options)
-        return convert.description_from_proto(answer.volume)
+            answer: messages.DescribeVolumeResponse = self._stub.DescribeVolume(
+                messages.DescribeVolumeRequest(volume_id=volume_id), **options
+            )
+        return answer
 
     def release(self, lease_id: str, *, timeout_s: float | None = None) -> None:
         """End a lease; one that has ended is no error."""

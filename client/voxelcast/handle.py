@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from render.v1.render_service_pb2 import OpenedVolume, OpenVolumeRequest
+from render.v1.render_service_pb2 import DescribeVolumeResponse, OpenedVolume, OpenVolumeRequest
 from voxelcast import convert
 from voxelcast.appearance import TransferFunction, Window
 from voxelcast.camera import DEFAULT_SIZE_PX
@@ -27,11 +27,15 @@ class VolumeHandle:
         The lease that pins it; empty once it is released.
     lease_seconds
         The lease ends when it was unused for so long; each render renews it, or takes it again.
+    missing_slices
+        Not loaded yet when the description was made. `refresh` asks again: only the whole has the range of its values,
+        its automatic window and its warnings.
     """
 
     description: VolumeDescription
     lease_id: str
     lease_seconds: int
+    missing_slices: int
 
     def __init__(self, opened: OpenedVolume) -> None:
         self._opened(opened)
@@ -40,6 +44,11 @@ class VolumeHandle:
         self.description = convert.description_from_proto(opened.volume)
         self.lease_id = opened.lease_id
         self.lease_seconds = opened.lease_seconds
+        self.missing_slices = opened.missing_slices
+
+    def _described(self, described: DescribeVolumeResponse) -> None:
+        self.description = convert.description_from_proto(described.volume)
+        self.missing_slices = described.missing_slices
 
     def _open_request(self) -> OpenVolumeRequest:
         return OpenVolumeRequest(volume_id=self.id)

@@ -147,8 +147,8 @@ class Volume(VolumeHandle):
         return self._client.stream(self._view(view), timeout_s=timeout_s)
 
     def refresh(self, *, timeout_s: float | None = None) -> None:
-        """Ask the server for the description again."""
-        self.description = self._client.describe(self.id, timeout_s=timeout_s)
+        """Ask the server for the description again, and for how many slices are missing."""
+        self._described(self._client._describe(self.id, timeout_s))
 
     def release(self, *, timeout_s: float | None = None) -> None:
         """End the lease. The volume stays resident while there is room, but may be evicted."""

@@ -24,6 +24,21 @@ class _Grant:
     used_at: float
 
 
+@dataclass(frozen=True)
+class _Rest:
+    """Ends a lease of a part where the rest can't be loaded; implements `render.lease.Watcher`."""
+
+    table: LeaseTable
+    lease_id: str
+
+    def progressed(self, stage: str, done: int, total: int) -> None: ...
+
+    def grown(self) -> None: ...
+
+    def broken(self, error: BaseException) -> None:
+        self.table.end(self.lease_id)
+
+
 class LeaseTable:
     """The leases that clients hold on one server.
 
@@ -67,9 +82,14 @@ class LeaseTable:
         return f"grpc lease {next(self._numbers)}"
 
     def grant(self, lease: Lease) -> str:
-        """Keep a lease for a client and return the id that the client shall name it by."""
+        """Keep a lease for a client and return the id that the client shall name it by.
+
+        One of a volume that is there in part ends by itself if the rest can't be loaded.
+        """
         lease_id = secrets.token_urlsafe(18)
         self._grants[lease_id] = _Grant(lease, self._clock())
+        if not lease.is_whole:
+            lease.watch(_Rest(self, lease_id))
         return lease_id
 
     def renew(self, lease_id: str) -> Lease:
@@ -98,15 +118,20 @@ class LeaseTable:
             If there is none of this id (any more).
         """
         self.renew(lease_id)
-        self._grants.pop(lease_id).lease.release()
+        self.end(lease_id)
+
+    def end(self, lease_id: str) -> None:
+        """End a lease, if there is one of this id."""
+        grant = self._grants.pop(lease_id, None)
+        if grant is not None:
+            grant.lease.release()
 
     def sweep(self) -> None:
         """End the leases that have not been used for too long."""
         now = self._clock()
         for lease_id, grant in tuple(self._grants.items()):
             if now - grant.used_at >= self.lease_seconds:
-                del self._grants[lease_id]
-                grant.lease.release()
+                self.end(lease_id)
 
     async def sweep_forever(self) -> None:
         """Sweep now and then until cancelled: without it a volume would stay pinned until the next call."""

@@ -89,7 +89,9 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
                 events.get_nowait()
             events.put_nowait(volume_pb2.LoadProgress(volume_id=volume_id, stage=stage, done=done, total=total))
 
-        opening = asyncio.create_task(self._engine.open(volume_id, holder=holder, progress=report))
+        opening = asyncio.create_task(
+            self._engine.open(volume_id, holder=holder, progress=report, in_part=request.in_part)
+        )
         opening.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -107,9 +109,12 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
             raise
 
     async def DescribeVolume(self, request: pb.DescribeVolumeRequest, context: Context) -> pb.DescribeVolumeResponse:
-        """Describe a resident volume."""
+        """Describe a volume that is resident, also in part."""
         with self._engine.open_resident(request.volume_id, holder="describe call") as lease:
-            return pb.DescribeVolumeResponse(volume=convert.description_to_proto(self._engine.describe(lease)))
+            return pb.DescribeVolumeResponse(
+                volume=convert.description_to_proto(self._engine.describe(lease)),
+                missing_slices=lease.resident.volume.missing_slices,
+            )
 
     async def ReleaseVolume(self, request: pb.ReleaseVolumeRequest, context: Context) -> pb.ReleaseVolumeResponse:
         """End a lease."""
@@ -178,6 +183,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
             volume=description,
             lease_id=self._leases.grant(lease),
             lease_seconds=self._leases.lease_seconds,
+            missing_slices=lease.resident.volume.missing_slices,
         )
 
 

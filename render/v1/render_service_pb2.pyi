@@ -38,16 +38,18 @@ class ListVolumesResponse(_message.Message):
     def __init__(self, volumes: _Optional[_Iterable[_Union[_volume_pb2.VolumeSummary, _Mapping]]] = ..., scanning: bool = ...) -> None: ...
 
 class OpenVolumeRequest(_message.Message):
-    __slots__ = ("volume_id", "path", "series", "volume_index")
+    __slots__ = ("volume_id", "path", "series", "volume_index", "in_part")
     VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     VOLUME_INDEX_FIELD_NUMBER: _ClassVar[int]
+    IN_PART_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     path: str
     series: str
     volume_index: int
-    def __init__(self, volume_id: _Optional[str] = ..., path: _Optional[str] = ..., series: _Optional[str] = ..., volume_index: _Optional[int] = ...) -> None: ...
+    in_part: bool
+    def __init__(self, volume_id: _Optional[str] = ..., path: _Optional[str] = ..., series: _Optional[str] = ..., volume_index: _Optional[int] = ..., in_part: bool = ...) -> None: ...
 
 class OpenVolumeResponse(_message.Message):
     __slots__ = ("progress", "opened")
@@ -58,14 +60,16 @@ class OpenVolumeResponse(_message.Message):
     def __init__(self, progress: _Optional[_Union[_volume_pb2.LoadProgress, _Mapping]] = ..., opened: _Optional[_Union[OpenedVolume, _Mapping]] = ...) -> None: ...
 
 class OpenedVolume(_message.Message):
-    __slots__ = ("volume", "lease_id", "lease_seconds")
+    __slots__ = ("volume", "lease_id", "lease_seconds", "missing_slices")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     LEASE_ID_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_SLICES_FIELD_NUMBER: _ClassVar[int]
     volume: _volume_pb2.VolumeDescription
     lease_id: str
     lease_seconds: int
-    def __init__(self, volume: _Optional[_Union[_volume_pb2.VolumeDescription, _Mapping]] = ..., lease_id: _Optional[str] = ..., lease_seconds: _Optional[int] = ...) -> None: ...
+    missing_slices: int
+    def __init__(self, volume: _Optional[_Union[_volume_pb2.VolumeDescription, _Mapping]] = ..., lease_id: _Optional[str] = ..., lease_seconds: _Optional[int] = ..., missing_slices: _Optional[int] = ...) -> None: ...
 
 class DescribeVolumeRequest(_message.Message):
     __slots__ = ("volume_id",)
@@ -74,10 +78,12 @@ class DescribeVolumeRequest(_message.Message):
     def __init__(self, volume_id: _Optional[str] = ...) -> None: ...
 
 class DescribeVolumeResponse(_message.Message):
-    __slots__ = ("volume",)
+    __slots__ = ("volume", "missing_slices")
     VOLUME_FIELD_NUMBER: _ClassVar[int]
+    MISSING_SLICES_FIELD_NUMBER: _ClassVar[int]
     volume: _volume_pb2.VolumeDescription
-    def __init__(self, volume: _Optional[_Union[_volume_pb2.VolumeDescription, _Mapping]] = ...) -> None: ...
+    missing_slices: int
+    def __init__(self, volume: _Optional[_Union[_volume_pb2.VolumeDescription, _Mapping]] = ..., missing_slices: _Optional[int] = ...) -> None: ...
 
 class ReleaseVolumeRequest(_message.Message):
     __slots__ = ("lease_id",)

@@ -106,7 +106,7 @@ class RenderServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DescribeVolume(self, request, context):
-        """Describes a resident volume.
+        """Describes a volume that is resident, also in part.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

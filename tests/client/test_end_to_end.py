@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from render.catalog import Catalog
 from render.dicom.ingest import Ingest
 from render.encoding.values import OUTSIDE_CODE
 from render.engine import Engine
+from render.errors import CodecError
 from render.geometry import VolumeGeometry
 from render.residency import VolumeCache
 from render.service import convert as server_convert
@@ -24,6 +26,7 @@ from render.service.grpc_server import GrpcServer, start_grpc
 from render.stream.registry import SessionRegistry
 from render.volume import Volume, VolumeInfo
 from tests.fakes import FakeCatalog
+from tests.stream.test_growing import SlowSource
 from voxelcast import (
     AmbiguousSeriesError,
     AsyncClient,
@@ -32,6 +35,7 @@ from voxelcast import (
     DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
+    SourceError,
     UnauthenticatedError,
     UnsupportedError,
     View,
@@ -380,6 +384,61 @@ def test_one_drives_and_another_client_watches_until_it_takes_the_wheel(served: 
                 nobody.next_frame()
             with pytest.raises(InvalidArgumentError, match="shares nothing"), other.stream() as alone:
                 alone.drive()
+
+
+@pytest.fixture
+def loading(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSource]:
+    """Let the slices of the volume arrive when the test says so."""
+    source = SlowSource(head())
+    monkeypatch.setattr(served.engine.catalog, "loader", lambda entry: source)
+    yield source
+    source.steps.put(CodecError("the test has ended"))  # whoever still waits for a slice
+
+
+def test_a_volume_is_opened_in_part_and_settles_once_it_is_whole(
+    client: Client, served: Served, loading: SlowSource
+) -> None:
+    loading.steps.put((15, 25))
+    with client.open("series/a1b2c3d4", in_part=True) as volume:
+        assert volume.missing_slices == 30
+        view = volume.coronal(size_px=SIZE_PX)
+        frame = volume.render_frame(view)
+        assert frame.missing_slices == 30
+        assert not frame.is_exact
+        assert 0 < np.isnan(frame.array).mean() < 1
+        with volume.stream(view) as stream:
+            first = stream.next_frame()
+            assert first.missing_slices == 30
+            assert not first.is_exact
+            loading.steps.put((0, 15))
+            while (frame := stream.next_frame()).missing_slices == 30:
+                pass
+            assert frame.missing_slices == 15
+            volume.refresh()
+            assert volume.missing_slices == 15
+            loading.steps.put((25, 40))
+            whole = stream.settle()
+            assert whole.is_exact
+            np.testing.assert_allclose(whole.array, served.frame(view), atol=whole.value_step / 2)
+        volume.refresh()
+        assert volume.missing_slices == 0
+        assert volume.values_range == (head().codes.min(), head().codes.max())
+
+
+def test_a_lease_of_a_part_ends_where_the_rest_cannot_be_loaded(client: Client, loading: SlowSource) -> None:
+    loading.steps.put((15, 25))
+    volume = client.open("series/a1b2c3d4", in_part=True)
+    lease_id = volume.lease_id
+    with volume.stream(volume.axial(size_px=SIZE_PX)) as stream:
+        stream.next_frame()
+        loading.steps.put(CodecError("slice 3 is damaged"))
+        with pytest.raises(SourceError, match="slice 3 is damaged"):
+            deque(stream, maxlen=0)
+    # It opens the volume again, which may be better by now.
+    loading.steps.put((0, 40))
+    assert volume.render_frame(volume.axial(size_px=SIZE_PX)).is_exact
+    assert volume.lease_id != lease_id
+    volume.release()
 
 
 async def test_asyncio_shares_watches_and_drives(served: Served) -> None:

@@ -60,7 +60,7 @@ class PageServer:
         self._stop = asyncio.Event()
         try:
             async with running(self._settings, lambda stage, done, total: None) as (engine, addresses):
-                self._engine = engine
+                self.engine = engine
                 for volume in self._volumes:
                     await engine.add(volume)
                 self.port = addresses.http_port
@@ -74,7 +74,7 @@ class PageServer:
         return f"http://127.0.0.1:{self.port}/"
 
     def add(self, volume: Volume) -> None:
-        asyncio.run_coroutine_threadsafe(self._engine.add(volume), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self.engine.add(volume), self._loop).result()
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)

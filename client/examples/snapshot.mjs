@@ -109,6 +109,7 @@ function show(header, payload) {
 function windowed({ function: name, center, width }, value) {
   if (name === "WINDOW_FUNCTION_SIGMOID") return 1 / (1 + Math.exp((-4 * (value - center)) / width));
   if (name === "WINDOW_FUNCTION_LINEAR_EXACT") return (value - center) / width + 0.5;
+  if (name !== "WINDOW_FUNCTION_LINEAR") throw new Error(`${name}: its table is in the volume's description`);
   if (width === 1) return value > center - 0.5 ? 1 : 0;
   return (value - (center - 0.5)) / (width - 1) + 0.5;
 }

@@ -1,4 +1,4 @@
-"""The client that docs/protocol.md shows is run as it stands there."""
+"""The client that docs/protocol.md shows is run as it stands there; its messages are read by the server's reader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 
+from render.service.convert import view_from_proto
+from render.stream.messages import parse_client_message
+from render.v1 import frame_pb2
+from render.view import RenderingMethod
 from tests.web.client import served
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -38,3 +43,11 @@ async def test_the_example_gets_its_final_frame(tmp_path: Path) -> None:
     lines = output.decode().splitlines()
     assert "FRAME_ENCODING_VALUES_DEFLATE FRAME_QUALITY_FINAL" in lines[-2]
     assert lines[-1].startswith("closed 1000")
+
+
+def test_the_messages_that_it_shows_are_messages() -> None:
+    message, header = re.findall(r"```json\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    view = view_from_proto(parse_client_message(message).set_view.view)
+    assert view.slab_mm == 0
+    assert view.rendering_method is RenderingMethod.AVERAGE_IP
+    json_format.Parse(header, frame_pb2.FrameHeader())

@@ -27,7 +27,7 @@ from benchmarks.stream_script import (
 from benchmarks.stream_server import ServerProcess, start_server
 from render.backends.cpu import CpuRenderer
 from render.demo import torso_volume
-from render.service.convert import view_from_proto
+from render.service.convert.views import view_from_proto
 from render.volume import Volume
 from voxelcast import convert
 from voxelcast.decoding import decode_frame

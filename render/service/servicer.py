@@ -21,7 +21,9 @@ from render.engine import Engine
 from render.errors import InvalidArgumentError
 from render.frame import PictureRequest
 from render.lease import Lease
-from render.service import convert
+from render.service.convert.frames import encoding_from_proto, frame_header
+from render.service.convert.views import view_from_proto
+from render.service.convert.volumes import description_to_proto, status_to_proto, summary_to_proto
 from render.service.leases import LeaseTable
 from render.service.stream_frames import GrpcTransport
 from render.service.uploads import UploadReceiver
@@ -65,7 +67,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
     async def ListVolumes(self, request: pb.ListVolumesRequest, context: Context) -> pb.ListVolumesResponse:
         """List what there is to open."""
         scanning = self._engine.is_scanning  # before the list: what is scanned between the two is in it
-        volumes = map(convert.summary_to_proto, self._engine.summaries())
+        volumes = map(summary_to_proto, self._engine.summaries())
         return pb.ListVolumesResponse(volumes=volumes, scanning=scanning)
 
     async def OpenVolume(self, request: pb.OpenVolumeRequest, context: Context) -> AsyncIterator[pb.OpenVolumeResponse]:
@@ -112,7 +114,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         """Describe a volume that is resident, also in part."""
         with self._engine.open_resident(request.volume_id, holder="describe call") as lease:
             return pb.DescribeVolumeResponse(
-                volume=convert.description_to_proto(self._engine.describe(lease)),
+                volume=description_to_proto(self._engine.describe(lease)),
                 missing_slices=lease.resident.volume.missing_slices,
             )
 
@@ -134,11 +136,11 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
 
     async def Render(self, request: pb.RenderRequest, context: Context) -> AsyncIterator[pb.RenderResponse]:
         """Render one final frame; all that can be refused is refused before any work."""
-        encoding = convert.encoding_from_proto(request.encoding)
+        encoding = encoding_from_proto(request.encoding)
         jpeg_quality = request.jpeg_quality if request.HasField("jpeg_quality") else DEFAULT_JPEG_QUALITY
         if not 1 <= jpeg_quality <= 100:
             raise InvalidArgumentError(f"jpeg_quality {jpeg_quality}: 1 to 100 needed", field="jpeg_quality")
-        view = convert.view_from_proto(request.view)
+        view = view_from_proto(request.view)
         _check_encoding(encoding, view)
         with await self._pin(request.lease_id, view) as lease:
             picture = PictureRequest(jpeg_quality) if encoding is Encoding.JPEG else None
@@ -146,7 +148,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
         encoded: EncodedFrame = await asyncio.to_thread(encode, frame, encoding, jpeg_quality=jpeg_quality)
         payload = memoryview(encoded.payload)
         starts = range(0, len(payload), CHUNK_BYTES)
-        yield pb.RenderResponse(header=convert.frame_header(frame, encoded, chunk_count=len(starts)))
+        yield pb.RenderResponse(header=frame_header(frame, encoded, chunk_count=len(starts)))
         for start in starts:
             yield pb.RenderResponse(chunk=bytes(payload[start : start + CHUNK_BYTES]))
 
@@ -160,9 +162,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         """Say what is resident, and who pins it."""
-        return convert.status_to_proto(
-            self._engine.status(), server_version=render.__version__, sessions=self._sessions.count
-        )
+        return status_to_proto(self._engine.status(), server_version=render.__version__, sessions=self._sessions.count)
 
     async def _pin(self, lease_id: str, view: View) -> Lease:
         (layer,) = view.layers
@@ -175,7 +175,7 @@ class RenderServicer(render_service_pb2_grpc.RenderServiceServicer):
 
     def _opened(self, lease: Lease) -> pb.OpenedVolume:
         try:
-            description = convert.description_to_proto(self._engine.describe(lease))
+            description = description_to_proto(self._engine.describe(lease))
         except BaseException:
             lease.release()
             raise

@@ -20,7 +20,7 @@ from render.engine import Engine
 from render.errors import BudgetExceededError, InvalidArgumentError
 from render.lease import Lease
 from render.memory import format_bytes
-from render.service.convert import geometry_from_proto, voxel_type_from_proto
+from render.service.convert.volumes import geometry_from_proto, voxel_type_from_proto
 from render.v1 import render_service_pb2
 from render.volume import Volume, VolumeInfo, VoxelType
 

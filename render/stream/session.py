@@ -13,7 +13,9 @@ from render.engine import Engine
 from render.errors import InvalidArgumentError, ProtocolError, RenderCancelledError, VoxelcastError
 from render.frame import Frame, PictureRequest
 from render.lease import Lease
-from render.service.convert import description_to_proto, frame_header, summary_to_proto, view_from_proto
+from render.service.convert.frames import frame_header
+from render.service.convert.views import view_from_proto
+from render.service.convert.volumes import description_to_proto, summary_to_proto
 from render.service.status import INTERNAL_MESSAGE, client_message, reason
 from render.stream.contract import (
     Close,

@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 from render.encoding import EncodedFrame, Encoding, encode
 from render.errors import RenderCancelledError
 from render.frame import Frame
-from render.service.convert import view_to_proto
+from render.service.convert.views import view_to_proto
 from render.stream.protocol import StreamProtocol
 from render.stream.view_state import RenderJob
 from render.v1 import stream_pb2

@@ -15,7 +15,9 @@ from render.encoding import EncodedFrame, Encoding, encode
 from render.errors import VoxelcastError
 from render.frame import Frame
 from render.geometry import VolumeGeometry
-from render.service import convert
+from render.service.convert.frames import encoding_from_proto, frame_header
+from render.service.convert.views import view_from_proto, window_to_proto
+from render.service.convert.volumes import geometry_to_proto
 from render.service.status import grpc_code
 from render.transfer import Window
 from render.v1 import frame_pb2, render_service_pb2, stream_pb2, view_pb2, volume_pb2
@@ -165,11 +167,11 @@ class FakeService(RenderServiceServicer):
         self.used_leases.append(request.lease_id)
         self.waiting.set()
         self.gate.wait(30)
-        encoding = convert.encoding_from_proto(request.encoding)
-        frame = draw(convert.view_from_proto(request.view))
+        encoding = encoding_from_proto(request.encoding)
+        frame = draw(view_from_proto(request.view))
         encoded = encode(frame, encoding, jpeg_quality=request.jpeg_quality or 90)
         chunks = _split(encoded.payload, CHUNK_BYTES)
-        header = convert.frame_header(frame, encoded, chunk_count=len(chunks))
+        header = frame_header(frame, encoded, chunk_count=len(chunks))
         if self.spoil is not None:
             header, chunks = self.spoil(header, chunks)
         if header is not None:
@@ -194,12 +196,12 @@ class FakeService(RenderServiceServicer):
                 case "watch":
                     yield sharing(driving=False, share_id=request.message.watch.share_id)
                     yield render_service_pb2.StreamFramesResponse(message=stream_pb2.ServerMessage(view_set=self.shown))
-                    view = convert.view_from_proto(self.shown.view)
+                    view = view_from_proto(self.shown.view)
                     yield from stream_frame(view, self.shown.view_id, self.shown.revision, 1, lossless=True)
                 case "set_view":
                     message = request.message.set_view
                     try:
-                        view = convert.view_from_proto(message.view)
+                        view = view_from_proto(message.view)
                     except VoxelcastError as error:
                         yield stream_error(error.reason, error.message, message.view_id, message.revision)
                         continue
@@ -267,7 +269,7 @@ def stream_frame(
     encoded: EncodedFrame = encode(frame, encoding, jpeg_quality=80)
     chunks = _split(encoded.payload, STREAM_CHUNK_BYTES)
     for index, chunk in enumerate(chunks):
-        header = convert.frame_header(
+        header = frame_header(
             frame,
             encoded,
             view_id=view_id,
@@ -329,14 +331,14 @@ def _description(revision: int = 1) -> volume_pb2.VolumeDescription:
     )
     return volume_pb2.VolumeDescription(
         summary=_summary(),
-        geometry=convert.geometry_to_proto(GEOMETRY),
+        geometry=geometry_to_proto(GEOMETRY),
         voxel_type=volume_pb2.VOXEL_TYPE_INT16,
         slope=1,
         units="HU",
         minimum_value=-1000,
         maximum_value=3000,
-        windows=[convert.window_to_proto(WINDOW)],
-        default_window=convert.window_to_proto(WINDOW),
+        windows=[window_to_proto(WINDOW)],
+        default_window=window_to_proto(WINDOW),
         default_preset="CT-AAA",
         warnings=["spacing varies"],
         revision=revision,

@@ -11,7 +11,7 @@ import pytest
 
 from render import errors as server_errors
 from render.errors import VoxelcastError as ServerError
-from render.service import convert as server_convert
+from render.service.convert.views import view_from_proto, view_to_proto
 from tests.client.fake_service import VOLUME_ID, FakeService, ramp_color, ramp_values, serving
 from voxelcast import (
     AmbiguousSeriesError,
@@ -35,7 +35,7 @@ from voxelcast import (
 
 def server_view(view: View) -> Any:
     """Return a view as the server understands it."""
-    return server_convert.view_from_proto(convert.view_to_proto(view))
+    return view_from_proto(convert.view_to_proto(view))
 
 
 def test_a_picture_in_five_lines(client: Client) -> None:
@@ -94,7 +94,7 @@ def test_views_arrive_whole(client: Client) -> None:
         .perspective(40)
     )
     theirs = server_view(view)
-    assert convert.view_from_proto(server_convert.view_to_proto(theirs)) == view
+    assert convert.view_from_proto(view_to_proto(theirs)) == view
 
 
 def test_opening_reports_progress_and_describes(client: Client, service: FakeService) -> None:

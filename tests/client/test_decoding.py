@@ -9,7 +9,7 @@ import pytest
 
 from render.encoding import Encoding, encode
 from render.frame import Frame
-from render.service import convert
+from render.service.convert.frames import frame_header
 from render.v1 import frame_pb2
 from render.view import Camera, Layer, RenderingMethod, View, Viewport
 from tests.client.fake_service import draw, ramp_color
@@ -23,7 +23,7 @@ COLOR_VIEW = View(CAMERA, Viewport(33, 21), (Layer("volume"),), RenderingMethod.
 
 def encoded(frame: Frame, encoding: Encoding) -> tuple[frame_pb2.FrameHeader, bytes]:
     result = encode(frame, encoding, jpeg_quality=95)
-    return convert.frame_header(frame, result), result.payload
+    return frame_header(frame, result), result.payload
 
 
 def test_float32_values_are_exact() -> None:

@@ -21,7 +21,7 @@ from render.engine import Engine
 from render.errors import CodecError
 from render.geometry import VolumeGeometry
 from render.residency import VolumeCache
-from render.service import convert as server_convert
+from render.service.convert.views import view_from_proto
 from render.service.grpc_server import GrpcServer, start_grpc
 from render.stream.registry import SessionRegistry
 from render.volume import Volume, VolumeInfo
@@ -79,7 +79,7 @@ class Served:
         """Return the server's own pixels of a view, straight from its renderer."""
 
         async def render() -> np.ndarray:
-            theirs = server_convert.view_from_proto(convert.view_to_proto(view))
+            theirs = view_from_proto(convert.view_to_proto(view))
             with await self.engine.open(view.volume_id, holder="test") as lease:
                 frame = await self.engine.render(theirs, {view.volume_id: lease})
             pixels = frame.color if frame.values is None else frame.values

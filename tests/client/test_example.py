@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from google.protobuf import json_format
 
-from render.service.convert import view_from_proto
+from render.service.convert.views import view_from_proto
 from render.v1 import view_pb2
 from tests.stream.engines import view_message
 from tests.web.client import Served, served

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from render.lookup import LookupTable
-from render.service import convert as server_convert
+from render.service.convert.views import view_from_proto, window_to_proto
 from render.transfer import Window as ServerWindow
 from render.v1 import volume_pb2
 from tests.client.fake_service import FakeService
@@ -47,7 +47,7 @@ def test_a_phase_that_is_not_there(client: Client, service: FakeService) -> None
 def test_a_voi_lut_gives_the_servers_gray() -> None:
     table = LookupTable(-20, 10, (np.linspace(0, 1, 90) ** 3 * 1023).astype("<u2").tobytes(), "CUBE")
     theirs = ServerWindow.of_table(2, table)
-    message = server_convert.window_to_proto(theirs, with_table=True)
+    message = window_to_proto(theirs, with_table=True)
     ours = convert.window_from_proto(message)
     assert (ours.function, ours.voi_lut, ours.explanation, type(ours.table)) == ("voi-lut", 2, "CUBE", VoiLut)
     values = np.array([-99, -20, -0.5, 0.5, 1.5, 33.3, 69, 1e6, np.nan])
@@ -63,6 +63,6 @@ def test_a_voi_lut_without_its_table_says_where_to_get_it() -> None:
 
 def test_a_request_names_a_voi_lut_by_its_number(client: Client) -> None:
     view = client.open("head").axial().with_window(Window(3, 5, "voi-lut", voi_lut=1))
-    layer = server_convert.view_from_proto(convert.view_to_proto(view)).layers[0]
+    layer = view_from_proto(convert.view_to_proto(view)).layers[0]
     assert layer.window is not None
     assert (layer.window.function.value, layer.window.voi_lut, layer.window.table) == ("voi-lut", 1, None)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from render.service import convert as server_convert
+from render.service.convert.views import view_from_proto
 from tests.client.fake_service import FakeService, ramp_color, ramp_values, serving, stream_frame, welcome
 from voxelcast import (
     AsyncClient,
@@ -30,7 +30,7 @@ SIZE_PX = (96, 64)
 
 
 def expected(view: View) -> np.ndarray:
-    theirs = server_convert.view_from_proto(convert.view_to_proto(view))
+    theirs = view_from_proto(convert.view_to_proto(view))
     return ramp_color(theirs) if view.is_color else ramp_values(theirs)
 
 
@@ -121,7 +121,7 @@ def test_frames_are_acknowledged_once_they_are_taken(client: Client, service: Fa
                     yield welcome()
                 case "set_view":
                     message = request.message.set_view
-                    view = server_convert.view_from_proto(message.view)
+                    view = view_from_proto(message.view)
                     yield from stream_frame(view, "main", message.revision, 1, lossless=True)
                 case "acknowledge":
                     told.set()
@@ -189,7 +189,7 @@ def _damaged(requests: Iterator[Any]) -> Iterator[Any]:
             yield welcome()
         elif request.message.WhichOneof("message") == "set_view":
             message = request.message.set_view
-            view = server_convert.view_from_proto(message.view)
+            view = view_from_proto(message.view)
             for part in stream_frame(view, "main", message.revision, 1, lossless=True):
                 part.frame.payload = part.frame.payload[:-1] + bytes([part.frame.payload[-1] ^ 1])
                 yield part
@@ -201,7 +201,7 @@ def _out_of_order(requests: Iterator[Any]) -> Iterator[Any]:
             yield welcome()
         elif request.message.WhichOneof("message") == "set_view":
             message = request.message.set_view
-            view = server_convert.view_from_proto(message.view)
+            view = view_from_proto(message.view)
             parts = list(stream_frame(view, "main", message.revision, 1, lossless=True))
             assert len(parts) > 2
             yield from (parts[0], parts[2])

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from render.service import convert
+from render.service.convert.views import view_to_proto
 from render.service.interceptors import ERROR_METADATA_KEY
 from render.v1 import frame_pb2, render_service_pb2_grpc, view_pb2
 from render.v1 import render_service_pb2 as pb
@@ -33,7 +33,7 @@ async def open_volume(stub: Any, volume_id: str = "a") -> pb.OpenedVolume:
 
 
 def render_request(view: Any = None, **parts: Any) -> pb.RenderRequest:
-    message = view if isinstance(view, view_pb2.View) else convert.view_to_proto(view or make_view("a"))
+    message = view if isinstance(view, view_pb2.View) else view_to_proto(view or make_view("a"))
     return pb.RenderRequest(view=message, **{"encoding": frame_pb2.FRAME_ENCODING_VALUES_FLOAT32, **parts})
 
 

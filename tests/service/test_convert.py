@@ -13,7 +13,20 @@ from render.encoding import Encoding, encode
 from render.errors import InvalidArgumentError, InvalidViewError, UnsupportedError, VoxelcastError
 from render.frame import Frame, Quality
 from render.geometry import VolumeGeometry
-from render.service import convert
+from render.service.convert.frames import encoding_from_proto, frame_header
+from render.service.convert.views import (
+    transfer_function_from_proto,
+    transfer_function_to_proto,
+    view_from_proto,
+    view_to_proto,
+    window_from_proto,
+)
+from render.service.convert.volumes import (
+    geometry_from_proto,
+    geometry_to_proto,
+    summary_to_proto,
+    voxel_type_from_proto,
+)
 from render.transfer import Shading, TransferFunction, Window, WindowFunction, load_preset, preset_names
 from render.v1 import frame_pb2, view_pb2, volume_pb2
 from render.view import Camera, Layer, RenderingMethod, View, Viewport
@@ -68,31 +81,31 @@ def views(draw: Any) -> View:
 
 @given(views())
 def test_a_view_survives_the_wire(view: View) -> None:
-    wire = convert.view_to_proto(view).SerializeToString()
-    assert convert.view_from_proto(view_pb2.View.FromString(wire)) == view
+    wire = view_to_proto(view).SerializeToString()
+    assert view_from_proto(view_pb2.View.FromString(wire)) == view
 
 
 @given(curves, finite)
 def test_a_shift_moves_the_curve(curve: TransferFunction, shift: float) -> None:
-    message = convert.transfer_function_to_proto(curve)
+    message = transfer_function_to_proto(curve)
     message.shift = shift
-    moved = convert.transfer_function_from_proto(message)
+    moved = transfer_function_from_proto(message)
     assert [v for v, _ in moved.opacity_points] == [v + shift for v, _ in curve.opacity_points]
     if abs(shift) > 1 and curve.name:
-        assert convert.transfer_function_to_proto(moved).WhichOneof("source") == "piecewise"
+        assert transfer_function_to_proto(moved).WhichOneof("source") == "piecewise"
 
 
 def test_presets_travel_by_name() -> None:
-    assert convert.transfer_function_to_proto(load_preset("CT-AAA")).preset == "CT-AAA"
+    assert transfer_function_to_proto(load_preset("CT-AAA")).preset == "CT-AAA"
 
 
 def test_a_window_without_a_function_is_linear_exact() -> None:
-    window = convert.window_from_proto(view_pb2.Window(center=1, width=0.5, explanation="ignored"))
+    window = window_from_proto(view_pb2.Window(center=1, width=0.5, explanation="ignored"))
     assert window == Window(1, 0.5, WindowFunction.LINEAR_EXACT)
 
 
 def wire_view() -> view_pb2.View:
-    return convert.view_to_proto(make_view())
+    return view_to_proto(make_view())
 
 
 def broken(change: str) -> view_pb2.View:
@@ -198,21 +211,21 @@ def broken(change: str) -> view_pb2.View:
 )
 def test_a_bad_view_is_refused_by_name(change: str, kind: type[VoxelcastError], match: str) -> None:
     with pytest.raises(kind, match=match) as caught:
-        convert.view_from_proto(broken(change))
+        view_from_proto(broken(change))
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 400
     assert caught.value.details["field"]
 
 
 def test_the_unbroken_view_is_accepted() -> None:
-    assert convert.view_from_proto(wire_view()) == make_view()
+    assert view_from_proto(wire_view()) == make_view()
 
 
 def test_geometry_survives_the_wire() -> None:
     geometry = VolumeGeometry.from_axes((2, 3, 4), (1, 2, 3), (0.5, 0.1, 0), (0, 0.5, 0), (0, 0.3, 2))
-    message = convert.geometry_to_proto(geometry)
+    message = geometry_to_proto(geometry)
     assert (message.columns, message.rows, message.slices) == (4, 3, 2)
-    back = convert.geometry_from_proto(message)
+    back = geometry_from_proto(message)
     assert back.shape == geometry.shape
     np.testing.assert_array_equal(back.patient_from_voxel, geometry.patient_from_voxel)
 
@@ -221,19 +234,19 @@ def test_geometry_survives_the_wire() -> None:
 def test_a_bad_geometry_is_refused(numbers: list[float]) -> None:
     message = volume_pb2.VolumeGeometry(columns=1, rows=1, slices=1, patient_from_voxel=numbers)
     with pytest.raises(InvalidArgumentError, match="patient_from_voxel"):
-        convert.geometry_from_proto(message)
+        geometry_from_proto(message)
 
 
 def test_unspecified_enums_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="encoding 0"):
-        convert.encoding_from_proto(frame_pb2.FRAME_ENCODING_UNSPECIFIED)
+        encoding_from_proto(frame_pb2.FRAME_ENCODING_UNSPECIFIED)
     with pytest.raises(InvalidArgumentError, match="voxel_type 0"):
-        convert.voxel_type_from_proto(volume_pb2.VOXEL_TYPE_UNSPECIFIED)
-    assert convert.voxel_type_from_proto(volume_pb2.VOXEL_TYPE_FLOAT32) is VoxelType.FLOAT32
+        voxel_type_from_proto(volume_pb2.VOXEL_TYPE_UNSPECIFIED)
+    assert voxel_type_from_proto(volume_pb2.VOXEL_TYPE_FLOAT32) is VoxelType.FLOAT32
 
 
 def test_every_enum_of_the_wire_has_its_counterpart() -> None:
-    encodings = {convert.encoding_from_proto(n) for n in frame_pb2.FrameEncoding.values() if n}
+    encodings = {encoding_from_proto(n) for n in frame_pb2.FrameEncoding.values() if n}
     assert encodings == set(Encoding)
 
 
@@ -259,14 +272,14 @@ def make_frame(quality: Quality = Quality(), missing_slices: int = 0) -> Frame: 
 def test_header_says_what_was_rendered() -> None:
     frame = make_frame()
     encoded = encode(frame, Encoding.VALUES_FLOAT32)
-    header = convert.frame_header(frame, encoded, view_id="v", sequence=4, epoch=2, queue_ms=0.5, chunk_count=3)
+    header = frame_header(frame, encoded, view_id="v", sequence=4, epoch=2, queue_ms=0.5, chunk_count=3)
     assert (header.view_id, header.sequence, header.epoch) == ("v", 4, 2)
     assert (header.view_revision, header.volume_revision) == (7, 3)
     assert (header.width_px, header.height_px, header.payload_bytes, header.chunk_count) == (3, 2, 24, 3)
     assert header.encoding == frame_pb2.FRAME_ENCODING_VALUES_FLOAT32
     assert header.quality == frame_pb2.FRAME_QUALITY_FINAL
     assert header.payload_crc32 == encoded.crc32 != 0
-    assert convert.window_from_proto(header.window) == frame.window
+    assert window_from_proto(header.window) == frame.window
     assert (header.units, header.inverted, header.lossless, header.jpeg_quality) == ("HU", True, True, 0)
     assert (header.step_mm, header.ray_stride) == (0.25, 1)
     assert header.HasField("slab_mm")
@@ -276,7 +289,7 @@ def test_header_says_what_was_rendered() -> None:
 
 def test_the_whole_volume_has_no_slab() -> None:
     frame = Frame(**{**make_frame().__dict__, "slab_mm": None})
-    assert not convert.frame_header(frame, encode(frame, Encoding.PNG)).HasField("slab_mm")
+    assert not frame_header(frame, encode(frame, Encoding.PNG)).HasField("slab_mm")
 
 
 @pytest.mark.parametrize(
@@ -294,7 +307,7 @@ def test_final_is_the_best_there_is(
     quality: Quality, missing: int, encoding: Encoding, view_id: str, is_final: bool
 ) -> None:
     frame = make_frame(quality, missing)
-    header = convert.frame_header(frame, encode(frame, encoding), view_id=view_id)
+    header = frame_header(frame, encode(frame, encoding), view_id=view_id)
     assert (header.quality == frame_pb2.FRAME_QUALITY_FINAL) is is_final
 
 
@@ -315,7 +328,7 @@ def test_stray_bytes_in_names_do_not_break_the_list() -> None:
         False,
         VoxelType.INT16,
     )
-    message = convert.summary_to_proto(summary)
+    message = summary_to_proto(summary)
     assert (message.description, message.path) == ("caf?", "scans/caf?")
     assert not message.HasField("series_number")
     assert message.SerializeToString()

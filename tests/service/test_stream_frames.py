@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from render.encoding import decode_values
-from render.service import convert
+from render.service.convert.views import view_to_proto
 from render.v1 import frame_pb2, stream_pb2
 from render.v1 import render_service_pb2 as pb
 from tests.fakes import make_view
@@ -64,7 +64,7 @@ async def client(served: Served) -> AsyncIterator[Client]:
 
 
 def set_view(revision: int, volume_id: str = "a") -> dict[str, Any]:
-    view = convert.view_to_proto(make_view(volume_id, width=16, height=8))
+    view = view_to_proto(make_view(volume_id, width=16, height=8))
     return {"set_view": stream_pb2.SetView(view_id="axial", revision=revision, view=view)}
 
 

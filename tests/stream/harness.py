@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from render.errors import UnauthenticatedError
-from render.service.convert import view_from_proto
+from render.service.convert.views import view_from_proto
 from render.stream.contract import Action, Close, CloseCode, OpenVolume, SavedSession
 from render.stream.hello import Host
 from render.stream.limits import Limits

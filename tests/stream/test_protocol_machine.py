@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from render.errors import InvalidArgumentError
-from render.service.convert import view_from_proto
+from render.service.convert.views import view_from_proto
 from render.stream.contract import DescribeVolume, OpenVolume, ReleaseVolume
 from render.stream.view_state import RenderJob
 from render.v1 import frame_pb2, stream_pb2

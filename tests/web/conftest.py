@@ -21,7 +21,7 @@ from render.demo import torso_volume
 from render.encoding.values import quantise
 from render.geometry import VolumeGeometry
 from render.server import running
-from render.service.convert import view_from_proto
+from render.service.convert.views import view_from_proto
 from render.v1 import view_pb2
 from render.volume import Volume, VolumeInfo
 

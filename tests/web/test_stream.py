@@ -8,7 +8,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from render.encoding import decode_rgba, decode_values
 from render.frame import FINAL
-from render.service.convert import view_from_proto
+from render.service.convert.views import view_from_proto
 from render.stream.limits import Limits
 from render.stream.registry import SessionRegistry
 from tests.stream.engines import view_message

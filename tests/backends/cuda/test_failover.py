@@ -18,7 +18,7 @@ from render.encoding import decode_values
 from render.engine import Engine
 from render.place import Seat
 from render.residency import VolumeCache
-from render.service.convert import status_to_proto
+from render.service.convert.volumes import status_to_proto
 from render.stream import view_state
 from render.stream.registry import SessionRegistry
 from render.v1 import frame_pb2, stream_pb2

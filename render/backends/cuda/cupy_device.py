@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from render.backends.cuda import kernels
 from render.backends.cuda.device import Argument, Buffer, Event, MemoryState, Program, Stream
+from render.backends.cuda.probe import import_with_cache
 from render.encoding.on_card import CardEncoder, CardPicture, open_encoder
 from render.errors import DeviceError, DeviceMemoryError
 from render.memory import format_bytes
@@ -32,21 +33,11 @@ class CupyBuffer:
 
 @dataclass(frozen=True, eq=False)
 class CupyTexture:
-    """Implements `Texture`; the objects keep their array."""
+    """Implements `Texture`. Its objects, which keep their array, are the device's to let go."""
 
-    texture_object: Any
-    surface_object: Any
+    texture: np.uint64
+    surface: np.uint64
     nbytes: int
-
-    @property
-    def texture(self) -> np.uint64:
-        """Its number."""
-        return np.uint64(self.texture_object.ptr)
-
-    @property
-    def surface(self) -> np.uint64:
-        """Its number."""
-        return np.uint64(self.surface_object.ptr)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +82,7 @@ class CupyDevice:
     """
 
     def __init__(self, index: int = 0) -> None:
-        import cupy
-
+        cupy = import_with_cache("cupy")
         self._cuda = cupy.cuda
         self._module = cupy.RawModule
         self._index = index
@@ -100,7 +90,6 @@ class CupyDevice:
         self._lock = threading.RLock()  # a texture may be collected while it is held
         self._texture_bytes = 0
         with self._told("starting"):
-            self._device = self._cuda.Device(index)
             self._pool = self._cuda.MemoryPool()
             name = self._cuda.runtime.getDeviceProperties(index)["name"]
         self._description = name.decode() if isinstance(name, bytes) else str(name)
@@ -117,12 +106,12 @@ class CupyDevice:
 
     def stream(self) -> Stream:
         """Return a new stream that does not wait for the default one."""
-        with self._told("making a stream"), self._device:
+        with self._told("making a stream"), self._current():
             return self._cuda.Stream(non_blocking=True)
 
     def allocate(self, nbytes: int, stream: Stream) -> CupyBuffer:
         """Return memory of the pool, of the stream's own part of it."""
-        with self._told(f"allocating {format_bytes(nbytes)}"), self._device, stream:
+        with self._told(f"allocating {format_bytes(nbytes)}"), self._current(), stream:
             return CupyBuffer(self._pool.malloc(nbytes), nbytes)
 
     def texture(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> CupyTexture:
@@ -132,59 +121,62 @@ class CupyDevice:
         nbytes = slices * rows * columns * dtype.itemsize
         kind = runtime.cudaChannelFormatKindUnsigned if is_int else runtime.cudaChannelFormatKindFloat
         mode = runtime.cudaReadModeNormalizedFloat if is_int else runtime.cudaReadModeElementType
-        with self._told(f"allocating a texture of {format_bytes(nbytes)}"), self._device:
+        with self._told(f"allocating a texture of {format_bytes(nbytes)}"), self._current():
             channel = textures.ChannelFormatDescriptor(8 * dtype.itemsize, 0, 0, 0, kind)
             array = textures.CUDAarray(channel, columns, rows, slices, runtime.cudaArraySurfaceLoadStore)
             resource = textures.ResourceDescriptor(runtime.cudaResourceTypeArray, cuArr=array)
             sampling = textures.TextureDescriptor(
                 (runtime.cudaAddressModeClamp,) * 3, runtime.cudaFilterModeLinear, mode, normalizedCoords=0
             )
-            made = CupyTexture(textures.TextureObject(resource, sampling), textures.SurfaceObject(resource), nbytes)
-        self._count_texture(nbytes)
-        weakref.finalize(made, self._count_texture, -nbytes)
+            objects = [textures.TextureObject(resource, sampling), textures.SurfaceObject(resource)]
+            made = CupyTexture(np.uint64(objects[0].ptr), np.uint64(objects[1].ptr), nbytes)
+            del resource, array
+        with self._lock:
+            self._texture_bytes += nbytes
+        weakref.finalize(made, self._let_go, objects, nbytes).atexit = False
         return made
 
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
         """Return page-locked memory, which lives as long as the array."""
-        with self._told(f"pinning {format_bytes(nbytes)} of the host's memory"), self._device:
+        with self._told(f"pinning {format_bytes(nbytes)} of the host's memory"), self._current():
             return np.frombuffer(self._cuda.alloc_pinned_memory(nbytes), np.uint8, nbytes)
 
     def upload(self, buffer: Buffer, offset: int, source: npt.NDArray[Any], stream: Stream) -> None:
         """Copy to the device."""
         assert isinstance(buffer, CupyBuffer)
-        with self._told("uploading"), self._device:
+        with self._told("uploading"), self._current():
             (buffer.pointer + offset).copy_from_host_async(source.ctypes.data, source.nbytes, stream)
 
     def download(self, buffer: Buffer, target: npt.NDArray[Any], stream: Stream) -> None:
         """Copy from the device."""
         assert isinstance(buffer, CupyBuffer)
-        with self._told("downloading"), self._device:
+        with self._told("downloading"), self._current():
             buffer.pointer.copy_to_host_async(target.ctypes.data, target.nbytes, stream)
 
     def clear(self, buffer: Buffer, stream: Stream) -> None:
         """Fill with zeros."""
         assert isinstance(buffer, CupyBuffer)
-        with self._told("clearing"), self._device:
+        with self._told("clearing"), self._current():
             buffer.pointer.memset_async(0, buffer.nbytes, stream)
 
     def launch(
         self, program: Program, kernel: str, grid: tuple[int, ...], arguments: Sequence[Argument], stream: Stream
     ) -> None:
         """Start a kernel; the first of a program compiles it, or takes it from CuPy's cache on disk."""
-        with self._told(f"running {kernel}"), self._device, stream:
+        with self._told(f"running {kernel}"), self._current(), stream:
             function = self._function(program, kernel)
             function(grid, (kernels.BLOCK_THREADS,), tuple(packed(argument) for argument in arguments))
 
     def record(self, stream: Stream) -> Event:
         """Return an event; who waits for it sleeps."""
-        with self._told("recording an event"), self._device:
+        with self._told("recording an event"), self._current():
             event = self._cuda.Event(block=True, disable_timing=True)
             event.record(stream)
             return event
 
     def follow(self, event: Event, stream: Stream) -> None:
         """Let the stream wait."""
-        with self._told("waiting for an event"), self._device:
+        with self._told("waiting for an event"), self._current():
             stream.wait_event(event)
 
     def wait(self, event: Event) -> None:
@@ -194,30 +186,30 @@ class CupyDevice:
 
     def encoder(self) -> CupyEncoder:
         """Return a new encoder: nvImageCodec's, else pynvjpeg's."""
-        with self._told("making an encoder"), self._device:
+        with self._told("making an encoder"), self._current():
             return CupyEncoder(self, open_encoder(self._index))
 
     def encode(self, encoder: CardEncoder, picture: CardPicture, quality: int) -> bytes:
         """Let an encoder work on this card."""
-        with self._told("encoding"), self._device:
+        with self._told("encoding"), self._current():
             return encoder.jpeg(picture, quality)
 
     def memory(self) -> MemoryState:
         """Return what the driver and the pool say; textures are not of the pool."""
-        with self._told("asking for free memory"), self._device:
+        with self._told("asking for free memory"), self._current():
             free, total = self._cuda.runtime.memGetInfo()
             used, held = self._pool.used_bytes(), self._pool.total_bytes()
         return MemoryState(free, total, used + self._texture_bytes, held + self._texture_bytes)
 
     def free_unused(self) -> None:
         """Give what the pool keeps back to the card."""
-        with self._told("freeing the pool"), self._device:
+        with self._told("freeing the pool"), self._current():
             self._pool.free_all_blocks()
 
     def is_lost(self) -> bool:
         """Whether even waiting for the card fails: errors that stick are returned by every later call."""
         try:
-            with self._device:
+            with self._current():
                 self._cuda.runtime.deviceSynchronize()
         except Exception:
             return True
@@ -229,9 +221,16 @@ class CupyDevice:
         with contextlib.suppress(DeviceError):
             self.free_unused()
 
-    def _count_texture(self, nbytes: int) -> None:
+    def _current(self) -> Any:
+        """Return what makes this card a thread's current one for a while; one for each use, as it keeps what was."""
+        return self._cuda.Device(self._index)
+
+    def _let_go(self, objects: list[Any], nbytes: int) -> None:
+        # A texture's number means something on its own card alone.
+        with contextlib.suppress(Exception), self._current():
+            objects.clear()
         with self._lock:
-            self._texture_bytes += nbytes
+            self._texture_bytes -= nbytes
 
     def _function(self, program: Program, kernel: str) -> Any:
         with self._lock:

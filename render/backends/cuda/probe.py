@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -60,8 +61,24 @@ class Found:
         return {"usable": not self.reason, **asdict(self), "cards": [asdict(card) for card in self.cards]}
 
 
+def import_with_cache(name: str) -> Any:
+    """Import CuPy, told where to keep compiled kernels.
+
+    It makes that folder as it is imported, below the home directory: where there is none, as in a container, it can't
+    be imported at all. And kernels are executed, so the folder has to be this user's alone.
+    """
+    if "CUPY_CACHE_DIR" not in os.environ:
+        from render.backends.cpu.kernel_cache import cache_candidates, usable_directory
+
+        found = next((folder for base in cache_candidates() if (folder := usable_directory(base, "cupy"))), None)
+        if found is None:
+            os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+        os.environ["CUPY_CACHE_DIR"] = str(found or os.sep)  # one that is there: nothing is written to it then
+    return importlib.import_module(name)
+
+
 def probe(
-    load_driver: Callable[[str], object] = ctypes.CDLL, import_cupy: Callable[[str], Any] = importlib.import_module
+    load_driver: Callable[[str], object] = ctypes.CDLL, import_cupy: Callable[[str], Any] = import_with_cache
 ) -> Found:
     """Look; nothing that is missing is an error.
 

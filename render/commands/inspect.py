@@ -50,9 +50,9 @@ def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) 
     progress.close()
     patients = [read_identity(found.root, series.paths[0]) for series in found.series] if identify else []
     labels = {
-        n: described
+        n: [one for o in series.objects if (one := describe_labels(found.root, o, found.volumes))]
         for n, series in enumerate(found.series)
-        if (described := [found_in for o in series.objects if (found_in := describe_labels(found.root, o)) is not None])
+        if series.kind in ("segmentation", "rtstruct")
     }
     if not as_json:
         click.echo(_table(found, patients, pictures, labels))
@@ -147,10 +147,11 @@ def _label_lines(described: Mapping[str, Any]) -> list[str]:
         return [f"    labels can't be read: {described['reason']}"]
     lines = [f"    labels of series {uid}" for uid in described["referenced_series"] or ["(not said)"]]
     for segment in described["segments"]:
-        size = f"{segment['contours']} contours" if "contours" in segment else f"{segment['voxels']} voxels"
-        size += f", {segment['ml']:.3f} ml" if segment.get("ml") is not None else ""
-        lines.append(f"    segment {segment['number']}: {segment['name']}, {size}")
-    return lines
+        sizes = [f"{segment[key]} {key}" for key in ("contours", "voxels") if segment.get(key) is not None] + [
+            f"{ml:.3f} ml" for ml in [segment["ml"]] if ml is not None
+        ]
+        lines.append(f"    segment {segment['number']}: {segment['name']}, {', '.join(sizes)}")
+    return [*lines, *(f"    note: {warning}" for warning in described["warnings"])]
 
 
 def _volume_line(plan: VolumePlan) -> str:

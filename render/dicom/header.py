@@ -69,6 +69,7 @@ LARGEST_UNSTATED_BYTES = 32 << 20
 """A codestream that does not state its size, for a box around it or damage, is believed to be within these."""
 
 _START_BYTES = 1024
+_OF_EACH_IMAGE = ("SeriesInstanceUID", "Rows", "BitsAllocated", "PixelRepresentation")
 
 
 @contextlib.contextmanager
@@ -137,10 +138,11 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
             pixels.divide(_private_elements(file, stamp.size_bytes))
     except UnreadableFileError as error:
         pixels.defect = error.message
-    # Cut between two elements, an image lacks what each image must have.
-    is_complete = all(name in dataset for name in ("SeriesInstanceUID", "Rows", "BitsAllocated", "PixelRepresentation"))
-    is_cut |= not is_complete and not pixels.is_there and _name(sop_class).endswith("Image Storage")
     cut = f"truncated: the file ends at byte {size:,}, within its header"
+    lacks = [name for name in _OF_EACH_IMAGE if name not in dataset]
+    if not is_cut and lacks and not pixels.is_there and _name(sop_class).endswith("Image Storage"):
+        # Cut between two elements, or never more than a header: nothing tells.
+        is_cut, cut = True, f"incomplete: the file ends at byte {size:,} without {', '.join(lacks)}"
     if is_cut and has_marker and "SeriesInstanceUID" not in dataset:
         return SkippedFile(relative, cut)
     if is_cut and pixels.extent is None:

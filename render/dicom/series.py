@@ -83,7 +83,7 @@ def select(scan: Scan, *, series: str | None = None, volume: int | None = None) 
     chosen = _named(scan, series) if series is not None else _plain(scan)
     if not chosen.volumes:
         # A slice that is cut before its Series Instance UID belongs to no series, but leaves a gap in one.
-        cut = next((file for file in scan.skipped if file.reason.startswith("truncated")), None)
+        cut = next((file for file in scan.skipped if file.reason.startswith(("truncated", "incomplete"))), None)
         cause = f"{cut.reason} ({cut.path}, skipped); " if cut is not None and chosen.refused_stack else ""
         raise NotAVolumeError(f"{_title(chosen)} is no volume: {cause}{chosen.reason}", series_uid=chosen.uid)
     if volume is None:

@@ -34,6 +34,11 @@ All else agrees with the README of its folder. These do not, and are faults ther
 - `odd_and_broken_series/d2n_siemens_mosaic`: 50 slices by the protocol, whose centres are those of the tiles to
   1 micrometre. The artificial pixels fill all 64 tiles, and dcm2niix guesses 64.
 - `odd_and_broken_series/fo_dicom/GH177...`: one of the two can't be read, as stated.
+- `odd_and_broken_series/fo_dicom/GH1339.dcm` is not unreadable, nor is `..._jpeg_2k_lossless_too_short.dcm` in
+  `enhanced_multiframe`: they lack only the delimiter after the last fragment, for want of which pydicom finds no data
+  set. All pixels are there; those of the latter equal the other encodings' to the bit.
+- `odd_and_broken_series/fo_dicom/charset/chrSQEncoding*.dcm` and `pydicom_test_files/{UN_sequence,priv_SQ}.dcm` hold
+  a few elements of a header and never were images: they are skipped as incomplete.
 - `pydicom_test_files/no_meta.dcm` begins one byte before its data set: no reader finds an element in it.
 - `pydicom_test_files/dicomdirtests`: the four CT images of one series lie 1.2 to 202.5 mm apart, two pairs: no stack.
 - `nifti/volumes/pval.LH.nii.gz` is 27307 x 1 x 6 on disk, the 163,842 points of a surface.

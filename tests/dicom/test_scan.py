@@ -108,6 +108,18 @@ class TestBrokenFiles:
         expected[2] = np.nan
         np.testing.assert_array_equal(volume.values(), expected)
 
+    def test_a_header_that_never_was_more_is_incomplete_and_says_what_it_lacks(self, tmp_path: Path) -> None:
+        (path,) = write_series(tmp_path, ramp((1, 6, 5)), Rows=None, PixelRepresentation=None)
+        file = dcmread(path)
+        del file.PixelData
+        file.save_as(path)
+        (series,) = scan(tmp_path).series
+        size = path.stat().st_size
+        assert (
+            series.reason
+            == f"incomplete: the file ends at byte {size} without Rows, PixelRepresentation (slice000.dcm)"
+        )
+
     def test_a_file_cut_within_its_header_is_truncated_wherever_the_cut_is(self, tmp_path: Path) -> None:
         paths = write_series(tmp_path)
         whole = paths[2].read_bytes()
@@ -117,7 +129,11 @@ class TestBrokenFiles:
             found = scan(tmp_path)
             said = [*(file.reason for file in found.skipped), *(w for series in found.series for w in series.warnings)]
             said += [series.reason for series in found.series]
-            expected = (f"truncated: the file ends at byte {length}, within its header", "no pixel data (slice002.dcm)")
+            expected = (
+                f"truncated: the file ends at byte {length}, within its header",
+                f"incomplete: the file ends at byte {length} without ",
+                "no pixel data (slice002.dcm)",
+            )
             assert any(line.removeprefix("left out: ").startswith(expected) for line in said), (length, said)
             assert found.volumes[0].shape == (4, 6, 5)
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import queue
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from tests.dicom.synthetic import ramp, write_series
 from voxelcast import Client
@@ -173,6 +182,77 @@ def test_ctrl_c_while_headers_are_scanned_is_quiet(tmp_path: Path) -> None:
     started.interrupt(signal.SIGINT)
     assert started.wait() in (0, 130)  # the address may have been printed, or not yet
     assert not [line for line in started.errors if re.search("Traceback|WARNING|KeyboardInterrupt", line)]
+
+
+@pytest.fixture
+def noise_demo(tmp_path: Path) -> Iterator[Started]:
+    """Serve what deflates badly."""
+    write_series(tmp_path / "series", np.random.default_rng(5).integers(0, 4000, (12, 64, 64), dtype=np.uint16))
+    started = Started("demo", tmp_path / "series", "--http-port", "0", "--grpc-port", "0")
+    yield started
+    if started.process.poll() is None:
+        started.stop()
+
+
+def test_on_sigterm_clients_are_told_readyz_turns_and_a_frame_in_flight_ends(noise_demo: Started) -> None:
+    address = noise_demo.address()
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)  # what is not read waits at the server
+        plain.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+        url = f"ws{address.removeprefix('http')}/stream"
+        with connect(url, sock=plain, max_size=None, max_queue=1, compression=None) as client:
+            header, begun = first_chunk_of_a_large_frame(client)
+            assert header["chunk_count"] > 6, "most of it is still at the server"
+            noise_demo.interrupt(signal.SIGTERM)
+            while readiness(address) != (503, ["draining"]):
+                pass
+            received = read_to_the_end(client)
+            assert client.close_code == 1001
+    assert any("draining" in json.loads(text) for text in received if isinstance(text, str))
+    payload = b"".join([begun, *(frame_of(data)[1] for data in received if isinstance(data, bytes))])
+    assert (len(payload), zlib.crc32(payload)) == (header["payload_bytes"], header["payload_crc32"])
+    assert noise_demo.wait() == 0
+    assert not [line for line in noise_demo.errors if "Traceback" in line]
+
+
+def first_chunk_of_a_large_frame(client: ClientConnection) -> tuple[dict[str, Any], bytes]:
+    client.send(json.dumps({"hello": {"protocol_version": 1}}))
+    (volume,) = json.loads(client.recv())["welcome"]["volumes"]
+    client.send(json.dumps({"open_volume": {"volume_id": volume["volume_id"]}}))
+    message: dict[str, Any] = {}
+    while "volume_opened" not in message:
+        message = json.loads(client.recv())
+    view = message["volume_opened"]["volume"]["initial_views"][0]["view"]
+    view["viewport"] = {"width_px": 3000, "height_px": 3000}
+    client.send(json.dumps({"set_view": {"view_id": "large", "revision": 1, "view": view}}))
+    while True:
+        header, payload = frame_of(client.recv())
+        if header["quality"] == "FRAME_QUALITY_FINAL":
+            return header, payload
+        client.send(json.dumps({"acknowledge": {"view_id": "large", "sequence": header["sequence"]}}))
+
+
+def read_to_the_end(client: ClientConnection) -> list[str | bytes]:
+    received: list[str | bytes] = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            received.append(client.recv())
+    return received
+
+
+def frame_of(data: str | bytes) -> tuple[dict[str, Any], bytes]:
+    assert isinstance(data, bytes), data
+    (length,) = struct.unpack_from("<I", data)
+    return json.loads(data[4 : 4 + length]), data[4 + length :]
+
+
+def readiness(address: str) -> tuple[int, list[str]]:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=10) as answer:
+            return answer.status, json.load(answer)["waiting_for"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)["waiting_for"]
 
 
 def test_a_second_signal_ends_a_server_that_drains(demo: Started) -> None:

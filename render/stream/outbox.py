@@ -38,7 +38,9 @@ class Outbox:
         self._link = link
         self._controls: deque[stream_pb2.ServerMessage] = deque()
         self._progress: dict[str, volume_pb2.LoadProgress] = {}
-        self._view_sets: dict[str, stream_pb2.ViewSet] = {}
+        self._sharing: stream_pb2.ServerMessage | None = None  # among the answers
+        self._views: dict[str, stream_pb2.ViewSet | None] = {}  # of watched ones; None for one that was closed
+        self._told: set[str] = set()
         self._pipe_free_at = -math.inf
 
     def __len__(self) -> int:
@@ -49,13 +51,24 @@ class Outbox:
         """Queue an answer."""
         self._controls.append(message)
 
+    def put_sharing(self, sharing: stream_pb2.Sharing) -> None:
+        """Replace what is to be said of who drives: others may change that as often as they like."""
+        if self._sharing is not None:
+            self._sharing.sharing.CopyFrom(sharing)
+        else:
+            self._sharing = stream_pb2.ServerMessage(sharing=sharing)
+            self.put(self._sharing)
+
     def put_view(self, view: stream_pb2.ViewSet) -> None:
         """Replace what a watched view is said to be; it goes before the frames that answer it."""
-        self._view_sets[view.view_id] = view
+        self._views[view.view_id] = view
 
-    def drop_view(self, view_id: str) -> None:
-        """Say no more of a watched view."""
-        self._view_sets.pop(view_id, None)
+    def close_view(self, view_id: str) -> None:
+        """Say that a watched view was closed, to a client that knows of it."""
+        if view_id in self._told:
+            self._views[view_id] = None
+        else:
+            self._views.pop(view_id, None)
 
     def put_progress(self, progress: volume_pb2.LoadProgress) -> None:
         """Replace what is to be said of a volume's load."""
@@ -74,18 +87,30 @@ class Outbox:
     def clear(self) -> None:
         """Drop the answers: the client has gone."""
         self._controls.clear()
-        self._view_sets.clear()
+        self._views.clear()
         self._progress.clear()
 
     def next_answer(self) -> Outgoing | None:
         """Return the next message that is not a frame."""
         if self._controls:
-            return self._controls.popleft()
-        if self._view_sets:
-            return stream_pb2.ServerMessage(view_set=self._view_sets.pop(next(iter(self._view_sets))))
+            message = self._controls.popleft()
+            if message is self._sharing:
+                self._sharing = None
+            return message
+        if self._views:
+            return self._next_view()
         if self._progress:
             return stream_pb2.ServerMessage(load_progress=self._progress.pop(next(iter(self._progress))))
         return None
+
+    def _next_view(self) -> stream_pb2.ServerMessage:
+        view_id = next(iter(self._views))
+        view = self._views.pop(view_id)
+        if view is None:
+            self._told.discard(view_id)
+            return stream_pb2.ServerMessage(view_closed=stream_pb2.ViewClosed(view_id=view_id))
+        self._told.add(view_id)
+        return stream_pb2.ServerMessage(view_set=view)
 
     def next_frame(self, views: Collection[ViewState], epoch: int, now: float) -> Outgoing | None:
         """Return the next picture, else the next chunk of a lossless frame once the pipe has room."""

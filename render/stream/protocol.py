@@ -247,15 +247,14 @@ class StreamProtocol:
     def mirror_closed(self, view_id: str) -> None:
         """End a view that the driver has closed."""
         if self._state is _State.OPEN:
-            self._outbox.drop_view(view_id)
             self._views.close(view_id)
-            self._send(view_closed=stream_pb2.ViewClosed(view_id=view_id))
+            self._outbox.close_view(view_id)
 
     def sharing(self, sharing: stream_pb2.Sharing) -> None:
         """Tell who drives the views that are shared."""
         if self._state is _State.OPEN:
             self._watching = not sharing.driving
-            self._send(sharing=sharing)
+            self._outbox.put_sharing(sharing)
 
     def refuse(self, error: VoxelcastError) -> None:
         """Tell the client of what it asked for in vain; the session goes on."""

@@ -179,6 +179,40 @@ async def test_views_that_are_closed_are_closed_for_all() -> None:
         finishing.cancel()
 
 
+async def test_what_others_do_does_not_pile_up_for_a_watcher_that_does_not_read() -> None:
+    async with two() as (driver, watcher, share_id):
+        finishing = asyncio.create_task(finish_renders(driver.engine))
+        driver.set_view("known", 1)
+        assert (await watcher.answer("view_set")).view_id == "known"
+        async with playing(driver.engine, driver.session._sessions) as other:
+            await other.hello()
+            await watch(other, share_id)
+            watcher.transport.room.clear()
+            for number in range(200):
+                driver.set_view(f"view {number}", 1)
+                driver.say(close_view=stream_pb2.CloseView(view_id=f"view {number}"))
+            driver.say(close_view=stream_pb2.CloseView(view_id="known"))
+            driver.say(list_volumes=stream_pb2.ListVolumes())
+            await driver.answer("volume_list")
+            for _ in range(100):
+                for hand in (other, driver):
+                    hand.say(drive=stream_pb2.Drive())
+                    while not (await hand.answer("sharing")).driving:
+                        pass
+            driver.set_view("last", 1)
+            await driver.frame()
+            assert watcher.session.protocol.queued_answers <= 1
+        watcher.transport.room.set()
+        kinds: list[str | None] = []
+        while isinstance(message := await watcher.transport.outbox.get(), stream_pb2.ServerMessage):
+            kinds.append(message.WhichOneof("message"))
+        # Who drives, at most twice: one was being written. Then what became of the views that it knew, and the new one.
+        assert kinds.count("sharing") <= 3
+        assert kinds.count("view_closed") == 1
+        assert kinds.count("view_set") == 1
+        finishing.cancel()
+
+
 async def test_an_id_of_nothing_is_an_error_and_the_session_goes_on() -> None:
     async with playing() as client:
         await client.hello()

@@ -138,7 +138,7 @@ def read_nifti(root: Path, relative: str, file: BinaryIO, stamp: Stamp) -> Nifti
 
 
 def read_slice(file: BinaryIO, image: Instance, number: int) -> npt.NDArray[Any]:
-    """Read one slice, shape (J, I).
+    """Read one slice, shape (J, I), or (J, I, samples) where voxels are colours.
 
     Parameters
     ----------
@@ -155,7 +155,8 @@ def read_slice(file: BinaryIO, image: Instance, number: int) -> npt.NDArray[Any]
     assert image.format is not None
     assert image.extent is not None
     dtype = _dtype(image.format, image.transfer_syntax)
-    length = image.format.rows * image.format.columns * dtype.itemsize
+    shape = (image.format.rows, image.format.columns) + (image.format.samples,) * image.format.is_color
+    length = math.prod(shape) * dtype.itemsize
     try:
         file.seek(image.extent.offset + number * length)
         data = file.read(length)
@@ -168,7 +169,7 @@ def read_slice(file: BinaryIO, image: Instance, number: int) -> npt.NDArray[Any]
         raise CodecError(f"voxels of slice {number + 1} can't be read: truncated or damaged") from error
     if len(data) < length:
         raise CodecError(f"truncated: the voxels of slice {number + 1} have {len(data):,} of {length:,} bytes")
-    return np.frombuffer(data, dtype).reshape(image.format.rows, image.format.columns)
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _dtype(pixels: PixelFormat, transfer_syntax: str) -> np.dtype[Any]:
@@ -238,7 +239,7 @@ class _Header:
         if self.datatype not in _TYPES:
             raise UnreadableFileError(f"NIfTI datatype {self.datatype}: unknown")
         name, kind, itemsize = _TYPES[self.datatype]
-        if kind != _SCALAR:
+        if kind == _COMPLEX:
             raise UnreadableFileError(f"{name} voxels: {kind} is not rendered")
         if not (math.isfinite(self.offset) and 0 <= self.offset < 1 << 40):
             raise UnreadableFileError(f"vox_offset is {self.offset:g}")
@@ -249,6 +250,8 @@ class _Header:
             at_most = "at most " if is_gzip else ""
             raise UnreadableFileError(f"truncated: voxels of {length:,} bytes, {at_most}{max(available, 0):,} there")
         affine, warnings = self._affine()
+        if name == "RGBA32":
+            warnings += ("RGBA32 voxels: their alpha is not drawn",)
         is_scaled = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
         has_window = math.isfinite(self.cal_max - self.cal_min) and self.cal_max > self.cal_min
         if self._order == "<":
@@ -275,7 +278,7 @@ class _Header:
             units="",
             rescale_type="",
             lossy=False,
-            format=_format(name, shape, itemsize),
+            format=_format(name, kind, shape, itemsize),
             extent=PixelExtent(offset, length),
             number_of_frames=shape[0] * volumes,
         )
@@ -346,7 +349,9 @@ class _Header:
         return affine
 
 
-def _format(name: str, shape: tuple[int, int, int], itemsize: int) -> PixelFormat:
+def _format(name: str, kind: str, shape: tuple[int, int, int], itemsize: int) -> PixelFormat:
+    if kind == _COLOUR:
+        return PixelFormat("PixelData", shape[1], shape[2], itemsize, "RGB", 8, 8, 7, False, 0)
     element = {"float32": "FloatPixelData", "float64": "DoubleFloatPixelData"}.get(name, "PixelData")
     bits = itemsize * 8
     return PixelFormat(element, shape[1], shape[2], 1, "MONOCHROME2", bits, bits, bits - 1, name.startswith("int"), 0)

@@ -11,7 +11,7 @@ from render.dicom.nifti import NiftiFile
 from render.dicom.plan import VolumePlan, volume_id
 from render.dicom.series import Series
 from render.dicom.slices import SliceSource
-from render.dicom.values import common_windows, plan_values
+from render.dicom.values import meaning_of
 from render.errors import InvalidArgumentError
 from render.geometry import VolumeGeometry
 from render.volume import VolumeInfo
@@ -48,20 +48,19 @@ def _plan(root: Path, file: NiftiFile, geometry: VolumeGeometry, index: int) -> 
     image = file.image
     assert image is not None
     slices = [SliceSource(image, frame) for frame in _frames(file, geometry, index)]
-    values, value_warnings = plan_values(slices)
-    windows, window_warnings = common_windows(slices)
+    meaning = meaning_of(slices)
     return VolumePlan(
         id=volume_id(slices, ""),
         root=root,
         slices=tuple(slices),
         geometry=geometry,
-        values=values,
+        values=meaning.values,
         info=VolumeInfo(
             description=image.description,
             series_uid=image.series_uid,
             volume_index=index,
-            windows=windows,
-            warnings=(*file.warnings, *value_warnings, *window_warnings),
+            windows=meaning.windows,
+            warnings=(*file.warnings, *meaning.warnings),
             extra={"Volume": str(index + 1)} if file.volumes > 1 else {},
         ),
     )

@@ -10,15 +10,18 @@ import numpy.typing as npt
 from render.dicom.header import quiet_pydicom
 from render.dicom.pixels import Codes, decode_layers
 from render.dicom.plan import VolumePlan
+from render.geometry import VolumeGeometry
 from render.transfer import Window
 
 LARGEST_SIDE_PX = 256
 
 
 def middle_slice(plan: VolumePlan) -> npt.NDArray[np.uint8]:
-    """Return the middle slice as 8-bit gray, shape (rows, columns), with square pixels, at most `LARGEST_SIDE_PX`.
+    """Return the middle slice, 8-bit gray or RGB, with square pixels, at most `LARGEST_SIDE_PX` large.
 
-    It is shown through the source's first window or VOI LUT, else from the 1st to the 99th percentile of its values.
+    It stands as readers expect it, whichever way its rows run: front or head up, the patient's left or back at the
+    right. It is shown through the source's first window or VOI LUT, else from the 1st to the 99th percentile of its
+    values.
 
     Raises
     ------
@@ -29,14 +32,27 @@ def middle_slice(plan: VolumePlan) -> npt.NDArray[np.uint8]:
     codes = cast(Codes, np.empty((1, *plan.codes_shape[1:]), plan.values.dtype))
     with quiet_pydicom():
         decode_layers(plan.root, plan.layers[middle : middle + 1], plan.values, codes)
-    right_mm, down_mm, _ = plan.geometry.spacing_mm
     if plan.values.is_color:
-        return resized(codes[0].astype(np.uint8, copy=False), down_mm / right_mm)
+        return _upright(codes[0].astype(np.uint8, copy=False), plan.geometry)
     values = codes[0] * np.float64(plan.values.slope) + plan.values.intercept
     if plan.values.invalid_code is not None:
         values[codes[0] == plan.values.invalid_code] = np.nan
     window = next(iter(plan.info.voi), None) or _automatic(values)
-    return resized(window.to_gray8(values, invert=plan.info.inverted), down_mm / right_mm)
+    return _upright(window.to_gray8(values, invert=plan.info.inverted), plan.geometry)
+
+
+def _upright(picture: npt.NDArray[np.uint8], geometry: VolumeGeometry) -> npt.NDArray[np.uint8]:
+    """Turn a slice's picture so that x, else y, runs to the right and y, else -z, downwards (LPS), and resize it."""
+    right, down, _ = geometry.patient_from_voxel[:3, :3].T
+    along_right, along_down = int(np.abs(right).argmax()), int(np.abs(down).argmax())
+    if along_right > along_down:
+        picture = picture.swapaxes(0, 1)
+        (right, along_right), (down, along_down) = (down, along_down), (right, along_right)
+    if right[along_right] < 0:
+        picture = picture[:, ::-1]
+    if (down[along_down] < 0) != (along_down == 2):
+        picture = picture[::-1]
+    return resized(picture, float(np.linalg.norm(down) / np.linalg.norm(right)))
 
 
 def _automatic(values: npt.NDArray[np.float64]) -> Window:

@@ -14,7 +14,7 @@ from render.dicom.slices import Layer, SliceSource
 from render.dicom.stack import fit
 from render.dicom.tolerances import ORIENTATION_TOLERANCE, SPACING_TOLERANCE_FRACTION
 from render.dicom.uneven import Place
-from render.dicom.values import ValuePlan, meaning_of
+from render.dicom.values import ValuePlan, meaning_of, units_of
 from render.errors import NotAVolumeError, VoxelcastError
 from render.geometry import VolumeGeometry
 from render.volume import VolumeInfo
@@ -43,6 +43,7 @@ def split(slices: Slices) -> list[tuple[str, Slices]]:
                 instance.format,
                 instance.frame_of_reference_uid,
                 instance.modality,
+                units_of(instance),
                 is_localizer(source),
                 orientations.of(frame.orientation) if has_place else None,
                 spacings.of(frame.spacing_mm),
@@ -61,6 +62,7 @@ def differences(groups: Sequence[Slices]) -> list[str]:
         field.name.replace("_", " "): {str(getattr(source.pixels, field.name)): None for source in firsts}
         for field in fields(PixelFormat)
     }
+    found["unit"] = {units_of(source.instance) or "none": None for source in firsts}
     found["modality"] = {source.instance.modality or "none": None for source in firsts}
     spacings = _Clusters(SPACING_TOLERANCE_FRACTION, relative=True)
     found["pixel spacing"] = {

@@ -17,6 +17,8 @@ from tests.dicom.synthetic import ramp, write_series
         ({"BitsStored": 12, "HighBit": 11}, "bits stored (16, 12), high bit (15, 11)"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, "photometric (MONOCHROME2, MONOCHROME1)"),
         ({"FrameOfReferenceUID": "1.2.10"}, "frame of reference"),
+        ({"RescaleType": "US"}, "unit (HU, none)"),
+        ({"Modality": "OT"}, "unit (HU, none), modality (CT, OT)"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "being a scout"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0.8, 0.6]}, "orientation"),
         ({"PixelSpacing": [0.8, 0.6]}, "pixel spacing (0.8 x 0.5, 0.8 x 0.6)"),

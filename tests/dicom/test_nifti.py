@@ -154,6 +154,20 @@ def test_workers_load_a_deflated_file(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ingest.load(plan).codes, voxels)
 
 
+@pytest.mark.parametrize(("datatype", "samples"), [(128, 3), (2304, 4)])
+@pytest.mark.parametrize("is_gzip", [False, True])
+def test_colours_are_voxels_of_red_green_and_blue(tmp_path: Path, datatype: int, samples: int, is_gzip: bool) -> None:
+    voxels = ramp((3, 4, 5, samples), "u1")
+    content = nifti(voxels, datatype=datatype, dim=(3, 5, 4, 3))
+    series = series_of(tmp_path / "x.nii", gzip.compress(content) if is_gzip else content)
+    (plan,) = series.volumes
+    assert plan.shape == (3, 4, 5)
+    np.testing.assert_array_equal(load_volume(plan).codes, voxels[..., :3])
+    assert series.warnings == (("RGBA32 voxels: their alpha is not drawn",) if samples == 4 else ())
+    cut = series_of(tmp_path / "cut.nii", content[:-1])
+    assert cut.reason == f"truncated: voxels of {60 * samples} bytes, {60 * samples - 1} there"
+
+
 class TestPairs:
     @pytest.mark.parametrize("chosen", ["", "x.hdr", "x.img"])
     def test_header_and_image_are_one_series(self, tmp_path: Path, chosen: str) -> None:
@@ -282,13 +296,20 @@ class TestRealFiles:
         values = load_volume(plan).values()
         assert (values.min(), values.max()) == (-1024, pytest.approx(789))
 
+    def test_a_map_in_colour(self, real_data: Path) -> None:
+        (plan,) = scan(real_data / "nifti" / "volumes" / "ct_perfusion.nii.gz").volumes
+        codes = load_volume(plan).codes
+        assert codes.shape == (15, 286, 256, 3)
+        content = gzip.decompress((real_data / "nifti" / "volumes" / "ct_perfusion.nii.gz").read_bytes())
+        assert codes.tobytes() == content[352 : 352 + codes.size]
+        assert (codes[..., 0] != codes[..., 2]).any()
+
     def test_refusals_have_their_reason(self, real_data: Path) -> None:
         found = scan(real_data / "nifti")
         reasons = {Path(series.paths[0]).name: series.reason for series in found.series if series.reason}
         assert reasons == {
             "nifti1.hdr": "nifti1.img, which has the voxels, is missing",
             "complex.nii.gz": "complex64 voxels: complex is not rendered",
-            "ct_perfusion.nii.gz": "RGB24 voxels: colour is not rendered",
             "pval.LH.nii.gz": "27307 x 1 x 6 values: those of a surface's points, no image",
         }
         counts = {Path(series.paths[0]).name: len(series.volumes) for series in found.series if len(series.volumes) > 1}

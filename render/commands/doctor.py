@@ -13,6 +13,7 @@ from render import __version__
 from render.memory import format_bytes
 
 if TYPE_CHECKING:
+    from render.backends.base import Renderer
     from render.backends.cuda.probe import Found
 
 
@@ -72,13 +73,33 @@ def examine_device(found: Found) -> dict[str, Any]:
 
     with contextlib.closing(choose("auto", find=lambda: found)) as choice:
         renderer = choice.renderer
+        encoder, decoder = examine_card_codecs(renderer)
         return {
             "name": choice.device,
             "description": getattr(renderer, "description", ""),
             "threads": getattr(renderer, "threads", 0),
             "budget_bytes": sum(seat.budget_bytes for seat in choice.seats),
             "reason": choice.reason,
+            "encoder": encoder,
+            "decoder": decoder,
         }
+
+
+def examine_card_codecs(renderer: Renderer) -> tuple[str, str]:
+    """Return what encodes and what decodes on a renderer's card, or why nothing does; empty on a CPU."""
+    from render.dicom.card_codecs import open_decoder
+    from render.errors import VoxelcastError
+
+    kind, _, number = renderer.device.partition(":")
+    if kind != "cuda":
+        return "", ""
+    said = []
+    for ask in (renderer.try_encoder, lambda: open_decoder(int(number)).name):  # type: ignore[attr-defined]
+        try:
+            said.append(ask())
+        except VoxelcastError as error:
+            said.append(f"on the CPU: {error.message}")
+    return said[0], said[1]
 
 
 def lines_of_cuda(cuda: dict[str, Any]) -> str:
@@ -159,4 +180,6 @@ def lines_of(found: dict[str, Any]) -> list[str]:
         if device["threads"]
         else f"{device['name']}: {device['reason']}",
     }
+    if device["encoder"]:
+        rows |= {"encodes by": device["encoder"], "decodes by": device["decoder"]}
     return [f"{name:13} {value}" for name, value in rows.items()]

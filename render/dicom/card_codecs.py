@@ -2,7 +2,8 @@
 
 A card's decoder is believed only of what it has shown to decode as the CPU does: the first codestream of each kind (a
 transfer syntax, a type of sample, a number of channels) is decoded by both, and so is one in `CHECKED_EVERY` later.
-Where the two differ, or the card gives nothing, the CPU's result counts, and that kind is the CPU's from then on.
+Where the two differ, or the card gives nothing, the CPU's result counts, and that kind is the CPU's from then on; the
+worker reports it.
 Lossless codestreams have one right answer; lossy ones are the card's only where it rounds as the CPU does.
 """
 
@@ -18,11 +19,15 @@ import numpy.typing as npt
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
+    UID,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
 )
+
+from render.dicom.tasks import CardReport
+from render.errors import DeviceError
 
 Decode: TypeAlias = Callable[[bytes], npt.NDArray[Any]]
 Import: TypeAlias = Callable[[str], Any]
@@ -40,9 +45,18 @@ class CardDecoder:
     ----------
     decode
         A codestream on the card; None if it gives nothing.
+    name
+        Of the decoder, with its version.
+
+    Attributes
+    ----------
+    fallbacks
+        What the CPU decodes instead, and why.
     """
 
-    def __init__(self, decode: Callable[[bytes], npt.NDArray[Any] | None]) -> None:
+    def __init__(self, decode: Callable[[bytes], npt.NDArray[Any] | None], name: str = "") -> None:
+        self.name = name
+        self.fallbacks: list[str] = []
         self._decode = decode
         self._believed: dict[object, set[object]] = {}
         self._given_up: set[object] = set()
@@ -61,6 +75,8 @@ class CardDecoder:
             self._believed.setdefault(kind, set()).add(_sort_of(pixels))
         else:
             self._given_up.add(kind)
+            did = "decodes nothing of it" if pixels is None else "decodes it otherwise"
+            self.fallbacks.append(f"{UID(transfer_syntax).name} is decoded on the CPU: {self.name} {did}")
         return expected
 
     def _is_believed(self, kind: object, pixels: npt.NDArray[Any]) -> bool:
@@ -76,16 +92,26 @@ class CardDecoder:
             return None
 
 
-def open_decoder(device_index: int, import_module: Import = importlib.import_module) -> CardDecoder | None:
-    """Return nvImageCodec's decoder on a card; None where it is not installed or makes none."""
+def open_decoder(device_index: int, import_module: Import = importlib.import_module) -> CardDecoder:
+    """Return nvImageCodec's decoder on a card.
+
+    Raises
+    ------
+    DeviceError
+        If it is not installed, or makes none.
+    """
     try:
         library = import_module("nvidia.nvimgcodec")
         kinds = library.BackendKind
         backends = [library.Backend(kind) for kind in (kinds.GPU_ONLY, kinds.HYBRID_CPU_GPU, kinds.HW_GPU_ONLY)]
         decoder = library.Decoder(device_id=device_index, max_num_cpu_threads=1, backends=backends)
-    except Exception:  # its loader raises more than ImportError where a driver or a library does not fit
-        return None
-    return CardDecoder(lambda source: decoded(library, decoder, source))
+        name = f"nvImageCodec {library.__version__}"
+    except ImportError as error:
+        raise DeviceError("nvImageCodec is not installed: pip install 'voxelcast[cuda]'") from error
+    except Exception as error:  # its loader raises more where a driver or a library does not fit
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise DeviceError(f"nvImageCodec makes no decoder on cuda:{device_index}: {said}") from error
+    return CardDecoder(lambda source: decoded(library, decoder, source), name)
 
 
 def decoded(library: Any, decoder: Any, source: bytes) -> npt.NDArray[Any] | None:
@@ -101,12 +127,23 @@ def decoded(library: Any, decoder: Any, source: bytes) -> npt.NDArray[Any] | Non
 
 
 _decoder: CardDecoder | None = None
+_why_not = ""
 
 
 def use_card(device_index: int) -> None:
     """Let this process decode on a card, if it can."""
-    global _decoder
-    _decoder = open_decoder(device_index)
+    global _decoder, _why_not
+    try:
+        _decoder = open_decoder(device_index)
+    except DeviceError as error:
+        _why_not = f"compressed pixels are decoded on the CPU: {error.message}"
+
+
+def report() -> CardReport:
+    """Return what has become of decoding on a card in this process."""
+    if _decoder is None:
+        return CardReport("", (_why_not,) if _why_not else ())
+    return CardReport(_decoder.name, tuple(_decoder.fallbacks))
 
 
 def decode(transfer_syntax: str, source: bytes, on_cpu: Decode) -> npt.NDArray[Any]:

@@ -7,6 +7,7 @@ memory is anonymous: it has no name that could be left behind, whoever dies, and
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -34,12 +35,14 @@ from render.dicom.plan import VolumePlan
 from render.dicom.reading import FileHeader
 from render.dicom.shared_memory import SharedMemory
 from render.dicom.source import Scan, scan
-from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task, without_frames
+from render.dicom.tasks import CardReport, DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task, without_frames
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
 from render.growth import Growth, Span
 from render.labels import LabelVolume
 from render.memory import available_cores
 from render.volume import Volume
+
+logger = logging.getLogger(__name__)
 
 WORKER_MEMORY_BYTES = 2 << 30
 """Private memory of one worker. A decoded slice of 4096 x 4096 float64 values is a sixteenth of it."""
@@ -75,6 +78,11 @@ class Ingest:
         After this long a worker that does not answer is ended.
     card
         Where `CARD_WORKERS` of the workers may decode, as `render.dicom.card_codecs` says; None for nowhere but here.
+
+    Attributes
+    ----------
+    card
+        That number.
     """
 
     def __init__(
@@ -88,12 +96,18 @@ class Ingest:
         self.workers = workers or available_cores()
         self._memory_bytes = memory_bytes
         self._task_seconds = task_seconds
-        self._card = card
+        self.card = card
         self._pool = ThreadPoolExecutor(self.workers, "ingest")
         self._own = threading.local()  # each thread of the pool drives one worker
         self._lock = threading.Lock()
         self._running: set[_Worker] = set()
         self._is_closed = False
+        self._on_card = CardReport()
+
+    @property
+    def on_card(self) -> CardReport:
+        """What has become of decoding on the card, in all workers; nothing before the first has answered."""
+        return self._on_card
 
     def __enter__(self) -> Ingest:
         return self
@@ -293,16 +307,28 @@ class Ingest:
             if is_closed:
                 raise DrainingError("ingest is closed") from None
             raise
+        self._note(worker.on_card)
         if isinstance(answer, VoxelcastError):
             raise answer
         return answer
+
+    def _note(self, report: CardReport) -> None:
+        """Remember what a worker found of its card, and say once what it can't do there."""
+        if report == CardReport():
+            return
+        with self._lock:
+            before = self._on_card
+            news = tuple(each for each in report.fallbacks if each not in before.fallbacks)
+            self._on_card = CardReport(report.decoder or before.decoder, before.fallbacks + news)
+        for fallback in news:
+            logger.warning("cuda:%s: %s", self.card, fallback)
 
     def _start(self) -> _Worker:
         with self._lock:
             if self._is_closed:
                 raise DrainingError("ingest is closed")
             takes_card = sum(worker.card is not None for worker in self._running) < CARD_WORKERS
-            worker = _Worker(self._memory_bytes, self._card if takes_card else None)
+            worker = _Worker(self._memory_bytes, self.card if takes_card else None)
             self._running.add(worker)
             return worker
 
@@ -324,7 +350,7 @@ class _Worker:
     """One process and the socket to it."""
 
     def __init__(self, memory_bytes: int, card: int | None = None) -> None:
-        self.card = card
+        self.card, self.on_card = card, CardReport()
         limits = str(memory_bytes), str(-1 if card is None else card)
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -350,7 +376,8 @@ class _Worker:
             if descriptor is not None:
                 send_handle(self._connection, descriptor, self._process.pid)
             if self._connection.poll(seconds):
-                return self._connection.recv()
+                answer, self.on_card = self._connection.recv()
+                return cast(object, answer)
         except (EOFError, OSError):
             raise WorkerDiedError(f"the decoder died ({self._death()})") from None
         self.kill()

@@ -80,4 +80,20 @@ class ReadLabels:
     frame_of_reference_uid: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CardReport:
+    """What a worker that may decode on a card has found; it goes with each of its answers.
+
+    Attributes
+    ----------
+    decoder
+        Name and version; empty where it has none.
+    fallbacks
+        What is decoded on the CPU instead, and why: a sentence each.
+    """
+
+    decoder: str = ""
+    fallbacks: tuple[str, ...] = ()
+
+
 Task: TypeAlias = ReadHeaders | DecodeSlices | ReadPicture | ReadLabels

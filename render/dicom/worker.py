@@ -18,7 +18,7 @@ import numpy as np
 
 from render.dicom.header import quiet_pydicom
 from render.dicom.reading import FileHeader, read_header
-from render.dicom.tasks import DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task
+from render.dicom.tasks import CardReport, DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task
 from render.errors import CodecError, VoxelcastError
 
 NICENESS = 10
@@ -34,14 +34,14 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(NICENESS)
     if card >= 0:
-        from render.dicom.card_codecs import use_card
+        from render.dicom.card_codecs import report, use_card
 
         use_card(card)
     with Connection(descriptor) as connection, quiet_pydicom():
         with contextlib.suppress(EOFError, ConnectionError):  # the other end has gone
             while True:
                 task = connection.recv()
-                connection.send(_answer(task, connection, limit_bytes))
+                connection.send((_answer(task, connection, limit_bytes), report() if card >= 0 else CardReport()))
 
 
 def _answer(task: Task, connection: Connection, limit_bytes: int) -> object:

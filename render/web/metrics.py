@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from render.dicom.tasks import CardReport
 from render.engine import Engine
 from render.errors import DeviceError
 from render.place import OnCard, Place
@@ -99,6 +100,9 @@ class _State(Collector):
             family.add_metric((cache.device, choice.asked, choice.reason), 1)
             yield family
         yield from _cards(self._engine.cache.places)
+        ingest = self._engine.catalog.ingest
+        if ingest and ingest.card is not None:
+            yield _decoding(ingest.card, ingest.on_card)
         for name, text in (
             ("resident", "held by a card for us; on a CPU, taken by resident volumes, loads and uploads"),
             ("pinned", "that can't be evicted"),
@@ -129,9 +133,14 @@ def _cards(places: Iterable[Place]) -> Iterable[Metric]:
     lost = GaugeMetricFamily("voxelcast_device_lost", "1 once the card does nothing any more", labels=("device",))
     text = "Bytes of the card: free and total by its driver, used by volumes and frames, held by the pool besides"
     memory = GaugeMetricFamily("voxelcast_device_memory_bytes", text, labels=("device", "kind"))
+    encoders = GaugeMetricFamily(
+        "voxelcast_encoder_info", "What encodes pictures on the card, or why nothing does", labels=("device", "encoder")
+    )
     cards = [place for place in places if isinstance(place.renderer, OnCard)]
     for place in cards:
         lost.add_metric((place.name,), place.lost is not None)
+        if encoder := getattr(place.renderer, "encoder", ""):
+            encoders.add_metric((place.name, encoder), 1)
         try:
             assert isinstance(place.renderer, OnCard)
             state = place.renderer.memory()
@@ -142,3 +151,15 @@ def _cards(places: Iterable[Place]) -> Iterable[Metric]:
     if cards:
         yield lost
         yield memory
+        yield encoders
+
+
+def _decoding(card: int, report: CardReport) -> Metric:
+    """Say what decodes compressed pixels on a card, and what the CPU decodes instead, with the reason."""
+    text = "What decodes on the card (its reason is empty), and what is decoded on the CPU instead"
+    family = GaugeMetricFamily("voxelcast_decoder_info", text, labels=("device", "decoder", "reason"))
+    if report.decoder:
+        family.add_metric((f"cuda:{card}", report.decoder, ""), 1)
+    for fallback in report.fallbacks:
+        family.add_metric((f"cuda:{card}", "CPU", fallback), 1)
+    return family

@@ -12,11 +12,15 @@ from pydicom.uid import HTJ2KLossless, JPEG2000Lossless, JPEGBaseline8Bit, JPEGL
 
 from render.backends.cuda.probe import probe
 from render.dicom import card_codecs
+from render.dicom import ingest as module
 from render.dicom.card_codecs import CHECKED_EVERY, CardDecoder, decoded, open_decoder
 from render.dicom.ingest import CARD_WORKERS, Ingest
 from render.dicom.pixels import load_volume
 from render.dicom.series import select
 from render.dicom.source import scan
+from render.dicom.tasks import CardReport
+from render.errors import DeviceError
+from render.web.metrics import _decoding
 from tests.dicom.synthetic import write_series
 
 SLICE = np.arange(48, dtype=np.uint16).reshape(6, 8) * 37
@@ -137,6 +141,7 @@ def test_a_series_is_the_same_with_a_card_as_without(tmp_path, monkeypatch, synt
 class FakeNvimgcodec:
     """The names of nvImageCodec that are used."""
 
+    __version__ = "0.9.0"
     BackendKind = SimpleNamespace(GPU_ONLY="gpu", HYBRID_CPU_GPU="hybrid", HW_GPU_ONLY="hardware")
     ColorSpec = SimpleNamespace(UNCHANGED="unchanged")
 
@@ -165,7 +170,7 @@ class FakeNvimgcodec:
 def test_nvimagecodec_is_asked_for_what_is_stored() -> None:
     library = FakeNvimgcodec(SLICE[..., None])
     decoder = open_decoder(3, lambda name: library)
-    assert decoder is not None
+    assert decoder.name == "nvImageCodec 0.9.0"
     np.testing.assert_array_equal(decoder.decode(JPEG2000Lossless, b"j2k", lambda source: SLICE), SLICE)
     assert library.asked[0]["device_id"] == 3
     source, parameters = library.asked[1]
@@ -177,13 +182,18 @@ def test_nvimagecodec_is_asked_for_what_is_stored() -> None:
     assert decoded(nothing, nothing, b"x") is None
 
 
-def test_what_is_not_installed_or_makes_no_decoder_is_no_error() -> None:
+def test_what_is_not_installed_or_makes_no_decoder_says_so() -> None:
     def missing(name: str) -> Any:
         raise ImportError(name)
 
-    assert open_decoder(0, missing) is None
-    broken = SimpleNamespace(BackendKind=FakeNvimgcodec.BackendKind, Backend=str)
-    assert open_decoder(0, lambda name: broken) is None
+    def refusing(**given: Any) -> Any:
+        raise RuntimeError("CUDA failure '35'\nat a line")
+
+    with pytest.raises(DeviceError, match="nvImageCodec is not installed"):
+        open_decoder(0, missing)
+    broken = SimpleNamespace(BackendKind=FakeNvimgcodec.BackendKind, Backend=str, Decoder=refusing)
+    with pytest.raises(DeviceError, match=r"makes no decoder on cuda:2: CUDA failure '35'$"):
+        open_decoder(2, lambda name: broken)
 
 
 def test_the_installed_nvimagecodec_has_the_names_that_are_used() -> None:
@@ -194,7 +204,8 @@ def test_the_installed_nvimagecodec_has_the_names_that_are_used() -> None:
     assert library.CodeStream(source).width == SLICE.shape[1]
     if not probe().cards:
         assert decoded(library, decoder, source) is None
-        assert open_decoder(0) is None
+        with pytest.raises(DeviceError, match="makes no decoder on cuda:0"):
+            open_decoder(0)
 
 
 def test_at_most_so_many_workers_take_the_card(monkeypatch) -> None:
@@ -209,8 +220,6 @@ def test_at_most_so_many_workers_take_the_card(monkeypatch) -> None:
 
         def close(self) -> None: ...
 
-    from render.dicom import ingest as module
-
     monkeypatch.setattr(module, "_Worker", Worker)
     with Ingest(4, card=1) as ingest:
         for _ in range(4):
@@ -218,9 +227,58 @@ def test_at_most_so_many_workers_take_the_card(monkeypatch) -> None:
     assert started == [1] * CARD_WORKERS + [None] * (4 - CARD_WORKERS)
 
 
-def test_a_worker_whose_card_can_t_be_had_decodes_all_the_same(small_series) -> None:
+def test_what_is_given_up_is_reported() -> None:
+    for answer, did in ((SLICE + 1, "decodes it otherwise"), (ValueError("no"), "decodes nothing of it")):
+        calls = Calls(answer)
+        decoder = CardDecoder(calls.card, "a decoder")
+        for _ in range(3):
+            decoder.decode(JPEG2000Lossless, b"x", calls.cpu)
+        said = f"JPEG 2000 Image Compression (Lossless Only) is decoded on the CPU: a decoder {did}"
+        assert decoder.fallbacks == [said]
+
+
+def test_what_workers_fall_back_to_is_said_once_and_told_in_the_metrics(monkeypatch, caplog) -> None:
+    reports = iter(
+        [
+            CardReport("nvImageCodec 0.9.0", ()),
+            CardReport("nvImageCodec 0.9.0", ("JPEG 2000 is decoded on the CPU: it is", "HTJ2K too")),
+            CardReport("nvImageCodec 0.9.0", ("HTJ2K too",)),  # of another worker
+        ]
+    )
+
+    class Worker:
+        def __init__(self, memory_bytes: int, card: int | None) -> None:
+            self.card = card
+
+        def call(self, task: Any, descriptor: Any, seconds: float) -> object:
+            self.on_card = next(reports)
+            return "done"
+
+        def kill(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(module, "_Worker", Worker)
+    with Ingest(1, card=1) as ingest:
+        assert [ingest._call(object()) for _ in range(3)] == ["done"] * 3
+        fallbacks = ("JPEG 2000 is decoded on the CPU: it is", "HTJ2K too")
+        assert ingest.on_card == CardReport("nvImageCodec 0.9.0", fallbacks)
+        assert [record.message for record in caplog.records] == [f"cuda:1: {said}" for said in fallbacks]
+        family = _decoding(1, ingest.on_card)
+    assert [(sample.labels["decoder"], sample.labels["reason"]) for sample in family.samples] == [
+        ("nvImageCodec 0.9.0", ""),
+        ("CPU", fallbacks[0]),
+        ("CPU", fallbacks[1]),
+    ]
+
+
+def test_a_worker_whose_card_can_t_be_had_decodes_all_the_same(small_series, caplog) -> None:
     with Ingest(1, card=0) as ingest:
         volume = ingest.load(select(ingest.scan(small_series)))
+        if not probe().cards:
+            (said,) = ingest.on_card.fallbacks
+            assert said.startswith("compressed pixels are decoded on the CPU: nvImageCodec ")
+            assert [record.message for record in caplog.records] == [f"cuda:0: {said}"]
     with Ingest(1) as ingest:
         plain = ingest.load(select(ingest.scan(small_series)))
     np.testing.assert_array_equal(volume.codes, plain.codes)

@@ -75,6 +75,12 @@ class Frames:
         with self._lock:
             self._lanes.clear()
 
+    def try_encoder(self) -> str:
+        """Make an encoder, as the first picture does, and return `Encoders.description`. Blocks."""
+        with self._lane() as lane:
+            self.encoders.of(lane)
+        return self.encoders.description
+
     def draw(
         self,
         view: View,

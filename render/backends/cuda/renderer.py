@@ -91,6 +91,10 @@ class CudaRenderer:
         """What encodes pictures on the card, or why nothing does; empty before the first one."""
         return self._frames.encoders.description
 
+    def try_encoder(self) -> str:
+        """Make an encoder before a picture wants one, and return `encoder`. Blocks; raises what `render` does."""
+        return self._trying("a picture to try the encoder with", self._frames.try_encoder)
+
     @property
     def lost(self) -> str | None:
         """Why the card does nothing any more; None while it works."""

@@ -37,6 +37,7 @@ class OneVolume:
     def __init__(self) -> None:
         self.volume = phantoms.blobs(GRIDS["oblique"], INT16)
         self.nbytes, self.dtype_bytes = self.volume.nbytes, 2
+        self.ingest = None
 
     def entry(self, volume_id: str) -> Any:
         return self
@@ -102,6 +103,8 @@ def test_the_doctor_says_what_card_there_is_and_that_it_would_be_used(host_kerne
     said = "\n".join(lines_of(report))
     assert "driver for CUDA 13.1; CuPy 14.2.0; built for CUDA 13.0; cuda:0 Card, 10.00 GiB free of 20.00 GiB" in said
     assert "cuda:0: a card that is none draws what the CPU draws" in said
+    assert "encodes by    an encoder that is none" in said
+    assert "decodes by    on the CPU: nvImageCodec " in said
 
 
 def test_the_doctor_says_why_a_card_is_not_used(host_kernels, monkeypatch) -> None:
@@ -127,6 +130,9 @@ async def test_a_jpeg_of_the_engine_is_made_on_the_card(host_kernels, has_encode
     assert frame.color is None
     assert frame.shown is not None
     assert (frame.shown.jpeg is not None) == has_encoder
+    told = Metrics(engine, SessionRegistry()).text().decode()
+    said = device.encoders[0].name if has_encoder else "pictures are encoded on the CPU: nvImageCodec is not installed"
+    assert f'voxelcast_encoder_info{{device="cuda:0",encoder="{said}"}} 1.0' in told
     plain = await engine.render(view, {"blobs": lease})
     assert plain.shown is None
     payloads = {encode(each, Encoding.JPEG, jpeg_quality=90, divisor=2).payload for each in (frame, plain)}

@@ -1,6 +1,7 @@
 """The server of the stream's benchmark: ``python -m benchmarks.stream_server``, in a process of its own.
 
-The real one, as ``voxelcast demo`` runs it, but with a torso of any shape; it says on standard output where it is.
+The real one, as ``voxelcast demo`` runs it, but with a torso of any shape and with its kernels compiled beforehand; it
+says on standard output where it is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from render.backends.cpu import compile_kernels
 from render.config import Settings
 from render.demo import torso_volume
 from render.server import Addresses, serve
@@ -101,6 +103,7 @@ def main() -> int:
     volume = torso_volume(tuple(options.shape))
 
     async def prepare(engine: object) -> None:
+        await asyncio.to_thread(compile_kernels)
         await engine.add(volume)  # type: ignore[attr-defined]
         await engine.open(volume.id, holder="benchmark")  # type: ignore[attr-defined]
 

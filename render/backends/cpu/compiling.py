@@ -1,7 +1,8 @@
 """When kernels are compiled.
 
 A kernel compiles on its first use, or earlier in `compile_kernels`, whichever comes first; each has a lock of its own,
-so a view waits for the kernel that it needs, and for the one that numba is compiling just then. The results are cached on disk: see `kernel_cache`.
+so a view waits for the kernel that it needs, and for the one that numba is compiling just then. The results are cached
+on disk: see `kernel_cache`.
 """
 
 from __future__ import annotations
@@ -112,8 +113,7 @@ def _all_kernels() -> dict[str, Kernel]:
             "enlarge_color", kernels_resize.enlarge_color, (_COLOR, types.int64, _COLOR, *(types.int64,) * 2)
         ),
     }
-    # In the order of need: an MPR of a CT comes first, then one that moves faster than it is drawn, float32 volumes last.
-    # numba compiles one at a time: a frame that needs the last one waits for all.
+    # In the order of need: an MPR of a CT comes first, then it moving, float32 volumes last.
     soon = {name: by_int.pop(name) for name in ("bricks_int16", "histogram_int16", "thin_int16")}
     return soon | resize | by_int | by_float
 

@@ -11,7 +11,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import pydicom
 import pydicom.config
@@ -22,16 +22,13 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    RLELossless,
 )
 
 from render.dicom.access import Stamp
 from render.dicom.attributes import (
-    ENCAPSULATED_SYNTAXES,
     HEADER_TAGS,
     LOSSY_SYNTAXES,
     MEDIA_DIRECTORY,
-    NATIVE_SYNTAXES,
     integer,
     optional_integer,
     text,
@@ -39,7 +36,6 @@ from render.dicom.attributes import (
     values,
 )
 from render.dicom.bounded import BoundedFile, is_bare_data_set, read_bare, read_deflated
-from render.dicom.codestream import first_codestream_size
 from render.dicom.diffusion import private_b_value
 from render.dicom.dose import RT_DOSE, dose_units, read_dose_planes
 from render.dicom.extent import PixelExtent, find_pixels, measure
@@ -55,21 +51,18 @@ from render.dicom.instance import Concatenation, Instance, SkippedFile, Tile
 from render.dicom.media import MediaDirectory, read_directory
 from render.dicom.mosaic import MOSAIC_TAGS, is_mosaic, read_tiles
 from render.dicom.multiframe import frame_text, read_frames
+from render.dicom.pixel_check import check_pixels
 from render.dicom.plainframes import frame_ms, read_plain_frames
-from render.dicom.quickheader import read_quickly
+from render.dicom.quickheader import QuickHeader, read_quickly
 from render.dicom.suv import read_pet
+from render.dicom.templates import Templates, instance_like
 from render.errors import UnreadableFileError
 from render.lookup import LookupTable
 
-LARGEST_RLE_RATIO = 64
-"""A run of RLE is two bytes and gives 128 at most (PS3.5 G.3)."""
-
-LARGEST_RATIO = 256
-LARGEST_UNSTATED_BYTES = 32 << 20
-"""A codestream that does not state its size, for a box around it or damage, is believed to be within these."""
-
 _START_BYTES = 1024
 _OF_EACH_IMAGE = ("SeriesInstanceUID", "Rows", "BitsAllocated", "PixelRepresentation")
+
+_templates = Templates()
 
 
 @contextlib.contextmanager
@@ -101,29 +94,67 @@ def parse(file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile
     start = file.read(_START_BYTES)
     file.seek(0)
     has_marker = start[128:132] == b"DICM" and not is_bare_data_set(start)
-    stream, size = file, stamp.size_bytes
-    is_cut = False
     if has_marker and DeflatedExplicitVRLittleEndian.encode() in start:
-        dataset, stream, size = read_deflated(file)
-    elif has_marker and (quick := read_quickly(file)) is not None:
-        dataset = quick
-    else:
-        file.seek(0)
-        bounded = BoundedFile(file, size)
-        try:
-            if start[128:132] == b"DICM" and not has_marker:
-                dataset = read_bare(bounded)
-            else:
-                dataset = pydicom.dcmread(
-                    cast(BinaryIO, bounded), stop_before_pixels=True, force=True, specific_tags=HEADER_TAGS
-                )
-            is_cut = bounded.is_overrun
-            if is_cut and len(dataset):
-                del dataset[max(dataset.keys())]  # the element that was cut has a part of its value
-        except UnreadableFileError:
-            if has_marker:
-                raise
-            return SkippedFile(relative, "not DICOM: no DICM marker at byte 128, no data set at byte 0")
+        return _interpret(_DataSet(*read_deflated(file)), file, relative, stamp)
+    quick = read_quickly(file) if has_marker else None
+    if quick is not None and (known := _like_earlier(quick, file, relative, stamp)) is not None:
+        return known
+    if quick is not None and (converted := quick.dataset()) is not None:
+        file.seek(quick.pixels_at)
+        found = _interpret(_DataSet(converted, file, stamp.size_bytes), file, relative, stamp)
+        if isinstance(found, Instance):
+            _templates.keep(quick, found)
+        return found
+    file.seek(0)
+    bounded = BoundedFile(file, stamp.size_bytes)
+    try:
+        if start[128:132] == b"DICM" and not has_marker:
+            dataset = read_bare(bounded)
+        else:
+            dataset = pydicom.dcmread(
+                cast(BinaryIO, bounded), stop_before_pixels=True, force=True, specific_tags=HEADER_TAGS
+            )
+        if bounded.is_overrun and len(dataset):
+            del dataset[max(dataset.keys())]  # the element that was cut has a part of its value
+    except UnreadableFileError:
+        if has_marker:
+            raise
+        return SkippedFile(relative, "not DICOM: no DICM marker at byte 128, no data set at byte 0")
+    read = _DataSet(dataset, file, stamp.size_bytes, has_marker, bounded.is_overrun)
+    return _interpret(read, file, relative, stamp)
+
+
+def _like_earlier(quick: QuickHeader, file: BinaryIO, relative: str, stamp: Stamp) -> Instance | None:
+    """Return what is known from an earlier file of the series; None where this one must be read in full."""
+    template = _templates.find(quick)
+    if template is None:
+        return None
+    assert template.format is not None
+    file.seek(quick.pixels_at)
+    try:
+        element = find_pixels(file, (quick.implicit, True))
+        if element is None or element[0] != template.format.element:
+            return None
+        extent = measure(file, stamp.size_bytes, element[1])
+        check_pixels(template.format, 1, extent, UID(template.transfer_syntax), file, stamp.size_bytes)
+    except UnreadableFileError:
+        return None
+    return instance_like(template, quick, relative, stamp, extent)
+
+
+class _DataSet(NamedTuple):
+    """A file's elements, and the stream that they are from, which stands at the pixel element, with its size."""
+
+    elements: FileDataset
+    stream: BinaryIO
+    size: int
+    has_marker: bool = True
+    is_cut: bool = False
+
+
+def _interpret(read: _DataSet, file: BinaryIO, relative: str, stamp: Stamp) -> Instance | SkippedFile | MediaDirectory:
+    """Make of a data set what it is."""
+    dataset, stream, size, has_marker, is_cut = read
     meta = dataset.file_meta
     sop_class = text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID")
     if sop_class == MEDIA_DIRECTORY:
@@ -229,40 +260,7 @@ class _Pixels:
                 self.frames = (frame,) if is_single else read_plain_frames(dataset, frame, self.number_of_frames)
         self.padding = read_padding(dataset, self.format)
         self.modality_lut = read_modality_lut(dataset, self.format)
-        needed = self.format.bytes_of(self.number_of_frames)
-        if syntax not in NATIVE_SYNTAXES and syntax not in ENCAPSULATED_SYNTAXES:
-            raise UnreadableFileError(f"no decoder for transfer syntax {syntax.name}")
-        if self.extent.length is None:
-            if syntax in NATIVE_SYNTAXES:
-                raise UnreadableFileError(f"{syntax.name} pixel data of undefined length")
-            if self.extent.fragments < self.number_of_frames:
-                raise UnreadableFileError(
-                    f"truncated: {self.extent.fragments} fragments of pixel data for {self.number_of_frames} frames"
-                )
-            self._check_codestream(syntax, stream, size)
-        elif syntax not in NATIVE_SYNTAXES:
-            raise UnreadableFileError(f"{syntax.name} pixel data are not encapsulated")
-        elif self.extent.length < needed:
-            raise UnreadableFileError(f"pixel data of {self.extent.length:,} bytes, {needed:,} needed")
-
-    def _check_codestream(self, syntax: UID, stream: BinaryIO, size: int) -> None:
-        """Refuse a size that the compressed data can't have, before anybody makes room for it."""
-        assert self.format is not None
-        assert self.extent is not None
-        rows, columns = self.format.rows, self.format.columns
-        announced = first_codestream_size(stream, self.extent)
-        if announced is not None and announced != (rows, columns):
-            raise UnreadableFileError(
-                f"codestream of {announced[0]} x {announced[1]} pixels, {rows} x {columns} by the header"
-            )
-        needed = rows * columns * self.format.samples * self.format.bits_allocated // 8
-        if announced is None and syntax != RLELossless and needed > max(LARGEST_UNSTATED_BYTES, size * LARGEST_RATIO):
-            raise UnreadableFileError(
-                f"codestream that states no size, of {size:,} bytes at most, {needed:,} by the header"
-            )
-        needed = self.format.bytes_of(self.number_of_frames)
-        if syntax == RLELossless and needed > size * LARGEST_RLE_RATIO:
-            raise UnreadableFileError(f"RLE of at most {size * LARGEST_RLE_RATIO:,} bytes, {needed:,} by the header")
+        check_pixels(self.format, self.number_of_frames, self.extent, syntax, stream, size)
 
     def divide(self, private: Dataset) -> None:
         """Make the one frame of a mosaic its slices."""

@@ -136,6 +136,8 @@ class Ingest:
 
         A file that kills its worker is skipped, and said.
         """
+        if os.path.isdir(path):
+            self._wake()
         return scan(path, progress=progress, cancelled=cancelled, read=self._read_headers)
 
     def load(self, plan: VolumePlan, progress: Progress | None = None, cancelled: Cancelled | None = None) -> Volume:
@@ -270,6 +272,12 @@ class Ingest:
         for results in self._map(read, chunks):
             yield from results
 
+    def _wake(self) -> None:
+        """Have all workers start: they import what they need while the files of a folder are listed."""
+        with contextlib.suppress(RuntimeError):  # closed: who comes next is told
+            for _ in range(self.workers):
+                self._pool.submit(self._own_worker)
+
     def _map(self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk]) -> Iterator[Result]:
         """Yield the results as they come. Few tasks wait at a time, so that concurrent callers take turns."""
         ahead = iter(chunks)
@@ -293,9 +301,7 @@ class Ingest:
 
     def _call(self, task: Task, descriptor: int | None = None) -> object:
         """Have this thread's worker do a task; raise the error that it answers."""
-        worker = cast("_Worker | None", getattr(self._own, "worker", None))
-        if worker is None:
-            worker = self._own.worker = self._start()
+        worker = self._own_worker()
         try:
             answer = worker.call(task, descriptor, self._task_seconds)
         except WorkerDiedError:
@@ -322,6 +328,13 @@ class Ingest:
             self._on_card = CardReport(report.decoder or before.decoder, before.fallbacks + news)
         for fallback in news:
             logger.warning("cuda:%s: %s", self.card, fallback)
+
+    def _own_worker(self) -> _Worker:
+        """Return this thread's worker, started if there is none."""
+        worker = cast("_Worker | None", getattr(self._own, "worker", None))
+        if worker is None:
+            worker = self._own.worker = self._start()
+        return worker
 
     def _start(self) -> _Worker:
         with self._lock:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
@@ -39,6 +40,9 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DEEPEST = 16
 
+Elements: TypeAlias = dict[int, tuple[str, bytes]]
+"""VR, empty in an implicit data set, and value of each element, by tag."""
+
 _tag_and_length = struct.Struct("<HHL").unpack_from
 _explicit = struct.Struct("<HH2sH").unpack_from
 _long = struct.Struct("<L").unpack_from
@@ -48,39 +52,78 @@ class _NotPlainError(Exception):
     """To be read by pydicom."""
 
 
-def read_quickly(file: BinaryIO) -> FileDataset | None:
-    """Read the elements that a scan wants, and stand at the pixel element, or at the end where there is none.
+@dataclass(frozen=True, slots=True)
+class QuickHeader:
+    """What a scan wants of a plain file, as it stands there.
+
+    Attributes
+    ----------
+    meta
+        All file meta information.
+    elements
+        Those of the data set that are wanted, ascending.
+    implicit
+        Whether the data set's VRs are implicit.
+    pixels_at
+        Where the pixel element begins, bytes.
+    """
+
+    meta: Elements
+    elements: Elements
+    implicit: bool
+    pixels_at: int
+
+    def dataset(self) -> FileDataset | None:
+        """Return it as ``pydicom.dcmread`` gives it with the same elements; None if a value can't be converted."""
+        character_set = self.elements[_CHARACTER_SET][1] if _CHARACTER_SET in self.elements else b""
+        try:
+            meta = {BaseTag(tag): _element(tag, vr, value, False, b"") for tag, (vr, value) in self.meta.items()}
+            elements = {
+                BaseTag(tag): _element(tag, vr, value, self.implicit, character_set)
+                for tag, (vr, value) in self.elements.items()
+            }
+        except (ValueError, TypeError, AttributeError, NotImplementedError, LookupError):
+            return None
+        dataset = FileDataset(
+            "",
+            elements,
+            file_meta=FileMetaDataset(meta),
+            is_implicit_VR=self.implicit,
+            is_little_endian=True,
+        )
+        dataset.set_original_encoding(self.implicit, True)
+        return dataset
+
+
+def read_quickly(file: BinaryIO) -> QuickHeader | None:
+    """Read the elements that a scan wants.
 
     Parameters
     ----------
     file
-        With a preamble and file meta information, standing at its start.
+        With a preamble and file meta information, standing at its start; afterwards it stands anywhere.
 
     Returns
     -------
-    FileDataset or None
-        As ``pydicom.dcmread`` gives it with the same elements; None if the file is not plain. Then the file stands
-        anywhere.
+    QuickHeader or None
+        None if the file is not plain.
     """
     data = file.read(FIRST_BYTES)
-    try:
-        while True:
-            is_whole = len(data) < FIRST_BYTES
-            try:
-                return _read(file, data)
-            except (_NotPlainError, struct.error, IndexError):
-                # Perhaps the header goes on beyond what was read.
-                if is_whole or len(data) >= LARGEST_HEADER_BYTES:
-                    return None
-            more = file.read(len(data) * 3)
-            if not more:
+    while True:
+        is_whole = len(data) < FIRST_BYTES
+        try:
+            return _read(data)
+        except (_NotPlainError, struct.error, IndexError):
+            # Perhaps the header goes on beyond what was read.
+            if is_whole or len(data) >= LARGEST_HEADER_BYTES:
                 return None
-            data += more
-    except (ValueError, TypeError, AttributeError, NotImplementedError, LookupError):
-        return None  # a value that can't be converted
+        more = file.read(len(data) * 3)
+        if not more:
+            return None
+        data += more
 
 
-def _read(file: BinaryIO, data: bytes) -> FileDataset:
+def _read(data: bytes) -> QuickHeader:
     meta, at, _ = _elements(data, _META_START, implicit=False, group=2)
     syntax = _text(meta, 0x00020010)
     if not syntax or syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
@@ -92,28 +135,14 @@ def _read(file: BinaryIO, data: bytes) -> FileDataset:
     found, at, has_pixels = _elements(data, at, implicit=implicit, group=None)
     if not has_pixels:
         raise _NotPlainError  # an object without pixels, or one that is cut: not worth a second way
-    character_set = found[_CHARACTER_SET][1] if _CHARACTER_SET in found else b""
-    dataset = FileDataset(
-        "",
-        {BaseTag(tag): _element(tag, vr, value, implicit, character_set) for tag, (vr, value) in found.items()},
-        file_meta=FileMetaDataset(
-            {BaseTag(tag): _element(tag, vr, value, False, b"") for tag, (vr, value) in meta.items()}
-        ),
-        is_implicit_VR=implicit,
-        is_little_endian=True,
-    )
-    dataset.set_original_encoding(implicit, True)
-    file.seek(at)
-    return dataset
+    return QuickHeader(meta, found, implicit, at)
 
 
-def _text(elements: dict[int, tuple[str, bytes]], tag: int) -> str:
+def _text(elements: Elements, tag: int) -> str:
     return elements[tag][1].decode("ascii", "replace").strip(" \0") if tag in elements else ""
 
 
-def _elements(
-    data: bytes, at: int, *, implicit: bool, group: int | None
-) -> tuple[dict[int, tuple[str, bytes]], int, bool]:
+def _elements(data: bytes, at: int, *, implicit: bool, group: int | None) -> tuple[Elements, int, bool]:
     """Walk over elements up to the pixels, or to the end of a group.
 
     Returns
@@ -125,7 +154,7 @@ def _elements(
     has_pixels
         Whether that is the pixel element.
     """
-    found: dict[int, tuple[str, bytes]] = {}
+    found: Elements = {}
     size = len(data)
     before = 0
     while True:

@@ -22,6 +22,9 @@
     │   └── DeviceLostError         a card that does nothing any more until the process ends
     ├── RenderCancelledError        superseded, past its deadline, or its client has gone
     ├── ProtocolError               a stream message that breaks the protocol
+    │   ├── HelloTimeoutError       none came in time
+    │   ├── TooManyMessagesError    more a second than a session may send
+    │   └── TakenOverError          the session goes on by another connection
     ├── UnauthenticatedError        no token, or not the right one
     ├── DrainingError               the server is shutting down
     └── StartupError                a port in use, an option that makes no sense
@@ -174,6 +177,24 @@ class ProtocolError(VoxelcastError):
     """A stream message that breaks the protocol."""
 
     reason = "PROTOCOL"
+
+
+class HelloTimeoutError(ProtocolError):
+    """A stream whose client did not say hello in time."""
+
+    reason = "HELLO_TIMEOUT"
+
+
+class TooManyMessagesError(ProtocolError):
+    """A stream whose client sends more messages a second than a session may."""
+
+    reason = "TOO_MANY_MESSAGES"
+
+
+class TakenOverError(ProtocolError):
+    """A stream whose client has come back by another connection."""
+
+    reason = "TAKEN_OVER"
 
 
 class UnauthenticatedError(VoxelcastError):

@@ -135,6 +135,9 @@ _BY_REASON: dict[str, type[VoxelcastError]] = {
     "BUDGET_EXCEEDED": BudgetExceededError,
     "CANCELLED": RequestCancelledError,
     "PROTOCOL": ProtocolError,
+    "HELLO_TIMEOUT": ProtocolError,
+    "TOO_MANY_MESSAGES": ResourceExhaustedError,
+    "TAKEN_OVER": ProtocolError,
     "UNAUTHENTICATED": UnauthenticatedError,
     "DRAINING": UnavailableError,
 }

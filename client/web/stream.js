@@ -69,6 +69,8 @@ export class StreamClient {
     this.epoch = 0;
     this.visible = true;
     this.failures = 0;
+    /** The server waited for the first message in vain, as where the page slept: no reason to give up. */
+    this.cameLate = false;
     /** @type {Map<string, {revision: number, sent: number, view: object}>} */
     this.views = new Map();
     /** Whose views are watched, if not one's own. */
@@ -256,6 +258,7 @@ export class StreamClient {
     }
     else if (message.error) {
       if (message.error.reason === "UNAUTHENTICATED") this.lock();
+      else if (message.error.reason === "HELLO_TIMEOUT") this.cameLate = true;
       else this.handlers.error(message.error);
     }
   }
@@ -339,7 +342,9 @@ export class StreamClient {
   closed(event) {
     this.socket = null;
     this.pulse.end();
-    if (FINAL_CODES.has(event.code)) {
+    const isFinal = FINAL_CODES.has(event.code) && !this.cameLate;
+    this.cameLate = false;
+    if (isFinal) {
       this.setStatus("ended");
       return;
     }

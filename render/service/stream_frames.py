@@ -8,11 +8,23 @@ from typing import Any, TypeAlias
 
 import grpc.aio
 
-from render.errors import DrainingError, ProtocolError, UnauthenticatedError, VoxelcastError
+from render.errors import (
+    DrainingError,
+    HelloTimeoutError,
+    ProtocolError,
+    TakenOverError,
+    TooManyMessagesError,
+    UnauthenticatedError,
+    VoxelcastError,
+)
 from render.stream.contract import CloseCode, UnreadableMessageError
 from render.stream.messages import checked
 from render.v1 import render_service_pb2 as pb
 from render.v1 import stream_pb2
+
+_REFUSALS: dict[str, type[VoxelcastError]] = {
+    kind.reason: kind for kind in (UnauthenticatedError, HelloTimeoutError, TooManyMessagesError, TakenOverError)
+}
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -82,7 +94,6 @@ class GrpcTransport:
                 self.error = DrainingError(reason)
             case CloseCode.INTERNAL:
                 self.error = VoxelcastError(reason)
-            case CloseCode.POLICY if self._told and self._told.reason == UnauthenticatedError.reason:
-                self.error = UnauthenticatedError(reason)
             case _:
-                self.error = ProtocolError(reason)
+                told = "" if self._told is None else self._told.reason
+                self.error = _REFUSALS.get(told, ProtocolError)(reason)

@@ -24,9 +24,11 @@ from collections.abc import Callable
 
 from render.errors import (
     DrainingError,
+    HelloTimeoutError,
     InvalidArgumentError,
     ProtocolError,
     RenderCancelledError,
+    TooManyMessagesError,
     UnauthenticatedError,
     VoxelcastError,
 )
@@ -93,8 +95,12 @@ class StreamProtocol:
     @property
     def max_message_bytes(self) -> int:
         """What the next message from the client may measure."""
-        waiting = self._state is _State.AWAITING_HELLO
-        return self.limits.max_hello_bytes if waiting else self.limits.max_message_bytes
+        return self.limits.max_hello_bytes if self.awaits_hello else self.limits.max_message_bytes
+
+    @property
+    def awaits_hello(self) -> bool:
+        """Whether the client has not said who it is."""
+        return self._state is _State.AWAITING_HELLO
 
     @property
     def is_closed(self) -> bool:
@@ -139,11 +145,11 @@ class StreamProtocol:
             return
         if not self._allowance.spend(self._clock()):
             rate = f"{self.limits.messages_per_s:g}"
-            self.fail(ProtocolError(f"more than {rate} messages a second"), CloseCode.POLICY)
+            self.fail(TooManyMessagesError(f"more than {rate} messages a second"), CloseCode.POLICY)
             return
         kind = message.WhichOneof("message")
         try:
-            if (kind == "hello") != (self._state is _State.AWAITING_HELLO):
+            if (kind == "hello") != self.awaits_hello:
                 raise ProtocolError("hello must be the first message, and only that")
             match kind:
                 case "hello":
@@ -179,9 +185,9 @@ class StreamProtocol:
 
     def tick(self) -> None:
         """Look at the clock: call when `next_deadline` has come."""
-        if self._state is _State.AWAITING_HELLO and self._clock() >= self._hello_by:
+        if self.awaits_hello and self._clock() >= self._hello_by:
             seconds = f"{self.limits.hello_seconds:g}"
-            self.fail(UnauthenticatedError(f"no hello within {seconds} s"), CloseCode.POLICY)
+            self.fail(HelloTimeoutError(f"no hello within {seconds} s"), CloseCode.POLICY)
 
     def fail(self, error: VoxelcastError, code: CloseCode = CloseCode.PROTOCOL) -> None:
         """End the session: the error is told, then the socket is to be closed."""
@@ -294,7 +300,7 @@ class StreamProtocol:
 
     def next_deadline(self) -> float | None:
         """Return when time alone will make something to do, seconds of the clock; None if never."""
-        if self._state is _State.AWAITING_HELLO:
+        if self.awaits_hello:
             return self._hello_by
         if self._state is _State.CLOSED or not self._visible:
             return None

@@ -78,7 +78,7 @@ class SessionRegistry:
         return len(self._live)
 
     def enter(self, session: Session) -> tuple[str, str]:
-        """Count a session in.
+        """Count a session in; where there is no room, in place of one whose client has not said hello.
 
         Returns
         -------
@@ -92,12 +92,24 @@ class SessionRegistry:
         """
         if self.is_draining:
             raise DrainingError("the server is shutting down")
-        if self.count >= self.max_sessions:
+        if self.count >= self.max_sessions and not self._make_room():
             raise DrainingError(f"the server has {self.count} sessions, its limit", sessions=self.count)
         self._numbers += 1
         token = secrets.token_urlsafe(24)
         self._live[token] = session
         return f"session-{self._numbers}", token
+
+    def _make_room(self) -> bool:
+        """End the session that has waited for a hello for the longest; return whether there was one.
+
+        Else whoever connects, without a token, could keep those who have one out.
+        """
+        for token, session in self._live.items():
+            if session.protocol.awaits_hello:
+                del self._live[token]
+                session.make_room()
+                return True
+        return False
 
     def leave(self, token: str, saved: SavedSession) -> None:
         """Count a session out; what it showed can be taken up again for some minutes."""

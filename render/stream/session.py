@@ -10,7 +10,14 @@ from typing import Protocol
 
 from render.encoding import EncodedFrame, Encoding
 from render.engine import Engine
-from render.errors import InvalidArgumentError, ProtocolError, RenderCancelledError, VoxelcastError
+from render.errors import (
+    DrainingError,
+    InvalidArgumentError,
+    ProtocolError,
+    RenderCancelledError,
+    TakenOverError,
+    VoxelcastError,
+)
 from render.frame import Frame, PictureRequest
 from render.lease import Lease
 from render.service.convert.frames import frame_header
@@ -177,7 +184,14 @@ class Session:
         if self._share is not None:
             self._share.leave(self)
             self._share = None
-        self.protocol.fail(ProtocolError("taken up by another connection"), CloseCode.POLICY)
+        self.protocol.fail(TakenOverError("taken up by another connection"), CloseCode.POLICY)
+        self.pump()
+
+    def make_room(self) -> None:
+        """End this session, whose client has not said hello, for another one."""
+        self.protocol.fail(
+            DrainingError("as many connections as the server takes, and no hello yet"), CloseCode.TRY_LATER
+        )
         self.pump()
 
     async def _read(self) -> None:

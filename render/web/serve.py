@@ -10,8 +10,10 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from render.errors import StartupError
 from render.stream.limits import Limits
@@ -21,6 +23,39 @@ PING_SECONDS = 25.0
 NOT_SENT_BYTES = 128 << 10
 """What the kernel may hold unsent of a connection: more would only be frames that are too old to recall."""
 BACKLOG = 256
+HEAD_SECONDS = 10.0
+"""For the whole head of a request: who sends it letter by letter holds a connection no longer."""
+MAX_HEAD_BYTES = 16 << 10
+
+
+class _Http(H11Protocol):
+    """uvicorn's on h11, which bounds a head's bytes, as httptools does not; here its time as well."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._await_head()
+        else:
+            self._end_wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_wait()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _end_wait(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
 class _Server(uvicorn.Server):
@@ -77,6 +112,8 @@ async def serve_http(
     sock = await _bind(host, port)
     config = uvicorn.Config(
         app,
+        http=_Http,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=(limits or Limits()).max_message_bytes,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from render.web import serve
 from tests.stream.engines import view_message
 from tests.web.client import Client, served, view_json
 
@@ -119,6 +120,35 @@ async def test_a_view_that_cannot_be_drawn_names_what_is_wrong_and_the_next_one_
         assert "\n" not in error["message"]
         await client.set_view("a", 2, view_message())
         await client.final("a", 2)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: loc", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /"]
+)
+async def test_a_head_that_does_not_come_closes_the_connection(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "HEAD_SECONDS", 0.05)
+    async with served() as server, server.client() as client:
+        await client.hello()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(sent)
+        answer = await reader.read()
+        assert (b" 200 " in answer) == (b"healthz" in sent)
+        writer.close()
+        # Who had sent a head before may take its time.
+        await client.send(ping={})
+        await client.text("pong")
+
+
+async def test_a_head_without_an_end_is_refused() -> None:
+    async with served() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+            for _ in range(64):
+                writer.write(b"X-Filler: " + b"x" * 1000 + b"\r\n")
+                await writer.drain()
+            assert b" 400 " in await reader.read(100)
+        writer.close()
 
 
 async def test_too_large_a_message_is_refused_with_its_size() -> None:

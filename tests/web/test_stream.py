@@ -127,6 +127,7 @@ async def test_who_comes_back_while_the_old_socket_hangs_takes_its_place() -> No
         await old.final("a", 1)
         assert (await new.hello(resume_token=token))["epoch"] == 2
         assert await closing(old) == (1008, "taken up by another connection")
+        assert old.texts[-1]["error"]["reason"] == "TAKEN_OVER"
         await new.final("a", 1)
 
 
@@ -156,7 +157,34 @@ async def test_who_says_nothing_is_shown_out() -> None:
     registry = SessionRegistry(limits=Limits(hello_seconds=0.01))
     async with served(sessions=registry) as server, server.client() as client:
         assert await closing(client) == (1008, "no hello within 0.01 s")
-        assert client.texts[0]["error"]["reason"] == "UNAUTHENTICATED"
+        assert client.texts[0]["error"]["reason"] == "HELLO_TIMEOUT"
+
+
+async def test_who_says_nothing_makes_room_for_who_does() -> None:
+    async with served(sessions=SessionRegistry(max_sessions=3)) as server, server.client() as known:
+        await known.hello()
+        async with server.client() as silent, server.client() as other:
+            await server.until(lambda: server.sessions.count == 3)
+            async with server.client() as guest:
+                await guest.hello()
+                code, reason = await closing(silent)
+                assert code == 1013
+                assert "no hello yet" in reason
+                await other.hello()  # it came later than the one that had to go
+                async with server.client() as late:
+                    assert (await closing(late))[0] == 1013
+        await known.set_view("a", 1, view_message())
+        await known.final("a", 1)
+
+
+async def test_a_flood_is_told_and_ended() -> None:
+    registry = SessionRegistry(limits=Limits(messages_per_s=5))
+    async with served(sessions=registry) as server, server.client() as client:
+        await client.hello()
+        for _ in range(11):
+            await client.send(ping={})
+        assert await closing(client) == (1008, "more than 5 messages a second")
+        assert client.texts[-1]["error"]["reason"] == "TOO_MANY_MESSAGES"
 
 
 # At the door

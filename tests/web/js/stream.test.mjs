@@ -275,6 +275,20 @@ test("an idle page asks for a sign of life every 25 s, and is content with the a
   assert.equal(world.client.status, "live");
 });
 
+test("who came too late to say hello tries again", () => {
+  const world = new World();
+  world.client.connect();
+  world.socket.open();
+  world.socket.says({ error: { reason: "HELLO_TIMEOUT", message: "no hello within 10 s" } });
+  world.socket.dies(1008);
+  assert.equal(world.client.status, "waiting");
+  world.pass(300);
+  world.connect();
+  world.socket.says({ error: { reason: "TAKEN_OVER", message: "taken up by another connection" } });
+  world.socket.dies(1008);
+  assert.equal(world.client.status, "ended");
+});
+
 test("a socket that died in silence is given up, and another one resumes", () => {
   const world = new World();
   world.connect();

@@ -15,6 +15,7 @@ class Residency(enum.Enum):
     """Where a volume is; the wire's words."""
 
     SOURCE = "source"
+    HOST = "host"
     LOADING = "loading"
     RESIDENT = "resident"
 
@@ -158,15 +159,17 @@ class CacheStatus:
         At least one.
     host_budget_bytes
         For the voxels of all volumes on cards and of those that have left them; None where there are no cards.
-    host_bytes, host_volumes
-        What they take, and how many have left the cards and wait to be wanted again.
+    host_bytes
+        What they take.
+    kept
+        Those that have left the cards and wait to be wanted again: id and bytes, least recently used first.
     """
 
     places: tuple[PlaceStatus, ...]
     entries: tuple[EntryStatus, ...]
     host_budget_bytes: int | None = None
     host_bytes: int = 0
-    host_volumes: int = 0
+    kept: tuple[tuple[str, int], ...] = ()
 
     @property
     def device(self) -> str:

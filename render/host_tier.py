@@ -24,6 +24,10 @@ class HostTier:
         """Of their voxels."""
         return sum(volume.nbytes for volume in self._volumes.values())
 
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Return the id of each volume and the bytes of its voxels."""
+        return tuple((volume.id, volume.nbytes) for volume in self._volumes.values())
+
     def put(self, volume: Volume) -> None:
         """Keep a volume, as the most recently used."""
         self._volumes[volume.id] = volume

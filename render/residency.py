@@ -183,10 +183,10 @@ class VolumeCache:
         return Reservation(place.reservations, place.estimate_bytes(size), size.host_bytes)
 
     def state(self, volume_id: str) -> Residency:
-        """Return where a volume is; one in the host's memory alone is not resident."""
+        """Return where a volume is."""
         entry = self._entries.get(volume_id)
         if entry is None:
-            return Residency.SOURCE
+            return Residency.HOST if volume_id in self._room.host else Residency.SOURCE
         return Residency.RESIDENT if entry.flight is None else Residency.LOADING
 
     def holds(self, volume_id: str) -> bool:
@@ -213,7 +213,7 @@ class VolumeCache:
             entries,
             room.host_budget_bytes,
             room.host_bytes if room.host_budget_bytes is not None else 0,
-            len(room.host),
+            room.host.sizes(),
         )
 
     async def discard(self, volume_id: str) -> None:

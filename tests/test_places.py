@@ -20,6 +20,8 @@ from render.geometry import VolumeGeometry
 from render.lease import Lease, Size
 from render.place import Seat
 from render.residency import Loader, VolumeCache
+from render.service.convert.volumes import status_to_proto, summary_to_proto
+from render.v1 import volume_pb2
 from render.volume import Volume
 from tests.fakes import FakeCatalog, FakeRenderer, FakeResident, make_view, make_volume
 
@@ -134,14 +136,24 @@ async def one() -> AsyncIterator[Rig]:
 # The host's memory
 
 
+def residency_of(rig: Rig, volume_id: str) -> int:
+    """Return what a list of volumes says on the wire."""
+    (summary,) = (each for each in rig.engine.summaries() if each.volume_id == volume_id)
+    return summary_to_proto(summary).residency
+
+
 async def test_what_leaves_a_card_comes_back_without_being_read(one: Rig) -> None:
     await one.pass_by(*"abc")
     assert list(one.where()) == ["b", "c"]
-    assert one.cache.state("a") is Residency.SOURCE
+    assert one.cache.state("a") is Residency.HOST
+    assert residency_of(one, "a") == volume_pb2.RESIDENCY_HOST
+    assert residency_of(one, "f") == volume_pb2.RESIDENCY_SOURCE
     assert one.cache.holds("a")
     assert one.left == []
     status = one.cache.status()
-    assert (status.host_volumes, status.host_bytes) == (1, 3 * VOXEL_BYTES)
+    assert (status.kept, status.host_bytes) == ((("a", VOXEL_BYTES),), 3 * VOXEL_BYTES)
+    told = status_to_proto(one.engine.status(), server_version="", sessions=0).volumes[-1]
+    assert (told.volume_id, told.device, told.residency) == ("a", "host", volume_pb2.RESIDENCY_HOST)
     await one.pass_by("a")
     assert one.loads == ["a", "b", "c"]
     assert list(one.where()) == ["c", "a"]
@@ -538,7 +550,7 @@ class PlacesMachine(RuleBasedStateMachine):
             assert place.volume_bytes <= place.budget_bytes
         entries = {entry.volume_id for entry in status.entries}
         assert {lease.volume_id for lease in self.leases} <= entries
-        assert status.host_bytes == VOXEL_BYTES * (len(entries) + status.host_volumes)
+        assert status.host_bytes == VOXEL_BYTES * (len(entries) + len(status.kept))
 
 
 PlacesMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

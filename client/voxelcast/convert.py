@@ -299,6 +299,7 @@ def _method_from_proto(code: int) -> RenderingMethod:
 def _residency_from_proto(code: int) -> Residency:
     names: dict[int, Residency] = {
         volume_pb2.RESIDENCY_SOURCE: "source",
+        volume_pb2.RESIDENCY_HOST: "host",
         volume_pb2.RESIDENCY_LOADING: "loading",
         volume_pb2.RESIDENCY_RESIDENT: "resident",
     }

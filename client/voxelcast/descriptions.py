@@ -10,7 +10,7 @@ from voxelcast.appearance import Window
 from voxelcast.geometry import Vector, VolumeGeometry
 from voxelcast.views import View
 
-Residency: TypeAlias = Literal["unspecified", "source", "loading", "resident"]
+Residency: TypeAlias = Literal["unspecified", "source", "host", "loading", "resident"]
 """Whether a volume is known, being read, or beside the processor that renders it."""
 
 

@@ -67,7 +67,7 @@ export class Picker {
 
   /** @param {any} summary @param {boolean} current */
   row(summary, current) {
-    const resident = summary.residency === "RESIDENCY_RESIDENT";
+    const resident = ["RESIDENCY_RESIDENT", "RESIDENCY_HOST"].includes(summary.residency);
     const button = element("button", { type: "button", class: "volume", ...(current ? { "aria-current": "true" } : {}) }, [
       element("span", { class: "modality" }, [summary.modality || "?"]),
       element("span", { class: "volume-title" }, [volumeTitle(summary)]),

@@ -23,6 +23,7 @@ class Residency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RESIDENCY_SOURCE: _ClassVar[Residency]
     RESIDENCY_LOADING: _ClassVar[Residency]
     RESIDENCY_RESIDENT: _ClassVar[Residency]
+    RESIDENCY_HOST: _ClassVar[Residency]
 VOXEL_TYPE_UNSPECIFIED: VoxelType
 VOXEL_TYPE_INT16: VoxelType
 VOXEL_TYPE_FLOAT32: VoxelType
@@ -33,6 +34,7 @@ RESIDENCY_UNSPECIFIED: Residency
 RESIDENCY_SOURCE: Residency
 RESIDENCY_LOADING: Residency
 RESIDENCY_RESIDENT: Residency
+RESIDENCY_HOST: Residency
 
 class VolumeGeometry(_message.Message):
     __slots__ = ("columns", "rows", "slices", "patient_from_voxel")

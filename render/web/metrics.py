@@ -124,7 +124,7 @@ class _State(Collector):
                 count = sum(e.state.value == state and e.device == status.device for e in cache.entries)
                 volumes.add_metric((status.device, state), count)
         if cache.host_budget_bytes is not None:
-            volumes.add_metric(("host", "kept"), cache.host_volumes)
+            volumes.add_metric(("host", "kept"), len(cache.kept))
         yield volumes
 
 

@@ -131,6 +131,12 @@ def status_to_proto(
                 idle_seconds=entry.idle_seconds,
             )
             for entry in cache.entries
+        ]
+        + [
+            render_service_pb2.ResidentStatus(
+                volume_id=volume_id, device="host", residency=volume_pb2.RESIDENCY_HOST, bytes=count
+            )
+            for volume_id, count in cache.kept
         ],
         sessions=sessions,
         presets=status.presets,

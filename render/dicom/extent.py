@@ -40,7 +40,11 @@ class PixelExtent:
 
 
 def find_pixels(stream: BinaryIO, encoding: tuple[bool | None, bool | None]) -> tuple[str, int] | None:
-    """Read the pixel element's tag and length where the stream stands; None if there is another element or none."""
+    """Read the pixel element's tag and length where the stream stands; None if there is another element or none.
+
+    Where the data set is not in the encoding that its file meta information states, its element tells: a length that
+    spells a VR of pixel data would be an odd one, which is never written.
+    """
     implicit, little = encoding
     order = "<" if little else ">"
     head = stream.read(8)
@@ -49,13 +53,13 @@ def find_pixels(stream: BinaryIO, encoding: tuple[bool | None, bool | None]) -> 
     name = PIXEL_ELEMENTS.get(struct.unpack(order + "HH", head[:4]))
     if name is None:
         return None
-    if implicit:
-        length = struct.unpack(order + "L", head[4:])[0]
-    elif head[4:6] in _LONG_FORM_VRS:
+    if head[4:6] in _LONG_FORM_VRS and (not implicit or head[6:] == b"\0\0"):
         extended = stream.read(4)
         if len(extended) < 4:
             raise UnreadableFileError("truncated: pixel data element without its length")
         length = struct.unpack(order + "L", extended)[0]
+    elif implicit or not (head[4:6].isalpha() and head[4:6].isupper()):
+        length = struct.unpack(order + "L", head[4:])[0]
     else:
         length = struct.unpack(order + "H", head[6:])[0]
     return name, int(length)

@@ -107,6 +107,8 @@ def read_format(dataset: Dataset, element: str) -> PixelFormat:
         raise UnreadableFileError(f"Bits Stored {stored}, High Bit {high} do not fit into {allocated} bits")
     samples = integer(dataset, "SamplesPerPixel", 1)
     photometric = text(dataset, "PhotometricInterpretation").upper() or ("MONOCHROME2" if samples == 1 else "RGB")
+    if is_integer and samples == 1 and allocated > 8 and not values(dataset, "PixelRepresentation"):
+        raise UnreadableFileError("PixelRepresentation is missing: signed or unsigned is not known")
     planar = integer(dataset, "PlanarConfiguration", 0)
     if samples > 1 and planar not in (0, 1):
         raise UnreadableFileError(f"Planar Configuration is {planar}; 0 and 1 are possible")

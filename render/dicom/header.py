@@ -170,7 +170,7 @@ def _interpret(read: _DataSet, file: BinaryIO, relative: str, stamp: Stamp) -> I
     except UnreadableFileError as error:
         pixels.defect = error.message
     cut = f"truncated: the file ends at byte {size:,}, within its header"
-    lacks = [name for name in _OF_EACH_IMAGE if name not in dataset]
+    lacks = [name for name in _OF_EACH_IMAGE if not values(dataset, name)]
     if not is_cut and lacks and not pixels.is_there and _name(sop_class).endswith("Image Storage"):
         # Cut between two elements, or never more than a header: nothing tells.
         is_cut, cut = True, f"incomplete: the file ends at byte {size:,} without {', '.join(lacks)}"

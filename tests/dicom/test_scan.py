@@ -15,7 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+)
 
 from render.dicom.pixels import load_volume
 from render.dicom.series import select
@@ -84,6 +91,26 @@ class TestSources:
 
 
 class TestBrokenFiles:
+    @pytest.mark.parametrize("stated", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+    def test_a_data_set_of_another_encoding_than_is_stated_is_read_as_it_is(self, tmp_path: Path, stated: str) -> None:
+        written = ({ImplicitVRLittleEndian, ExplicitVRLittleEndian} - {stated}).pop()
+        for path in write_series(tmp_path, transfer_syntax=written):
+            file = dcmread(path)
+            content = path.read_bytes()
+            data_set = content[content.index(b"\x08\x00\x16\x00") :]
+            file.file_meta.TransferSyntaxUID = stated
+            with path.open("wb") as out:
+                out.write(b"\0" * 128 + b"DICM")
+                write_file_meta_info(out, file.file_meta)
+                out.write(data_set)
+        (plan,) = scan(tmp_path).volumes
+        np.testing.assert_array_equal(load_volume(plan).codes, ramp((4, 6, 5)))
+
+    def test_whether_values_are_signed_is_not_guessed(self, tmp_path: Path) -> None:
+        write_series(tmp_path, PixelRepresentation=None)
+        (series,) = scan(tmp_path).series
+        assert series.reason.startswith("PixelRepresentation is missing: signed or unsigned is not known (4 files, ")
+
     def test_a_truncated_slice_is_left_out_and_said_with_the_bytes(self, tmp_path: Path) -> None:
         paths = write_series(tmp_path)
         paths[3].write_bytes(paths[3].read_bytes()[:-7])

@@ -237,6 +237,7 @@ def test_refusals_have_their_measured_reason(real_data: Path, path: str, reason:
     assert reason in caught.value.message
 
 
+@pytest.mark.filterwarnings("ignore:Expected explicit VR")
 def test_pixels_behind_a_length_of_another_encoding_are_found(real_data: Path) -> None:
     path = real_data / "pydicom_test_files" / "SC_rgb_jpeg.dcm"
     (plan,) = scan(path).volumes

@@ -19,6 +19,8 @@ RTT_MEMORY_S = 30.0
 """The smallest round trip of this long counts: a route may change, but a full queue must not become the norm."""
 QUEUE_TOLERANCE_S = 0.06
 """Delay beyond round trip and transfer that is no queue yet: decoding, and waiting for the screen."""
+BURST_S = 0.005
+"""Acknowledgements that follow each other within this came together."""
 CLIMB = 1.05
 MAX_CLIMB = 2.0
 TARGET_FPS = 30.0
@@ -61,6 +63,29 @@ class Shipment:
     size: int = 0
 
 
+@dataclass
+class _Burst:
+    """Acknowledgements that came together.
+
+    Attributes
+    ----------
+    size
+        How many.
+    waited_s, before_s
+        What went by before it, and before the burst that it follows; 0 where that was a single one.
+    held_s
+        How long something on the way is thought to hold what passes, to let it go all at once.
+    bytes_per_s
+        What the link was thought to carry when it began: its first one looks like one that waited in a queue.
+    """
+
+    size: int = 0
+    waited_s: float = 0.0
+    before_s: float = 0.0
+    held_s: float = 0.0
+    bytes_per_s: float = INITIAL_BYTES_PER_S
+
+
 class Link:
     """Throughput and round trip of one client, measured by its acknowledgements.
 
@@ -71,6 +96,9 @@ class Link:
     A client or server that pauses for a moment looks like a link that has become slow, until the next acknowledgement.
     Pictures may be small for that long. A lossless frame is not acknowledged before all of it is there, and would take
     its time by what the pause taught: see `lately_bytes_per_s`.
+
+    A proxy that collects bytes and passes them on together looks like a queue, too, whatever the size of a frame: it
+    shows by bursts of acknowledgements with none between them, and what it holds them for is no queue.
     """
 
     def __init__(self) -> None:
@@ -81,6 +109,7 @@ class Link:
         self._aborted = 0
         self._round_trips: deque[tuple[float, float]] = deque()  # (time, seconds), ascending in both
         self._rates: deque[float] = deque(maxlen=REMEMBERED_RATES)
+        self._burst = _Burst()
 
     @property
     def min_rtt_s(self) -> float:
@@ -128,16 +157,31 @@ class Link:
         """Learn from an acknowledgement."""
         self.in_flight_bytes -= shipment.size
         self._delivered += shipment.size
+        self._notice_burst(now, shipment)
         self._delivered_at = now
         self._remember_round_trip(now, max(1e-4, now - shipment.sent_at))
         rate = (self._delivered - shipment.delivered_before) / max(1e-4, now - shipment.since)
         self._rates.append(min(rate, MAX_BYTES_PER_S))
         queued = now - shipment.begun_at - self.min_rtt_s - shipment.size / self.bytes_per_s
-        if queued > QUEUE_TOLERANCE_S:
+        if queued > QUEUE_TOLERANCE_S + self._burst.held_s:
             self.bytes_per_s = min(self.bytes_per_s, rate)
         else:
             self.bytes_per_s *= max(CLIMB, min(MAX_CLIMB, rate / self.bytes_per_s))
         self.bytes_per_s = max(MIN_BYTES_PER_S, min(MAX_BYTES_PER_S, self.bytes_per_s))
+
+    def _notice_burst(self, now: float, shipment: Shipment) -> None:
+        """See whether acknowledgements come in bursts, one after the other, with nothing between them."""
+        burst = self._burst
+        if now - self._delivered_at > BURST_S:
+            before_s = burst.waited_s if burst.size > 1 else 0.0
+            held_s = burst.held_s if burst.size > 1 else 0.0
+            waited_s = min(now - self._delivered_at, now - shipment.begun_at)
+            self._burst = _Burst(1, waited_s, before_s, held_s, self.bytes_per_s)
+            return
+        burst.size += 1
+        burst.held_s = min(burst.before_s, burst.waited_s)
+        if burst.held_s > 0:
+            self.bytes_per_s = max(self.bytes_per_s, burst.bytes_per_s)
 
     def forget(self, shipment: Shipment) -> None:
         """Give up a frame that will not be acknowledged: its view was closed."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from render.frame import Quality
 from render.stream.pacing import (
+    INITIAL_BYTES_PER_S,
     MAX_WINDOW,
     MIN_WINDOW,
     PICTURE_LEVELS,
@@ -84,6 +85,16 @@ def test_a_client_that_sleeps_before_it_rests_does_not_wait_once_more(
     assert paints[-1].at - move_s <= 0.5 + size / (mbit_s * MBIT) + rtt_s
 
 
+@pytest.mark.parametrize("collect_s", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("mbit_s", [2, 20, 100])
+def test_behind_a_proxy_that_collects_nothing_builds_up_and_it_settles(collect_s: float, mbit_s: float) -> None:
+    paints = Simulation(lambda _: mbit_s * MBIT, 0.04, final_bytes=200_000, collect_s=collect_s).run(MOVE_S, 20)
+    # An input waits for the proxy, its frame does again; twice that where the link is slow as well.
+    assert p95(lags(paints, 2 * MOVE_S / 3, MOVE_S)) <= 4 * collect_s + 0.04 + 0.1
+    assert paints[-1].is_final
+    assert paints[-1].at - MOVE_S <= 0.5 + 200_000 / (mbit_s * MBIT) + 0.04 + 6 * collect_s
+
+
 # Link
 
 
@@ -134,6 +145,35 @@ def test_what_was_carried_lately_outlasts_slow_frames_but_not_a_slow_link() -> N
         round_trip(link, REMEMBERED_RATES + late, 0.8, 100_000)
         assert link.bytes_per_s < 200_000
     assert link.lately_bytes_per_s < 200_000
+
+
+def burst(link: Link, begun: float, arrived: float, frames: int = 4) -> None:
+    """Hand frames over 20 ms apart; their acknowledgements come together."""
+    shipments = []
+    for index in range(frames):
+        shipments.append(link.begin(begun + 0.02 * index))
+        link.sent(begun + 0.02 * index, shipments[-1], 20_000)
+    for index, shipment in enumerate(shipments):
+        link.acknowledged(arrived + 0.001 * index, shipment)
+
+
+def test_what_comes_in_bursts_again_and_again_is_held_and_not_queued() -> None:
+    link = Link()
+    round_trip(link, 0, 0.04)
+    burst(link, 1.0, 1.5)
+    assert link.bytes_per_s < INITIAL_BYTES_PER_S / 10, "once, it may be a link that has become slow"
+    slow = link.bytes_per_s
+    for number in range(1, 20):
+        burst(link, 1.0 + number / 2, 1.5 + number / 2)
+    assert link.bytes_per_s > INITIAL_BYTES_PER_S > slow
+
+
+def test_a_burst_after_a_pause_is_no_proxy() -> None:
+    link = Link()
+    for number in range(20):
+        burst(link, number / 2, number / 2 + 0.5)
+        round_trip(link, number / 2 + 0.6, 0.04)  # one that came alone: nothing holds what passes
+    assert link.bytes_per_s < INITIAL_BYTES_PER_S / 4
 
 
 def test_bytes_of_a_frame_that_was_given_up_are_waited_for() -> None:

@@ -108,7 +108,8 @@ def lines_of_cuda(cuda: dict[str, Any]) -> str:
     said = [f"{name} {version}" for name, version in versions.items() if version]
     for card in cuda["cards"]:
         free, total = (format_bytes(card[name]) for name in ("free_bytes", "total_bytes"))
-        said.append(f"cuda:{card['index']} {card['name']}, {free} free of {total}")
+        is_there = f"{card['name']}, {free} free of {total}"
+        said.append(f"cuda:{card['index']} " + (f"does not answer: {card['failure']}" if card["failure"] else is_there))
     return "; ".join([*said, f"none: {cuda['reason']}"] if cuda["reason"] else said)
 
 

@@ -13,21 +13,26 @@ from render.memory import format_bytes
 
 MIN_FREE_BYTES = 512 << 20
 """A card with less is not used: CUDA's own context takes most of that, and a volume needs as much again."""
+NO_DEVICE = 100
+"""``cudaErrorNoDevice``: what asking for the number of cards fails with where there is none."""
 DRIVER_LIBRARY = "libcuda.so.1"
 
 
 @dataclass(frozen=True)
 class Card:
-    """One that ``CUDA_VISIBLE_DEVICES`` leaves; bytes as its driver tells."""
+    """One that ``CUDA_VISIBLE_DEVICES`` leaves; bytes as its driver tells, or why it tells none."""
 
     index: int
     name: str
     free_bytes: int
     total_bytes: int
+    failure: str = ""
 
     @property
     def reason(self) -> str:
         """Why it can't be used; empty if it can."""
+        if self.failure:
+            return f"cuda:{self.index} does not answer: {self.failure}"
         if self.free_bytes >= MIN_FREE_BYTES:
             return ""
         return (
@@ -110,17 +115,16 @@ def probe(
             return because(found, f"the driver is for CUDA {found.driver}, CuPy for {found.runtime}: update the driver")
         count = int(runtime.getDeviceCount())
     except Exception as error:
+        if getattr(error, "status", None) == NO_DEVICE:
+            return because(found, why_no_card())
         return because(found, f"the NVIDIA driver does not answer: {first_line(error)}")
     if not count:
-        return because(found, "the driver has no card, or CUDA_VISIBLE_DEVICES leaves none")
+        return because(found, why_no_card())
     try:
         cupy.cuda.nvrtc.getVersion()
     except Exception as error:
         return because(found, f"NVRTC, which compiles the kernels, can't be loaded: {first_line(error)}")
-    try:
-        cards = tuple(card_of(cupy, index) for index in range(count))
-    except Exception as error:
-        return because(found, f"a card does not answer: {first_line(error)}")
+    cards = tuple(card_of(cupy, index) for index in range(count))
     found = Found(found.driver, found.runtime, found.cupy, cards)
     return because(found, "" if any(not card.reason for card in cards) else "; ".join(card.reason for card in cards))
 
@@ -131,11 +135,20 @@ def because(found: Found, reason: str) -> Found:
 
 
 def card_of(cupy: Any, index: int) -> Card:
-    """Ask a card for its name and memory."""
-    with cupy.cuda.Device(index):
-        free, total = cupy.cuda.runtime.memGetInfo()
-        name = cupy.cuda.runtime.getDeviceProperties(index)["name"]
+    """Ask a card for its name and memory; one that fails costs no other."""
+    try:
+        with cupy.cuda.Device(index):
+            free, total = cupy.cuda.runtime.memGetInfo()
+            name = cupy.cuda.runtime.getDeviceProperties(index)["name"]
+    except Exception as error:
+        return Card(index, "", 0, 0, first_line(error))
     return Card(index, name.decode() if isinstance(name, bytes) else str(name), int(free), int(total))
+
+
+def why_no_card() -> str:
+    """Return what leaves no card."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "the driver has no card" if visible is None else f"CUDA_VISIBLE_DEVICES={visible!r} leaves no card"
 
 
 def version_text(number: int) -> str:

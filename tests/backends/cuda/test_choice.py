@@ -18,7 +18,7 @@ from render.backends.cuda.renderer import CudaRenderer
 from render.config import load_settings
 from render.errors import DeviceError, StartupError
 from render.memory import default_budget_bytes
-from tests.backends.cuda.fake_cupy import fake_cupy
+from tests.backends.cuda.fake_cupy import NO_DEVICE, fake_cupy, fake_cupy_of
 from tests.backends.cuda.fake_device import FakeDevice
 
 FREE = 10 << 30
@@ -58,10 +58,11 @@ def test_a_card_is_found() -> None:
         (found_with(driver=0), "driver does not answer"),
         (found_with(driver=12040), "driver is for CUDA 12.4, CuPy for 13.0: update the driver"),
         (found_with(count=RuntimeError("cudaErrorInsufficientDriver: too old")), "cudaErrorInsufficientDriver"),
-        (found_with(count=RuntimeError("cudaErrorNoDevice: no device\nmore")), "cudaErrorNoDevice: no device$"),
-        (found_with(count=0), "CUDA_VISIBLE_DEVICES leaves none"),
+        (found_with(count=RuntimeError("cudaErrorSystemNotReady: yet\nmore")), "cudaErrorSystemNotReady: yet$"),
+        (found_with(count=NO_DEVICE), "no card"),
+        (found_with(count=0), "no card"),
         (found_with(nvrtc=RuntimeError("libnvrtc.so.13: not found")), "NVRTC, .* libnvrtc.so.13"),
-        (found_with(memory=RuntimeError("")), "a card does not answer: RuntimeError"),
+        (found_with(memory=RuntimeError("")), "cuda:0 does not answer: RuntimeError"),
         (found_with(memory=(200 << 20, 80 << 30)), "cuda:0 has 200.00 MiB free of 80.00 GiB: 512.00 MiB needed"),
     ],
 )
@@ -89,6 +90,77 @@ def test_without_a_driver_cupy_is_not_imported() -> None:
 def test_the_driver_of_this_machine_is_asked_without_an_error() -> None:
     found = probe()
     assert found.reason or found.cards
+
+
+# CUDA_VISIBLE_DEVICES
+
+ROOMY, FULL = (70 << 30, 80 << 30), (200 << 20, 80 << 30)
+CARDS = {"GPU-aa01": (b"first", ROOMY), "GPU-ab02": (b"second", ROOMY), "GPU-cc03": (b"third", ROOMY)}
+
+
+def found_among(cards: dict[str, Any], wanted: str | None, monkeypatch: pytest.MonkeyPatch) -> Found:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if wanted is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
+    return probe(lambda name: None, lambda name: fake_cupy_of(cards, wanted))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        (None, ["first", "second", "third"]),
+        ("1", ["second"]),
+        ("2,0", ["third", "first"]),
+        ("GPU-ab", ["second"]),
+        ("GPU-cc03,0", ["third", "first"]),
+        ("1,-1,0", ["second"]),
+        ("0,7,1", ["first"]),
+    ],
+)
+def test_cards_are_those_that_are_visible_in_that_order(host_kernels, wanted, names, monkeypatch) -> None:
+    found = found_among(CARDS, wanted, monkeypatch)
+    assert [card.name for card in found.cards] == names
+    assert [card.index for card in found.cards] == list(range(len(names)))
+
+    def open_device(index: int) -> FakeDevice:
+        return FakeDevice(host_kernels, name=f"cuda:{index}", description=found.cards[index].name)
+
+    with contextlib.closing(choose("cuda", find=lambda: found, open_device=open_device)) as choice:
+        assert [seat.renderer.device for seat in choice.seats] == [f"cuda:{n}" for n in range(len(names))]
+        assert [seat.renderer.description for seat in choice.seats] == names
+    last = len(names) - 1
+    with contextlib.closing(choose(f"cuda:{last}", find=lambda: found, open_device=open_device)) as choice:
+        assert (choice.device, choice.renderer.description) == (f"cuda:{last}", names[-1])
+    with pytest.raises(StartupError, match=f"no such card among the {len(names)} that are visible"):
+        choose(f"cuda:{len(names)}", find=lambda: found, open_device=open_device)
+
+
+@pytest.mark.parametrize("wanted", ["", "-1", "GPU-zz", "GPU-a", "NoDevFiles"])
+def test_a_value_that_leaves_no_card_is_named(wanted, monkeypatch) -> None:
+    found = found_among(CARDS, wanted, monkeypatch)
+    assert found.reason == f"CUDA_VISIBLE_DEVICES={wanted!r} leaves no card"
+    with contextlib.closing(choose("auto", threads=1, find=lambda: found)) as choice:
+        assert (choice.device, choice.reason) == ("cpu", found.reason)
+
+
+def test_a_driver_without_a_card_is_told_apart_from_that(monkeypatch) -> None:
+    assert found_among({}, None, monkeypatch).reason == "the driver has no card"
+
+
+def test_a_card_that_is_full_or_fails_costs_no_other(host_kernels, monkeypatch) -> None:
+    cards = {"GPU-1": (b"full", FULL), "GPU-2": (b"broken", RuntimeError("ECC")), "GPU-3": (b"good", ROOMY)}
+    found = found_among(cards, None, monkeypatch)
+    assert found.reason == ""
+    assert [card.reason[:22] for card in found.cards] == ["cuda:0 has 200.00 MiB ", "cuda:1 does not answer", ""]
+    opened = []
+
+    def open_device(index: int) -> FakeDevice:
+        opened.append(index)
+        return FakeDevice(host_kernels, name=f"cuda:{index}")
+
+    with contextlib.closing(choose("auto", find=lambda: found, open_device=open_device)) as choice:
+        assert choice.device == "cuda:2"
+    assert opened == [2]
 
 
 # What is chosen

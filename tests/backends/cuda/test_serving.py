@@ -14,7 +14,7 @@ from render.backends.choice import Choice, choose
 from render.backends.cuda import cupy_device, probe
 from render.backends.cuda.probe import Card, Found
 from render.backends.cuda.renderer import CudaRenderer
-from render.commands.doctor import examine, lines_of
+from render.commands.doctor import examine, lines_of, lines_of_cuda
 from render.config import Settings
 from render.encoding import Encoding, encode
 from render.engine import Engine
@@ -113,6 +113,12 @@ def test_the_doctor_says_why_a_card_is_not_used(host_kernels, monkeypatch) -> No
     report = examine()
     assert report["device"]["name"] == "cpu"
     assert "cuda:0 failed its self-test: " in "\n".join(lines_of(report))
+
+
+def test_the_doctor_names_a_card_that_does_not_answer() -> None:
+    found = Found("13.1", "13.0", "14.2.0", (Card(0, "Card", 10 << 30, 20 << 30), Card(1, "", 0, 0, "ECC")))
+    said = lines_of_cuda(found.as_json())
+    assert said.endswith("; cuda:0 Card, 10.00 GiB free of 20.00 GiB; cuda:1 does not answer: ECC")
 
 
 def test_a_budget_of_the_servers_own_is_the_cards(host_kernels) -> None:

@@ -94,7 +94,7 @@ def test_what_progress_raises_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> 
         raise RenderCancelledError("enough")
 
     monkeypatch.setattr(torso_module._Painter, "paint", count)
-    monkeypatch.setattr(torso_module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(torso_module, "available_cores", lambda: 1)
     with pytest.raises(RenderCancelledError, match="enough"):
         torso_volume((600, 64, 64), progress=give_up)
     assert len(painted) < 60

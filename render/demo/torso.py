@@ -7,7 +7,6 @@ Nothing in it comes from a patient. Its parts are in `render.demo.anatomy`, `ren
 from __future__ import annotations
 
 import concurrent.futures
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +18,7 @@ from render.demo.skeleton import skeleton
 from render.demo.vessels import soft_structures
 from render.errors import InvalidArgumentError
 from render.geometry import VolumeGeometry
+from render.memory import available_cores
 from render.transfer import Window
 from render.volume import Volume, VolumeInfo
 
@@ -71,7 +71,7 @@ def torso_volume(
 
     codes = np.empty(shape, np.int16)
     starts = range(0, shape[0], _SLICES_AT_ONCE)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, "demo") as pool:
+    with concurrent.futures.ThreadPoolExecutor(available_cores(), "demo") as pool:
         blocks = [pool.submit(painter.paint, codes, start) for start in starts]
         try:
             for done, block in enumerate(blocks, 1):
@@ -121,7 +121,7 @@ def _coarse_fields(nodes: Axes) -> dict[str, CoarseField]:
         for name, field, _ in FIELDS:
             distances[name][planes] = field(points)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, "demo") as pool:
+    with concurrent.futures.ThreadPoolExecutor(available_cores(), "demo") as pool:
         list(pool.map(evaluate, range(0, len(nodes.z), _NODE_PLANES_AT_ONCE)))
     return {name: CoarseField(distance, nodes) for name, distance in distances.items()}
 

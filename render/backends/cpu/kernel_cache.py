@@ -2,7 +2,7 @@
 
 numba notices a change only in the file of a kernel itself, so each directory is keyed by everything that a result
 depends on: every file of this package, numba, llvmlite, the CPU and the width. Directories of earlier versions are
-removed once they have not been used for a while.
+removed once they have not been used for a while, soon where there are many.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ KEPT = 6
 """Directories that stay, this process's included: a few widths, CPUs or environments of one user."""
 UNUSED_S = 3600.0
 """One that was used within this time stays, whatever their number: a process may be compiling into it."""
+FORGOTTEN_S = 30 * 86400.0
+"""One that was not used for this time goes, however few there are."""
+PROVED = "lanes-proved"
+"""A file that says that the lanes have been tried, see `trial`."""
 
 _OURS = re.compile(r"kernels-[0-9a-f]{16}")
-_NUMBAS = re.compile(r".+\.nb[ci](\.tmp\.[0-9a-f]+)?")
+_LEFT_BY_US = re.compile(rf".+\.nb[ci](\.tmp\.[0-9a-f]+)?|{PROVED}")
 
 _numba_settings = threading.Lock()
 """numba takes the cache directory from a global; only one kernel at a time may set it."""
@@ -48,7 +52,10 @@ def cache_key(width: int) -> str:
     for path in (*sorted(room.glob("*.py")), room.parent / "rays.py"):  # the layout of the array that kernels read
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
-    target = f"{cpu_name()} {settings.CPU_FEATURES} {os.environ.get('VOXELCAST_PORTABLE')}"
+    features = settings.CPU_FEATURES
+    if features is None:  # a virtual machine may hide some of its CPU's
+        features = llvmlite.binding.get_host_cpu_features().flatten()
+    target = f"{cpu_name()} {features} {os.environ.get('VOXELCAST_PORTABLE')}"
     digest.update(f"{numba.__version__} {llvmlite.__version__} {target} {width}".encode())
     return digest.hexdigest()[:16]
 
@@ -114,20 +121,24 @@ def _is_private(folder: Path) -> bool:
 
 
 def prune(current: Path) -> None:
-    """Remove the neighbours of a kernel directory that have long not been used, but for the latest few.
+    """Remove the neighbours of a kernel directory that have long not been used: all but the latest few, in the end all.
 
-    Only numba's own files are removed, and then the folders that this leaves empty. Failure is no error: another
-    process may be pruning as well.
+    Only numba's files and the mark are removed, and then the folders that this leaves empty. Failure is no error:
+    another process may be pruning as well. One that still runs on a directory that goes has its kernels in memory,
+    and compiles the others without the cache.
     """
     now = time.time()
     used: list[tuple[float, Path]] = []
+    entries: list[os.DirEntry[str]] = []
     with contextlib.suppress(OSError):
-        for entry in os.scandir(current.parent):
+        entries += os.scandir(current.parent)
+    for entry in entries:
+        with contextlib.suppress(OSError):  # another process may have removed it
             if _OURS.fullmatch(entry.name) and entry.name != current.name and entry.is_dir(follow_symlinks=False):
                 used.append((entry.stat(follow_symlinks=False).st_mtime, Path(entry.path)))
     used.sort(reverse=True)
-    for when, directory in used[KEPT - 1 :]:
-        if now - when > UNUSED_S:
+    for newer, (when, directory) in enumerate(used, 1):
+        if now - when > (UNUSED_S if newer >= KEPT else FORGOTTEN_S):
             _remove(directory)
 
 
@@ -136,10 +147,10 @@ def _remove(directory: Path) -> None:
         if not _is_private(directory):
             return
     for folder, _, names in os.walk(directory, topdown=False):
+        for name in filter(_LEFT_BY_US.fullmatch, names):
+            with contextlib.suppress(OSError):  # what another process has removed first must not keep the rest
+                os.unlink(os.path.join(folder, name))
         with contextlib.suppress(OSError):
-            for name in names:
-                if _NUMBAS.fullmatch(name):
-                    os.unlink(os.path.join(folder, name))
             os.rmdir(folder)
 
 

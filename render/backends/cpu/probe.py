@@ -39,6 +39,7 @@ from render.backends.cpu.lanes import (
     to_i32,
 )
 from render.backends.cpu.rows4 import row4, weights4
+from render.backends.cpu.trial import ensure_survival
 from render.backends.cpu.weights import WEIGHT_ONE
 
 F = np.float32
@@ -97,13 +98,14 @@ def expected(codes: npt.NDArray[Any], numbers: npt.NDArray[Any], packed: npt.NDA
 
 
 def lanes_work() -> bool:
-    """Compile the probe, or load it from the cache, and run it.
+    """Compile the probe, or load it from the cache, and run it; the first time in another process before this one.
 
     Raises
     ------
     Exception
-        Anything that numba or LLVM raise.
+        Anything that numba or LLVM raise; ProbeCrashError if it ended the other process.
     """
+    ensure_survival(WIDTH)
     flat = (types.Array(dtype, 1, "C") for dtype in (types.int16, types.float32, types.int32, types.float32))
     compiled = compile_function("probe", probe, types.void(*flat), WIDTH)
     codes, numbers, packed, out = arguments()

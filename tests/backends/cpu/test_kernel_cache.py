@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from render.backends.cpu import kernel_cache
-from render.backends.cpu.kernel_cache import KEPT, UNUSED_S, prune, usable_directory
+from render.backends.cpu.kernel_cache import FORGOTTEN_S, KEPT, PROVED, UNUSED_S, prune, usable_directory
 
 
 def test_a_directory_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
@@ -65,6 +67,7 @@ def kernels(base: Path, number: int, age_s: float) -> Path:
     inner.mkdir(parents=True)
     for name in ("sampling.thin-1.py311.nbi", "sampling.thin-1.py311.1.nbc", "x.nbc.tmp.0123456789abcdef"):
         (inner / name).write_bytes(b"kernel")
+    (directory / PROVED).touch()
     used(directory, age_s)
     return directory
 
@@ -97,6 +100,37 @@ def test_what_was_used_just_now_stays_whatever_the_number(tmp_path: Path) -> Non
         used(directory, UNUSED_S * 1.1)
     prune(tmp_path / f"kernels-{99:016x}")
     assert sum(d.exists() for d in busy) == KEPT - 1
+
+
+PRUNE = """
+import sys
+from pathlib import Path
+from render.backends.cpu.kernel_cache import prune
+prune(Path(sys.argv[1]))
+"""
+
+
+def test_what_was_forgotten_goes_however_few_there_are(tmp_path: Path) -> None:
+    lately, forgotten = kernels(tmp_path, 1, FORGOTTEN_S * 0.99), kernels(tmp_path, 2, FORGOTTEN_S * 1.01)
+    current = kernels(tmp_path, 99, FORGOTTEN_S * 2)
+    prune(current)
+    assert [d.exists() for d in (lately, forgotten, current)] == [True, False, True]
+
+
+def test_two_processes_prune_what_both_share(tmp_path: Path) -> None:
+    old = [kernels(tmp_path, n, FORGOTTEN_S * 2) for n in range(40)]
+    shared = kernels(tmp_path, 98, 0)
+    current = kernels(tmp_path, 99, 0)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    both = [
+        subprocess.Popen([sys.executable, "-c", PRUNE, str(each)], env=environment, stderr=subprocess.PIPE)
+        for each in (shared, current)
+    ]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert (process.returncode, said) == (0, b"")
+    assert not any(d.exists() for d in old)
+    assert all(len(list(d.rglob("*.nb[ci]"))) == 2 for d in (shared, current))
 
 
 def test_what_is_not_ours_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import pytest
 
-from render.backends.cpu import CpuRenderer, operations
+from render.backends.cpu import CpuRenderer, operations, trial
 from tests.backends.cpu.pictures import (
     DRAW,
     PROJECTIONS,
@@ -125,7 +125,8 @@ numba.extending.overload = lambda *args, **options: lambda function: function
 )
 def test_where_lanes_can_not_be_had_scalars_draw_and_it_is_said_once(tmp_path: Path, change: str, said: str) -> None:
     # A cache of its own: a probe that is found in one compiles nothing.
-    environment = {"VOXELCAST_LANES": "", "XDG_CACHE_HOME": str(tmp_path)}
+    # And no trial: another process than this has its lanes.
+    environment = {"VOXELCAST_LANES": "", "XDG_CACHE_HOME": str(tmp_path), trial.IN_TRIAL: "1"}
     found = json.loads(python(change + FALL_BACK, **environment).stdout)
     assert (found["lanes"], found["kernels"]) == (1, "scalars")
     assert found["seen"] > 0.2

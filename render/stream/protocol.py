@@ -20,6 +20,7 @@ and what becomes of their frames, `views.py` and `view_state.py`; their volumes,
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 
 from render.errors import (
@@ -42,6 +43,9 @@ from render.stream.view_state import RenderedFrame, RenderJob, ViewState
 from render.stream.views import SessionViews
 from render.v1 import stream_pb2, view_pb2, volume_pb2
 from render.view import View
+
+LIST_INTERVAL_S = 0.5
+"""Between two lists of volumes: writing one of thousands takes the event loop from all sessions."""
 
 
 class _State(enum.Enum):
@@ -85,6 +89,8 @@ class StreamProtocol:
         self._visible = True
         self._draining = False
         self._watching = False
+        self._is_list_wanted = False
+        self._list_due_at = -math.inf
         self._actions: list[Action] = []
         self._outbox = Outbox(self.link)
         self._views = SessionViews(self.link, self._outbox, lambda action: self._actions.append(action))
@@ -165,7 +171,7 @@ class StreamProtocol:
                 case "set_visibility":
                     self._set_visibility(message.set_visibility.visible)
                 case "list_volumes":
-                    self._send(volume_list=self._host.volume_list())
+                    self._is_list_wanted = True
                 case "open_volume":
                     self._open_volume(message.open_volume.volume_id, in_part=message.open_volume.in_part)
                 case "share":
@@ -296,17 +302,24 @@ class StreamProtocol:
         answer = self._outbox.next_answer()
         if answer is not None or self._state is not _State.OPEN:
             return answer
-        return self._outbox.next_frame(self.views, self.epoch, self._clock())
+        now = self._clock()
+        if self._is_list_wanted and now >= self._list_due_at:
+            self._is_list_wanted, self._list_due_at = False, now + LIST_INTERVAL_S
+            return stream_pb2.ServerMessage(volume_list=self._host.volume_list())
+        return self._outbox.next_frame(self.views, self.epoch, now)
 
     def next_deadline(self) -> float | None:
         """Return when time alone will make something to do, seconds of the clock; None if never."""
         if self.awaits_hello:
             return self._hello_by
-        if self._state is _State.CLOSED or not self._visible:
+        if self._state is _State.CLOSED:
             return None
         now = self._clock()
-        chunk_at = self._outbox.next_chunk_at(self.views)
-        times = [*self._jobs.times()] if chunk_at is None else [*self._jobs.times(), chunk_at]
+        times = [self._list_due_at] if self._is_list_wanted else []
+        if self._visible:
+            chunk_at = self._outbox.next_chunk_at(self.views)
+            times += self._jobs.times()
+            times += [] if chunk_at is None else [chunk_at]
         return min((time for time in times if time > now), default=None)
 
     # Messages.

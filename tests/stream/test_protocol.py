@@ -8,6 +8,7 @@ from render.frame import FINAL
 from render.stream.contract import CloseCode, DescribeVolume, OpenVolume, ReleaseVolume
 from render.stream.limits import Limits
 from render.stream.outbox import MIN_CHUNK_BYTES
+from render.stream.protocol import LIST_INTERVAL_S
 from render.stream.view_state import SETTLE_S
 from render.v1 import frame_pb2, stream_pb2, volume_pb2
 from tests.stream.harness import Harness, opened
@@ -80,6 +81,24 @@ def test_welcome_and_lists_say_whether_more_volumes_may_come() -> None:
         harness.scanning = scanning
         harness.receive(list_volumes=stream_pb2.ListVolumes())
         assert harness.answer("volume_list").scanning is scanning
+        harness.clock.now += LIST_INTERVAL_S
+
+
+def test_a_list_is_sent_once_for_all_who_ask_and_not_too_often() -> None:
+    harness = opened()
+    for hidden in (False, True):
+        harness.receive(set_visibility=stream_pb2.SetVisibility(visible=not hidden))
+        for _ in range(5):
+            harness.receive(list_volumes=stream_pb2.ListVolumes())
+        assert harness.answer("volume_list") is not None
+        assert harness.protocol.next_message() is None
+        harness.receive(list_volumes=stream_pb2.ListVolumes())
+        assert harness.protocol.next_message() is None
+        assert harness.protocol.next_deadline() == harness.clock.now + LIST_INTERVAL_S
+        harness.clock.now += LIST_INTERVAL_S
+        assert harness.answer("volume_list") is not None
+        assert harness.protocol.next_deadline() is None
+        harness.clock.now += LIST_INTERVAL_S
 
 
 def test_a_sign_of_life_is_given_whatever_else_is_going_on() -> None:

@@ -305,7 +305,7 @@ async def test_who_does_not_read_is_not_read() -> None:
         await client.hello()
         client.transport.room.clear()
         for _ in range(10 * MAX_QUEUED_ANSWERS):
-            client.say(list_volumes=stream_pb2.ListVolumes())
+            client.say(ping=stream_pb2.Ping())
         for _ in range(20 * MAX_QUEUED_ANSWERS):
             await asyncio.sleep(0)
         assert client.session.protocol.queued_answers <= MAX_QUEUED_ANSWERS + 1

@@ -330,7 +330,7 @@ async def test_who_asks_but_does_not_read_is_not_read_either() -> None:
 
         writer.write(text({"hello": {"protocol_version": 1}}))
         # The allowance of messages ends it, or the kernel's buffers do: in no case are answers heaped up.
-        writer.write(text({"list_volumes": {}}) * 3000)
+        writer.write(text({"drive": {}}) * 3000)
         async with server.client() as other:
             await other.hello()
             await other.set_view("a", 1, view_message())

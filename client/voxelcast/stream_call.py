@@ -7,6 +7,7 @@ write at any time, that is every third refusal. So one thread reads here, grpc's
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -16,10 +17,12 @@ from typing import Any
 import grpc
 
 from render.v1.render_service_pb2 import StreamFramesRequest
+from render.v1.stream_pb2 import ClientMessage, Ping
 from voxelcast import convert
 from voxelcast.channel import Endpoint, client_name
 from voxelcast.descriptions import Sharing
 from voxelcast.errors import UnavailableError, VoxelcastError, from_rpc
+from voxelcast.pulse import Pulse
 from voxelcast.stream_state import StreamState
 from voxelcast.stream_view import EncodedFrame
 from voxelcast.views import View
@@ -36,8 +39,8 @@ class StreamCall:
     """A `StreamState` and the threads that serve it.
 
     A call that breaks, or whose server goes away, is followed by another with the session's resume token, after some
-    back-off; the views stay, and frames come again once the server is there. Only a stream that was never welcomed, or
-    that the server refuses, fails at once.
+    back-off; so is one that died in silence. The views stay, and frames come again once the server is there. Only a
+    stream that was never welcomed, or that the server refuses, fails at once.
 
     Parameters
     ----------
@@ -183,6 +186,7 @@ class StreamCall:
 
     def _begin(self) -> Any:
         self._number += 1
+        self._pulse = Pulse()
         return self._stub.StreamFrames(self._requests(self._number), metadata=self._endpoint.metadata)
 
     def _requests(self, number: int) -> Iterator[StreamFramesRequest]:
@@ -192,10 +196,19 @@ class StreamCall:
                 while True:
                     if self.is_closed or self._failure is not None or number != self._number:
                         return
-                    if (message := self._state.next_message(time.monotonic())) is not None:
+                    now_s = time.monotonic()
+                    if self._pulse.is_lost(now_s):
+                        self._call.cancel()
+                        return
+                    if self._pulse.asks(now_s):
+                        message = ClientMessage(ping=Ping())
+                        break
+                    if (next_message := self._state.next_message(now_s)) is not None:
+                        message = next_message
                         break
                     again_at_s = self._state.send_again_at_s()
-                    self.changed.wait(None if again_at_s is None else max(0.0, again_at_s - time.monotonic()))
+                    due_at_s = min(self._pulse.due_at_s, math.inf if again_at_s is None else again_at_s)
+                    self.changed.wait(None if due_at_s == math.inf else max(0.0, due_at_s - now_s))
             yield StreamFramesRequest(message=message)
 
     def _run(self) -> None:
@@ -230,11 +243,14 @@ class StreamCall:
         try:
             for response in self._call:
                 with self.changed:
+                    self._pulse.heard(time.monotonic())
                     self._state.receive(response)
                     got_frames |= response.WhichOneof("event") == "frame"
                     self.changed.notify_all()
                 self._notify()
         except grpc.RpcError as error:
+            if not self.is_closed and self._pulse.is_lost(time.monotonic()):
+                return UnavailableError(f"no sign of life from {self._endpoint.address}"), got_frames
             return from_rpc(error, self._endpoint.address), got_frames
         except VoxelcastError as error:
             self._call.cancel()

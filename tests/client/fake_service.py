@@ -191,6 +191,9 @@ class FakeService(RenderServiceServicer):
             match request.message.WhichOneof("message"):
                 case "hello":
                     yield welcome(resume_token=self.resume_token)
+                case "ping":
+                    pong = stream_pb2.ServerMessage(pong=stream_pb2.Pong())
+                    yield render_service_pb2.StreamFramesResponse(message=pong)
                 case "share":
                     yield sharing(driving=True)
                 case "watch":

@@ -23,6 +23,7 @@ from voxelcast import (
     View,
     VoxelcastError,
     convert,
+    pulse,
     stream_call,
 )
 
@@ -241,6 +242,55 @@ def test_it_comes_back_after_the_server_was_restarted(service: FakeService) -> N
         assert restarted.received[0].hello.resume_token == "resume"
         stream.close()
         client.close()
+
+
+def kinds(service: FakeService) -> list[str | None]:
+    return [message.WhichOneof("message") for message in service.received]
+
+
+def test_an_idle_stream_asks_for_a_sign_of_life_and_is_content_with_it(
+    client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "QUIET_S", 0.02)
+    volume = client.open("head")
+    with volume.stream(volume.axial(size_px=SIZE_PX)) as stream:
+        stream.settle()
+        while kinds(service).count("ping") < 3:
+            pass
+        assert stream.settle(volume.coronal(size_px=SIZE_PX)).is_exact
+    assert kinds(service).count("hello") == 1
+
+
+def test_a_stream_that_died_in_silence_comes_back(
+    client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "QUIET_S", 0.05)
+    monkeypatch.setattr(pulse, "ANSWER_S", 1.0)
+    answer, calls = service._frames, 0
+
+    def deaf_after_the_first_frame(requests: Iterator[Any]) -> Iterator[Any]:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            yield from answer(requests)
+            return
+        for response in answer(requests):
+            yield response
+            if response.frame.header.lossless:
+                break
+        for request in requests:
+            service.received.append(request.message)
+
+    service.stream_script = deaf_after_the_first_frame
+    volume = client.open("head")
+    with volume.stream(volume.axial(size_px=SIZE_PX)) as stream:
+        first = stream.next_frame()
+        assert not first.is_exact
+        last = volume.coronal(size_px=SIZE_PX)
+        assert_shows(stream.settle(last), last)
+    assert kinds(service).count("hello") == 2
+    assert "ping" in kinds(service)
+    assert calls == 2
 
 
 def test_a_server_that_stays_away_is_given_up(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def refusal(instance: Instance) -> str:
     if pixels is None:
         return "no pixels"
     if pixels.is_color:
-        if pixels.element != "PixelData" or pixels.bits_allocated not in (8, 16):
+        if pixels.element != "PixelData" or pixels.bits_allocated not in (8, 16, 32):
             return f"{pixels.photometric} of {pixels.bits_allocated} bits in {pixels.element}: no colour that is known"
         known = PALETTE if pixels.samples == 1 else RGB_AND_YBR if pixels.samples == 3 else ()
         if pixels.photometric not in known:

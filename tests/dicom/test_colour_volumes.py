@@ -137,6 +137,17 @@ def test_frames_in_time_are_a_cine_of_colours(tmp_path: Path, ingest: Ingest) ->
         np.testing.assert_array_equal(ingest.load(plan).codes, pixels[n : n + 1])
 
 
+@pytest.mark.parametrize(("dtype", "stored"), [("u1", 8), ("u2", 12), ("u2", 16), ("u4", 32)])
+def test_of_deeper_colours_the_highest_8_bits_are_shown(
+    tmp_path: Path, ingest: Ingest, dtype: str, stored: int
+) -> None:
+    colours = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3) * 5
+    depth = {"BitsStored": stored, "HighBit": stored - 1}
+    write_colour(tmp_path / "a.dcm", colours.astype(dtype) << (stored - 8), **depth)
+    (plan,) = scan(tmp_path).volumes
+    np.testing.assert_array_equal(ingest.load(plan).codes, colours)
+
+
 @pytest.mark.parametrize(
     ("attributes", "samples", "reason"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,21 @@ def test_what_is_listed_and_missing_is_said_of_the_directory_and_of_its_series(m
     (series,) = found.series
     assert series.warnings == (f"the DICOMDIR lists 1 more images of this series that are missing, the first {lost}",)
     assert series.volumes[0].info.warnings == series.warnings
+
+
+def test_a_dicomdir_in_an_archive_is_held_to_what_is_there(media: Path, tmp_path: Path) -> None:
+    images = sorted(path for path in media.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+    (extra,) = write_series(tmp_path / "extra", ramp((1, 6, 5)), uid="1.2.77")
+    with zipfile.ZipFile(tmp_path / "cd.zip", "w") as archive:
+        for path in (media / "DICOMDIR", *images[1:]):
+            archive.write(path, f"disc/{path.relative_to(media).as_posix()}")
+        archive.write(extra, "disc/EXTRA")
+    found = scan(tmp_path / "cd.zip")
+    lost = f"cd.zip!/disc/{images[0].relative_to(media).as_posix()}"
+    assert found.missing == (lost,)
+    assert {file.path: file.missing for file in found.skipped} == {"cd.zip": (), "cd.zip!/disc/DICOMDIR": (lost,)}
+    assert sorted(len(series.paths) for series in found.series) == [1, 3]
+    assert found.files == 6
 
 
 def test_case_and_versions_of_names_do_not_matter() -> None:

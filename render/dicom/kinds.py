@@ -75,6 +75,4 @@ def refusal(instance: Instance) -> str:
         known = PALETTE if pixels.samples == 1 else RGB_AND_YBR if pixels.samples == 3 else ()
         if pixels.photometric not in known:
             return f"{pixels.photometric}, {pixels.samples} samples a pixel: no colour that is known"
-    if pixels.bits_allocated == 1:
-        return "1 bit a pixel: not an image of values"
     return ""

@@ -162,5 +162,6 @@ if __name__ == "__main__":
     folder, count, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     with Ingest() as ingest:
         ends = run(sources(folder), count, seconds, int(time.time()), ingest)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(", ".join(f"{name} {number:,}" for name, number in ends.most_common()), f"; peak {peak} MB")
+    own, workers = (resource.getrusage(who).ru_maxrss >> 10 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    counts = ", ".join(f"{name} {number:,}" for name, number in ends.most_common())
+    print(f"{counts}; peak {own} MB, of a worker {workers} MB")

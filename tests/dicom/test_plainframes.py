@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, MultiFrameSingleBitSecondaryCaptureImageStorage
 
 from render.dicom.cine import phases_of
 from render.dicom.pixels import load_volume
@@ -157,3 +157,15 @@ def test_two_clips_of_one_series_are_two_cines(tmp_path: Path) -> None:
     assert sorted({len(phases) for phases in phases_of(series.volumes)}) == [3, 4]
     for phases in phases_of(series.volumes):
         assert [phase.label for phase in phases] == [f"Frame {n}" for n in range(1, len(phases) + 1)]
+
+
+def test_single_bits_are_values_of_0_and_1(tmp_path: Path) -> None:
+    bits = np.arange(2 * 5 * 7).reshape(2, 5, 7) % 3 == 0
+    dataset = slice_dataset(np.zeros((5, 7), np.uint8), "1.2.3.4.1", "1.2.3.4")
+    dataset.Modality, dataset.SOPClassUID = "OT", MultiFrameSingleBitSecondaryCaptureImageStorage
+    dataset.NumberOfFrames, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 2, 1, 1, 0
+    save(dataset, tmp_path / "x", np.packbits(bits, bitorder="little"), ExplicitVRLittleEndian)
+    (series,) = scan(tmp_path).series
+    assert series.reason == ""
+    for plan, expected in zip(series.volumes, bits, strict=True):
+        np.testing.assert_array_equal(load_volume(plan).values()[0], expected)

@@ -308,3 +308,16 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
         [sys.executable, "-m", "render.cli", "inspect", str(tmp_path), "--json"], capture_output=True, check=True
     )
     assert json.loads(done.stdout)["files"] == 4
+
+
+def test_names_and_descriptions_do_not_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    write_series(tmp_path, SeriesDescription="a\x1b[31mred")
+    (tmp_path / "notes\x1b[2J.txt").write_text("x")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).write_text("x")
+    status, table, _ = run("inspect", tmp_path)
+    assert status == 0
+    assert "\x1b" not in table
+    assert "a?[31mred" in table
+    assert "    notes?[2J.txt: not DICOM" in table
+    assert "    ?.txt: not DICOM" in table
+    assert len(json.loads(run("inspect", tmp_path, "--json")[1])["skipped"]) == 2

@@ -127,7 +127,12 @@ def _table(
     if found.skipped:
         lines += ["", "skipped:"]
         lines += [f"    {file.path}: {file.reason}" for file in found.skipped]
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(line: str) -> str:
+    """Replace what would steer the terminal or can't be written to it: names and descriptions come from anywhere."""
+    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 def _series_lines(series: Series, width: int) -> list[str]:

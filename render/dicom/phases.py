@@ -153,7 +153,7 @@ def _ranked(
 
 
 def _named(phase: Phase, keyword: str, parts: Mapping[str, Slices]) -> list[Phase]:
-    ordered = sorted(parts.items(), key=lambda item: _natural(item[0]))
+    ordered = sorted(parts.items(), key=lambda item: natural(item[0]))
     return [Phase(part, {**phase.index, keyword: value}, phase.warnings) for value, part in ordered]
 
 
@@ -198,10 +198,10 @@ def at_one_position(slices: Slices) -> list[Slices]:
 
 
 def _value_order(keyword: str, source: SliceSource) -> tuple[float, str]:
-    return _natural(value_of(source, keyword))
+    return natural(value_of(source, keyword))
 
 
-def _natural(value: str) -> tuple[float, str]:
+def natural(value: str) -> tuple[float, str]:
     """Sort numbers by value, before text."""
     try:
         return float(value), value

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from render.dicom.frames import PixelFormat
-from render.dicom.phases import Phase, Slices, split_phases, value_of
+from render.dicom.phases import Phase, Slices, natural, split_phases, value_of
 from render.dicom.plan import VolumePlan, volume_id
 from render.dicom.slices import Layer, SliceSource
-from render.dicom.stack import fit
+from render.dicom.stack import directions, fit
 from render.dicom.tolerances import ORIENTATION_TOLERANCE, SPACING_TOLERANCE_FRACTION
 from render.dicom.uneven import Place
 from render.dicom.values import ValuePlan, meaning_of, units_of
@@ -107,7 +110,7 @@ def build_volumes(root: Path, key: str, slices: Slices) -> tuple[list[VolumePlan
         ], []
     plans, reasons = [], []
     try:
-        for phase in split_phases(slices):
+        for phase in (part for whole in split_phases(slices) for part in _apart_where_interleaved(whole)):
             members = phase.slices
             try:
                 stack = fit([source.frame for source in members], members[0].rows, members[0].columns)
@@ -123,6 +126,39 @@ def build_volumes(root: Path, key: str, slices: Slices) -> tuple[list[VolumePlan
     except NotAVolumeError as error:
         reasons.append(error.message)
     return plans, reasons
+
+
+def _apart_where_interleaved(phase: Phase) -> list[Phase]:
+    """Keep acquisitions apart that are even stacks, but whose slices lie unevenly between one another's.
+
+    Together they could be resampled, but would show moments that were never one.
+    """
+    parts: dict[str, Slices] = defaultdict(list)
+    for source in phase.slices:
+        parts[value_of(source, "AcquisitionNumber")].append(source)
+    if len(parts) < 2 or min(map(len, parts.values())) < 2 or _is_even(phase.slices):
+        return [phase]
+    _, _, normal = directions(phase.slices[0].frame)
+    reaches = sorted(
+        (min(depths), max(depths))
+        for part in parts.values()
+        for depths in [[float(normal @ np.array(source.frame.position_mm)) for source in part]]
+    )
+    overlap = any(end > start for (_, end), (start, _) in pairwise(reaches))
+    if not overlap or not all(map(_is_even, parts.values())):
+        return [phase]
+    warning = f"slices of {len(parts)} acquisitions lie between one another's: kept apart by Acquisition Number"
+    return [
+        Phase(parts[number], {**phase.index, "AcquisitionNumber": number}, (*phase.warnings, warning))
+        for number in sorted(parts, key=natural)
+    ]
+
+
+def _is_even(slices: Slices) -> bool:
+    try:
+        return not fit([source.frame for source in slices], slices[0].rows, slices[0].columns).places
+    except VoxelcastError:
+        return False
 
 
 def _frame_indices(slices: Slices) -> list[dict[str, str]]:

@@ -168,3 +168,40 @@ def test_kernels_are_told_apart_where_their_slices_lie_elsewhere_too(tmp_path: P
         ((4, 6, 5), {"ConvolutionKernel": "B70f"}),
     ]
     assert series.warnings == ()
+
+
+class TestInterleavedAcquisitions:
+    def write(self, folder: Path, offset_mm: float, step_mm: float = 2.5) -> None:
+        for n, (origin, step) in enumerate(((0.0, 2.5), (offset_mm, step_mm))):
+            write_series(
+                folder / str(n),
+                ramp((4, 6, 5)) + np.int16(100 * n),
+                positions=positions_mm(4, (0, 0, step), (0, 0, origin)),
+                uid=f"1.2.7.{n}",
+                SeriesInstanceUID="1.2.7",
+                AcquisitionNumber=n + 2,
+            )
+
+    def test_that_lie_between_one_another_are_kept_apart(self, tmp_path: Path) -> None:
+        self.write(tmp_path, 1.1)
+        (series,) = scan(tmp_path).series
+        assert [plan.info.extra for plan in series.volumes] == [{"AcquisitionNumber": "2"}, {"AcquisitionNumber": "3"}]
+        for n, plan in enumerate(series.volumes):
+            np.testing.assert_array_equal(load_volume(plan).codes, ramp((4, 6, 5)) + 100 * n)
+        assert series.warnings == (
+            "slices of 2 acquisitions lie between one another's: kept apart by Acquisition Number",
+        )
+
+    def test_that_fill_one_anothers_gaps_evenly_are_one_stack(self, tmp_path: Path) -> None:
+        self.write(tmp_path, 1.25)
+        assert [plan.shape for plan in scan(tmp_path).volumes] == [(8, 6, 5)]
+
+    def test_that_follow_one_another_are_one_stack(self, tmp_path: Path) -> None:
+        self.write(tmp_path, 10.0)
+        assert [plan.shape for plan in scan(tmp_path).volumes] == [(8, 6, 5)]
+
+    def test_that_follow_with_another_step_are_resampled_together(self, tmp_path: Path) -> None:
+        self.write(tmp_path, 10.0, 2.0)
+        (series,) = scan(tmp_path).series
+        assert len(series.volumes) == 1
+        assert series.warnings[0].startswith("spacing varies 2.0 to 2.5 mm")

@@ -109,6 +109,7 @@ class Guest:
         self.resume_token = ""
         self.share_id = ""
         self.errors: list[str] = []
+        self.frames = 0
         self.is_slow = chance.random() < 0.2
         self.described = asyncio.Event()
         self.changed = asyncio.Event()
@@ -128,6 +129,7 @@ class Guest:
                 header = json.loads(data[4 : 4 + length])
                 if header["chunk_index"] + 1 < header["chunk_count"]:
                     continue
+                self.frames += 1
                 if self.is_slow:
                     await asyncio.sleep(self._chance.uniform(0, 0.2))
                 if header["quality"] == "FRAME_QUALITY_FINAL":
@@ -165,6 +167,13 @@ class Guest:
             self.revisions[name] = self.revisions.get(name, 0) + 1
             await self.send(set_view={"view_id": name, "revision": self.revisions[name], "view": view})
             await asyncio.sleep(self._chance.uniform(0, 0.2))
+
+    async def show_all(self) -> None:
+        """Set each of the volume's initial views once."""
+        for name, view in self._views.items():
+            view["viewport"] = {"width_px": 256, "height_px": 256}
+            self.revisions[name] = 1
+            await self.send(set_view={"view_id": name, "revision": 1, "view": view})
 
     async def rest(self) -> None:
         """Wait until every view has its final frame."""
@@ -254,6 +263,7 @@ class Host:
         assert self._process.stdout is not None
         assert self._process.stdin is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self.pid = self._process.pid
         self.port: int = json.loads(self._stdout.readline())["port"]
 
     def held(self) -> dict[str, Any]:

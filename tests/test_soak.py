@@ -1,8 +1,14 @@
-"""The soak, for some seconds."""
+"""The soak, for some seconds, and sessions that do nothing, for a moment."""
 
 from __future__ import annotations
 
-from benchmarks.soak import grown, soak
+import asyncio
+import contextlib
+
+import pytest
+
+from benchmarks import idle
+from benchmarks.soak import Host, grown, soak
 
 HELD = {
     "memory_bytes": 200 << 20,
@@ -28,3 +34,11 @@ def test_clients_that_come_and_go_leave_nothing_behind() -> None:
     result = soak(6.0, clients=6, seed=3)
     assert result["grown"] == []
     assert result["visits"]["sessions"] > 10
+
+
+def test_sessions_at_rest_get_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "AFTERMATH_S", 0.0)
+    with contextlib.closing(Host()) as host:
+        result = asyncio.run(idle.rest(host.pid, host.port, 3, 0.5))
+    assert (result["sessions"], result["frames"]) == (3, 0)
+    assert result["processor_percent"] >= 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any
 from benchmarks.cpu_fresh import compile_and_start, first_frame, opengl, scalar
 from benchmarks.cpu_rows import RowBench, summary
 from benchmarks.cpu_sections import Bench, fairness, new_look, sizes, threads, upload
-from benchmarks.machine import machine, versions
+from benchmarks.machine import begun_report, versions, write_report
 from benchmarks.plan import FULL, QUICK, SECTIONS, TINY, Plan
 from benchmarks.subjects import WORKS, Subject, Work, data_folder, noise, real_subjects, torso, viewpoints_of
 from render.backends.cpu import CpuRenderer
@@ -66,14 +65,7 @@ def run(
     chosen = plan.sections if sections is None else sections
     began = time.perf_counter()
     renderer = CpuRenderer(threads=thread_count)
-    report: dict[str, Any] = {
-        "benchmark": "cpu",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(renderer),
-        "versions": versions(),
-        "frames": plan.frames,
-        "rays": [plan.side_px, plan.side_px],
-    }
+    report = begun_report("cpu", renderer) | {"frames": plan.frames, "rays": [plan.side_px, plan.side_px]}
     subject = torso(plan.torso_shape)
     if "rows" in chosen:
         report["rows"] = []
@@ -166,13 +158,9 @@ def main(arguments: list[str] | None = None) -> int:
         sections=options.sections,
         thread_count=options.threads,
         with_peer=not options.no_peer,
-        save=lambda report: _write(options.json, report | {"quick": options.quick}),
+        save=lambda report: write_report(options.json, report | {"quick": options.quick}),
     )
     return 0
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""What the figures depend on: the machine, and the versions of what ran on it."""
+"""What the figures depend on: the machine, and the versions of what ran on it; and the report that says so."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
+import json
 import os
 import platform
 from pathlib import Path
@@ -13,6 +15,21 @@ import llvmlite.binding
 import render
 from render.backends.cpu import CpuRenderer
 from render.backends.cpu.operations import KERNEL_SET
+
+
+def begun_report(benchmark: str, renderer: CpuRenderer, *more: str) -> dict[str, Any]:
+    """Return what every report begins with; `more` as `versions` has it."""
+    return {
+        "benchmark": benchmark,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(renderer),
+        "versions": versions(*more),
+    }
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write a report, as far as it is."""
+    path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 def machine(renderer: CpuRenderer) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 import time
@@ -12,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine, versions
+from benchmarks.machine import begun_report, write_report
 from benchmarks.stream_rows import FULL, QUICK, TINY, StreamBench, StreamPlan, start_bench
 from benchmarks.stream_script import WORKS
 from render.backends.cpu import CpuRenderer
@@ -53,15 +52,8 @@ def run(
     """
     began = time.perf_counter()
     renderer = CpuRenderer(threads=plan.threads)
-    report: dict[str, Any] = {
-        "benchmark": "stream",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(renderer),
-        "versions": versions("trame", "trame-rca", "websockets"),
-        "seconds_moved": plan.seconds,
-        "side_px": plan.side_px,
-        "rows": [],
-    }
+    report = begun_report("stream", renderer, "trame", "trame-rca", "websockets")
+    report |= {"seconds_moved": plan.seconds, "side_px": plan.side_px, "rows": []}
     renderer.close()
     server, bench = start_bench(plan)
     with server:
@@ -142,9 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         only=only,
         with_sessions=options.sessions,
         with_peer=not options.no_peer,
-        save=lambda report: options.json.write_text(
-            json.dumps(report | {"quick": options.quick}, indent=1) + "\n", "utf-8"
-        ),
+        save=lambda report: write_report(options.json, report | {"quick": options.quick}),
     )
     return 0
 

@@ -16,9 +16,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeAlias
 
 from google.protobuf import json_format
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from benchmarks.stream_link import reading
 from benchmarks.stream_script import INPUT_HZ, Paint, Record, Script
 from render.v1.frame_pb2 import FrameHeader
 from render.v1.render_service_pb2 import StreamFramesResponse
@@ -43,6 +44,7 @@ class StreamClient:
         self._socket = socket
         self._state = StreamState("benchmark")
         self._input_at: dict[int, float] = {}
+        self._writing_s: dict[int, float] = {}  # by the view's revision
         self._painted = asyncio.Condition()
         self._last: FrameHeader | None = None
         self.record = Record()
@@ -105,7 +107,10 @@ class StreamClient:
 
     async def _flush(self) -> None:
         while (message := self._state.next_message(time.perf_counter())) is not None:
-            await self._socket.send(json_format.MessageToJson(message, indent=None, preserving_proto_field_name=True))
+            begun = time.perf_counter()
+            text = json_format.MessageToJson(message, indent=None, preserving_proto_field_name=True)
+            self._writing_s[message.set_view.revision] = time.perf_counter() - begun
+            await self._socket.send(text)
         again_at = self._state.send_again_at_s()
         if again_at is not None:  # the state spaces views out by 2 ms
             await asyncio.sleep(max(0.0, again_at - time.perf_counter()))
@@ -115,18 +120,20 @@ class StreamClient:
         """Take what comes until the connection ends."""
         with contextlib.suppress(ConnectionClosed):
             async for message in self._socket:
+                begun = time.perf_counter()
                 response = _response(message)
+                read_s = time.perf_counter() - begun
                 if response.message.HasField("volume_opened"):
                     self.description = response.message.volume_opened.volume
                 self._state.receive(response)
                 frame = self._state.take()
                 if frame is not None:
-                    self._paint(frame)
+                    self._paint(frame, read_s)
                     await self._flush()
                 async with self._painted:
                     self._painted.notify_all()
 
-    def _paint(self, frame: EncodedFrame) -> None:
+    def _paint(self, frame: EncodedFrame, read_s: float) -> None:
         header = frame.header
         begun = time.perf_counter()
         decode_frame(header, frame.payload)
@@ -139,7 +146,7 @@ class StreamClient:
                 len(frame.payload),
                 (header.width_px, LOSSLESS if is_exact(header) else header.jpeg_quality),
                 timings.render_ms + timings.encode_ms,
-                (now - begun) * 1e3,
+                (self._writing_s[header.view_revision] + read_s + now - begun) * 1e3,
             )
         )
         self._last = header
@@ -148,14 +155,8 @@ class StreamClient:
 @contextlib.asynccontextmanager
 async def connected(port: int) -> AsyncIterator[StreamClient]:
     """Connect to a server, or the link before it, at 127.0.0.1."""
-    async with connect(f"ws://127.0.0.1:{port}/stream", compression=None, max_size=None) as socket:
-        client = StreamClient(socket)
-        reader = asyncio.create_task(client.read())
-        try:
-            yield client
-        finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+    async with reading(f"ws://127.0.0.1:{port}/stream", StreamClient) as client:
+        yield client
 
 
 def _response(message: str | bytes) -> StreamFramesResponse:

@@ -17,8 +17,11 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from websockets.asyncio.client import ClientConnection, connect
 
 KERNEL_BYTES = 16 << 10
 """What the kernel may hold of a connection at each side of the proxy: queue beyond the one that is measured."""
@@ -269,3 +272,26 @@ class LinkEmulator:
                 changed.set()
         finally:
             changed.set()
+
+
+class Reader(Protocol):
+    """A client that takes what comes until its connection ends."""
+
+    async def read(self) -> None:
+        """Take it."""
+
+
+Client = TypeVar("Client", bound=Reader)
+
+
+@contextlib.asynccontextmanager
+async def reading(url: str, make: Callable[[ClientConnection], Client]) -> AsyncIterator[Client]:
+    """Connect a client to a websocket and let it read until the context ends."""
+    async with connect(url, compression=None, max_size=None) as connection:
+        client = make(connection)
+        reader = asyncio.create_task(client.read())
+        try:
+            yield client
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)

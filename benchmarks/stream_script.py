@@ -85,8 +85,8 @@ class Paint:
         Bytes of the payload.
     detail
         ``(width_px, jpeg_quality)``, which grow with quality; ``(width_px, 101)`` if lossless.
-    server_ms, decode_ms
-        Rendering and encoding, and decoding; nothing where it is not known.
+    server_ms, client_ms
+        Rendering and encoding; writing the view, reading the header and decoding. Nothing where it is not known.
     """
 
     at_s: float
@@ -94,7 +94,7 @@ class Paint:
     size: int
     detail: tuple[int, int] = (0, 0)
     server_ms: float = 0.0
-    decode_ms: float = 0.0
+    client_ms: float = 0.0
 
 
 @dataclass

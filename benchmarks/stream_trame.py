@@ -13,17 +13,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import imagecodecs
 import msgpack
 import numpy as np
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from wslink.chunking import UnChunker, generate_chunks
 
-from benchmarks.stream_link import LinkEmulator, LinkSettings
+from benchmarks.stream_link import LinkEmulator, LinkSettings, reading
 from benchmarks.stream_rows import StreamPlan
 from benchmarks.stream_script import INPUT_HZ, Paint, Record, Script, Subject, lag_figures, rounded, script
 from benchmarks.stream_server import ServerProcess
@@ -38,7 +37,7 @@ MAX_MESSAGE_BYTES = 4 << 20
 
 
 class TrameClient:
-    """One connection to a trame server; made by `connected`."""
+    """One connection to a trame server; made by `reading`."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -119,21 +118,9 @@ class TrameClient:
             self.still_at_s = now - self._began
 
 
-@contextlib.asynccontextmanager
-async def _connected(port: int) -> AsyncIterator[TrameClient]:
-    async with connect(f"ws://127.0.0.1:{port}/ws", compression=None, max_size=None) as socket:
-        client = TrameClient(socket)
-        reader = asyncio.create_task(client.read())
-        try:
-            yield client
-        finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-
-
 async def _moved(port: int, affine: Any, plan: StreamPlan, work: str) -> TrameClient:
     subject = Subject("peer", VolumeGeometry(plan.shape, np.array(affine)))
-    async with _connected(port) as client:
+    async with reading(f"ws://127.0.0.1:{port}/ws", TrameClient) as client:
         await client.move(script(subject, work, plan.side_px), plan.seconds)
         return client
 

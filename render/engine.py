@@ -245,6 +245,7 @@ class Engine:
         view_revision: int = 0,
         cancelled: Callable[[], bool] | None = None,
         picture: PictureRequest | None = None,
+        afterwards: Callable[[Frame], None] | None = None,
     ) -> Frame:
         """Draw a View in a thread.
 
@@ -261,6 +262,8 @@ class Engine:
             As in `Renderer.render`.
         picture
             A JPEG that is to be made of the frame: a renderer that can makes it, and keeps the pixels if that is all.
+        afterwards
+            Given the frame in the thread that drew it, as part of its session's turn. What it raises is raised here.
 
         Returns
         -------
@@ -280,7 +283,10 @@ class Engine:
                 draw_it = functools.partial(renderer.render_picture, view, residents, picture)
             else:
                 draw_it = functools.partial(renderer.render, view, residents)
-            return draw_it(quality=quality, view_revision=view_revision, cancelled=cancelled)
+            frame = draw_it(quality=quality, view_revision=view_revision, cancelled=cancelled)
+            if afterwards is not None:
+                afterwards(frame)
+            return frame
 
         held = [leases[layer.volume_id] for layer in view.layers if layer.volume_id in leases]
         key = held[0].holder if held else ""

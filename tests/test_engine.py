@@ -10,7 +10,7 @@ import pytest
 from render.descriptions import Residency
 from render.engine import Engine
 from render.errors import BudgetExceededError, CodecError, PathError, RenderCancelledError, VolumeNotFoundError
-from render.frame import Quality
+from render.frame import Frame, Quality
 from render.geometry import VolumeGeometry
 from render.initial_views import acquisition_camera, initial_views, is_oblique
 from render.residency import VolumeCache
@@ -138,6 +138,22 @@ class TestRender:
         assert frame.timings_ms["queue"] >= 0
         assert frame.timings_ms["render"] == 1.5
         assert engine.status().cache.entries[0].pinned_by == ("me",)
+
+    async def test_what_is_done_afterwards_is_done_where_the_frame_was_drawn(self, engine: Engine) -> None:
+        lease = await engine.open("a", holder="me")
+        seen: list[tuple[Frame, str]] = []
+
+        def afterwards(frame: Frame) -> None:
+            seen.append((frame, threading.current_thread().name))
+            if len(seen) > 1:
+                raise CodecError("no encoder")
+
+        frame = await engine.render(make_view("a"), {"a": lease}, view_revision=7, afterwards=afterwards)
+        assert seen[0][0].values is frame.values
+        assert seen[0][1].startswith("voxelcast-frame")
+        with pytest.raises(CodecError, match="no encoder"):
+            await engine.render(make_view("a"), {"a": lease}, view_revision=8, afterwards=afterwards)
+        assert len(seen) == 2
 
     async def test_a_view_of_a_volume_without_lease(self, engine: Engine) -> None:
         lease = await engine.open("a", holder="me")

@@ -372,7 +372,7 @@ class Session:
         lease = self._leases[job.volume_id]
         shared = self._share is not None
 
-        async def render(cancelled: Callable[[], bool]) -> Frame:
+        async def render(cancelled: Callable[[], bool], afterwards: Callable[[Frame], None]) -> Frame:
             return await self._engine.render(
                 job.view,
                 {job.volume_id: lease},
@@ -381,6 +381,7 @@ class Session:
                 cancelled=cancelled,
                 # What a card would encode for one is not what another may want.
                 picture=None if shared else _picture_request(job),
+                afterwards=afterwards,
             )
 
         frames = self._share.frames if self._share is not None else SharedFrames()

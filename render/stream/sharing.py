@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -22,10 +22,12 @@ from render.stream.view_state import RenderJob
 from render.v1 import stream_pb2
 from render.view import View
 
-Render: TypeAlias = Callable[[Callable[[], bool]], Awaitable[Frame]]
-"""Given what says whether nobody wants the frame any more."""
+Render: TypeAlias = Callable[[Callable[[], bool], Callable[[Frame], None]], Awaitable[Frame]]
+"""Given what says whether nobody wants the frame any more, and what is to be done with it where it was drawn."""
 _Key: TypeAlias = tuple[str, int, int, bool]
 """View, its revision, its volume's, and whether nothing was saved."""
+_Encoded: TypeAlias = tuple[Encoding, int, int]
+"""Encoding, JPEG quality and divisor; 0 and 1 of what is no JPEG."""
 
 
 class Participant(Protocol):
@@ -38,19 +40,42 @@ class Participant(Protocol):
 
 
 class SharedFrame:
-    """A frame, and its encodings as they are wanted."""
+    """A frame, and its encodings as they are wanted.
 
-    def __init__(self, frame: Frame) -> None:
+    Parameters
+    ----------
+    frame
+        What was rendered.
+    made
+        Encodings that there are.
+    """
+
+    def __init__(self, frame: Frame, made: Mapping[_Encoded, EncodedFrame]) -> None:
         self.frame = frame
-        self._encodings: dict[tuple[Encoding, int, int], asyncio.Future[EncodedFrame]] = {}
+        self._made = dict(made)
+        self._pending: dict[_Encoded, asyncio.Future[EncodedFrame]] = {}
 
     async def encode(self, encoding: Encoding, jpeg_quality: int = 0, divisor: int = 1) -> EncodedFrame:
         """Return an encoding; made once, in a thread, for all who ask for the same."""
         key = encoding, jpeg_quality, divisor
-        if key not in self._encodings:
-            options = {"jpeg_quality": jpeg_quality, "divisor": divisor} if encoding is Encoding.JPEG else {}
-            self._encodings[key] = asyncio.ensure_future(asyncio.to_thread(encode, self.frame, encoding, **options))
-        return await asyncio.shield(self._encodings[key])  # who leaves takes nothing from the others
+        if key in self._made:
+            return self._made[key]
+        if key not in self._pending:
+            self._pending[key] = asyncio.ensure_future(asyncio.to_thread(_encode, self.frame, key))
+        return await asyncio.shield(self._pending[key])  # who leaves takes nothing from the others
+
+
+def _encode(frame: Frame, key: _Encoded) -> EncodedFrame:
+    encoding, jpeg_quality, divisor = key
+    options = {"jpeg_quality": jpeg_quality, "divisor": divisor} if encoding is Encoding.JPEG else {}
+    return encode(frame, encoding, **options)
+
+
+def _wanted_first(job: RenderJob) -> _Encoded:
+    if job.picture is not None:
+        return Encoding.JPEG, job.picture.jpeg_quality, job.picture.divisor
+    assert job.lossless is not None
+    return job.lossless, 0, 1
 
 
 @dataclass(eq=False)
@@ -100,8 +125,16 @@ class SharedFrames:
 
     async def _make(self, key: _Key, job: RenderJob, render: Render) -> SharedFrame:
         pending = self._pending[key] = _Pending([job])
+        first, encoded = _wanted_first(job), {}
+
+        def encode_at_once(frame: Frame) -> None:
+            """Save the way through the event loop to another thread."""
+            if not job.cancelled:
+                encoded[first] = _encode(frame, first)
+
         try:
-            made = SharedFrame(await render(lambda: all(each.cancelled for each in pending.jobs)))
+            frame = await render(lambda: all(each.cancelled for each in pending.jobs), encode_at_once)
+            made = SharedFrame(frame, encoded)
         except RenderCancelledError:
             raise
         except Exception as error:

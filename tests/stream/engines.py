@@ -161,6 +161,7 @@ class FakeEngine:
         view_revision: int = 0,
         cancelled: Callable[[], bool],
         picture: PictureRequest | None = None,
+        afterwards: Callable[[Frame], None],
     ) -> Frame:
         self.started += 1
         done = asyncio.get_running_loop().create_future()
@@ -169,6 +170,7 @@ class FakeEngine:
         frame = await render.done
         if cancelled():
             raise RenderCancelledError("superseded")
+        afterwards(frame)
         return frame
 
     def summaries(self) -> list[Any]:

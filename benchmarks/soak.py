@@ -191,6 +191,7 @@ class Party:
         self._chance = random.Random(seed)
         self._share_ids: collections.deque[str] = collections.deque(maxlen=4)
         self.counts: collections.Counter[str] = collections.Counter()
+        self.errors: collections.Counter[str] = collections.Counter()
 
     async def go_on(self, seconds: float, clients: int) -> None:
         """Keep so many guests there."""
@@ -233,7 +234,7 @@ class Party:
                 if how in ("vanish", "break"):
                     guest._socket.transport.abort()
                 self.counts[how] += 1
-                self.counts["errors"] += len(guest.errors)
+                self.errors.update(guest.errors)
                 if how != "break":
                     return
 
@@ -317,6 +318,7 @@ def soak(seconds: float, clients: int, seed: int) -> dict[str, Any]:
         "after": after,
         "grown": grown(before, after),
         "visits": dict(party.counts),
+        "errors": dict(party.errors),
     }
 
 

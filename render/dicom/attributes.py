@@ -66,6 +66,9 @@ FRAME_PHASE_KEYWORDS = (
     "RRInterval",
     "TimeSlot",
     *(f"Dimension{n}" for n in range(1, 10)),
+    "TemporalPositionTimeOffset",
+    "FrameReferenceDateTime",
+    "FrameAcquisitionDateTime",
 )
 """The same for frames of an enhanced object, beside those above; Dimension n is a Dimension Index Value."""
 

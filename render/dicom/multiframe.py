@@ -15,6 +15,9 @@ from render.errors import UnreadableFileError
 _PHASE_GROUPS = (
     ("FrameContentSequence", "TemporalPositionIndex"),
     ("FrameContentSequence", "StackID"),
+    ("TemporalPositionSequence", "TemporalPositionTimeOffset"),
+    ("FrameContentSequence", "FrameReferenceDateTime"),
+    ("FrameContentSequence", "FrameAcquisitionDateTime"),
     ("MREchoSequence", "EffectiveEchoTime"),
     ("MRDiffusionSequence", "DiffusionBValue"),
     ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),

@@ -40,9 +40,12 @@ ORDERED = (
     "NominalCardiacTriggerDelayTime",
     "NominalPercentageOfCardiacPhase",
     "FrameReferenceTime",
+    "TemporalPositionTimeOffset",
+    "FrameReferenceDateTime",
     "AcquisitionNumber",
     "AcquisitionTime",
     "ContentTime",
+    "FrameAcquisitionDateTime",
 )
 """What orders the images at one position, although each position has its own values: a heart phase's trigger times
 differ a little from slice to slice."""

@@ -465,6 +465,22 @@ class TestMultiFrame:
         np.testing.assert_array_equal(load_volume(series.volumes[1]).codes, ramp((6, 6, 5))[1::2])
         assert series.warnings == ()
 
+    @pytest.mark.parametrize("by_slice", [0, 1])
+    def test_times_of_frames_order_them_where_nothing_else_does(self, tmp_path: Path, by_slice: int) -> None:
+        self.write(tmp_path / "one", 2)
+        file = dcmread(tmp_path / "one")
+        for n, groups in enumerate(file.PerFrameFunctionalGroupsSequence):
+            (content,) = groups.FrameContentSequence
+            del content.DimensionIndexValues
+            # The second of each pair was acquired first.
+            content.FrameAcquisitionDateTime = f"20200101120{1 - n % 2}0{by_slice * (n // 2)}.5"
+        file.save_as(tmp_path / "one")
+        (series,) = scan(tmp_path).series
+        assert series.warnings == ()
+        assert [len(plan.info.extra) for plan in series.volumes] == [1, 1]
+        for plan, first in zip(series.volumes, (1, 0), strict=True):
+            np.testing.assert_array_equal(load_volume(plan).codes, ramp((6, 6, 5))[first::2])
+
     def test_fewer_functional_groups_than_frames(self, tmp_path: Path) -> None:
         self.write(tmp_path / "one", 1, NumberOfFrames=2)
         (series,) = scan(tmp_path).series

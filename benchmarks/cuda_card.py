@@ -14,6 +14,7 @@ from benchmarks.subjects import OBLIQUE, WORKS, Subject, Work, view_of
 from render.backends.cuda.device import Buffer, Device, Program, Stream
 from render.backends.cuda.drawing import Drawing, Lane
 from render.backends.cuda.frames import Sampling
+from render.backends.cuda.kernels import COUNT_BYTES
 from render.backends.cuda.parameters import plan_frame
 from render.backends.cuda.renderer import CudaRenderer
 from render.backends.cuda.resident import Bounds, CudaVolume, Held
@@ -185,12 +186,13 @@ class Card:
         size = view.viewport.height_px, view.viewport.width_px
         with resident.in_use() as held:
             drawing = Drawing(lane, plan, resident, held, texture=sampling == "texture")
+            counts = self.device.allocate(COUNT_BYTES, lane.stream)
 
             def draw() -> None:
                 for _ in range(repeats):
-                    drawing.draw(size, 1, remembered, None)
+                    drawing.draw(size, 1, remembered, counts, None)
 
-            drawing.draw(size, 1, remembered, None)  # compiles, makes tables
+            drawing.draw(size, 1, remembered, counts, None)  # compiles, makes tables
             lane.settle()
             total = self.clock.ms(lane.stream, draw, self.blocker(resident, lane))
         frame = self.renderer(sampling).render(view, {resident.volume.id: resident})

@@ -10,12 +10,14 @@ pytest.register_assert_rewrite("tests.backends.conformance")
 
 from render.backends.cpu.renderer import CpuRenderer  # noqa: E402
 from tests.backends.conformance import Conformance  # noqa: E402
+from tests.backends.references import remembering  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[CpuRenderer]:
     renderer = CpuRenderer(threads=2)
-    yield renderer
+    with remembering():
+        yield renderer
     renderer.close()
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import hashlib
+import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -70,13 +74,37 @@ def by_value(argument: Any) -> np.ndarray:
 
 
 def build(directory: Path, dtype: str, *, texture: bool, defines: tuple[str, ...] = ()) -> Kernels:
-    """Compile the kernels, with more ``-D`` options if need be; skips the test where there is no g++."""
+    """Compile the kernels, with more ``-D`` options if need be, or take what was compiled of the same text before.
+
+    Skips the test where there is no g++.
+    """
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++ to compile the kernels for the host with")
-    library = directory / f"kernels_{dtype}_{'texture' if texture else 'exact'}.so"
     options = [option for option in kernels.options(dtype, texture=texture) if option.startswith("-D")]
     command = [compiler, *FLAGS, *options, *defines, f"-I{KERNELS}", "-include", str(SHIM / "cuda_on_host.hpp")]
-    done = subprocess.run([*command, str(SHIM / "launch.cpp"), "-o", str(library)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    library = directory / f"kernels_{key_of(command)}.so"
+    if not library.exists():
+        own = directory / f"{library.name}.{os.getpid()}"  # others may be building the same
+        done = subprocess.run([*command, str(SHIM / "launch.cpp"), "-o", str(own)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        own.replace(library)
     return Kernels(library)
+
+
+@functools.cache
+def sources_digest(compiler: str) -> bytes:
+    """Return what all builds depend on: the kernels, the shim, the compiler and the processor that it builds for."""
+    digest = hashlib.sha256(platform.processor().encode())
+    files = sorted([*KERNELS.glob("*.cu"), *KERNELS.glob("*.cuh"), *SHIM.glob("*.?pp")])
+    for path in files:
+        digest.update(path.name.encode() + path.read_bytes())
+    target = subprocess.run([compiler, "-march=native", "-Q", "--help=target"], capture_output=True, check=True)
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=True)
+    digest.update(target.stdout + version.stdout)
+    return digest.digest()
+
+
+def key_of(command: list[str]) -> str:
+    """Name what a build is made of."""
+    return hashlib.sha256(sources_digest(command[0]) + "\0".join(command).encode()).hexdigest()[:24]

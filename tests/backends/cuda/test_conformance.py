@@ -12,7 +12,7 @@ from render.backends.cuda.frames import Sampling  # noqa: E402
 from render.backends.cuda.renderer import CudaRenderer  # noqa: E402
 from tests.backends.conformance import Conformance  # noqa: E402
 from tests.backends.cuda.fake_device import FakeDevice  # noqa: E402
-from tests.backends.cuda.references import remembering  # noqa: E402
+from tests.backends.references import remembering  # noqa: E402
 
 
 @pytest.fixture(scope="module")

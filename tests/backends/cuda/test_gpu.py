@@ -25,7 +25,7 @@ from tests import phantoms  # noqa: E402
 from tests.backends import conformance, scenes  # noqa: E402
 from tests.backends.conformance import Conformance  # noqa: E402
 from tests.backends.cuda import texture_bound  # noqa: E402
-from tests.backends.cuda.references import remembering  # noqa: E402
+from tests.backends.references import remembering  # noqa: E402
 from tests.backends.scenes import make_view, slanted_camera  # noqa: E402
 from tests.phantoms import GRIDS, INT16  # noqa: E402
 

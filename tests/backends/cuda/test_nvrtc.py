@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import pytest
 
 from render.backends.cuda.kernels import KERNELS, options, source
-from tests.backends.cuda.nvrtc import ARCHITECTURES, CompilationError, Nvrtc, Usage, library_path, usage_in
+from tests.backends.cuda.nvrtc import ARCHITECTURES, CompilationError, Compiled, Nvrtc, Usage, library_path, usage_in
 
 VARIANTS = [
     *(
@@ -31,13 +35,30 @@ def nvrtc() -> Nvrtc:
     return Nvrtc(path)
 
 
+@pytest.fixture(scope="module")
+def compiling(nvrtc, request) -> Iterator[Callable[[str, str, int, str], Future[Compiled]]]:
+    """Compile what the tests that were chosen ask for, on all cores: the compiler holds no lock of Python's."""
+
+    def compile_it(module: str, dtype: str, texture: int, architecture: str) -> Compiled:
+        wanted = (*options(dtype, texture=bool(texture)), *CUPYS_OWN)
+        return nvrtc.compile(source(module), f"{module}.cu", wanted, architecture)
+
+    asked = [
+        tuple(item.callspec.params[name] for name in ("module", "dtype", "texture", "architecture"))
+        for item in request.session.items
+        if item.path == request.path and "architecture" in getattr(getattr(item, "callspec", None), "params", ())
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {key: pool.submit(compile_it, *key) for key in asked}
+        yield lambda *key: running[key]
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(
     ("module", "dtype", "texture"), VARIANTS, ids=lambda v: {0: "exact", 1: "texture"}.get(v, str(v))
 )
-def test_a_module_compiles_without_a_warning(nvrtc, module, dtype, texture, architecture) -> None:
-    wanted = (*options(dtype, texture=bool(texture)), *CUPYS_OWN)
-    compiled = nvrtc.compile(source(module), f"{module}.cu", wanted, architecture)
+def test_a_module_compiles_without_a_warning(compiling, module, dtype, texture, architecture) -> None:
+    compiled = compiling(module, dtype, texture, architecture).result()
     assert compiled.messages == ""
     assert compiled.cubin[:4] == b"\x7fELF"
     assert compiled.usage is not None

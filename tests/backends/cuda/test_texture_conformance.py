@@ -14,7 +14,7 @@ from tests.backends import conformance, scenes  # noqa: E402
 from tests.backends.conformance import Conformance  # noqa: E402
 from tests.backends.cuda import texture_bound  # noqa: E402
 from tests.backends.cuda.fake_device import FakeDevice  # noqa: E402
-from tests.backends.cuda.references import remembering  # noqa: E402
+from tests.backends.references import remembering  # noqa: E402
 
 
 @pytest.fixture(scope="module")

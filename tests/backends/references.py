@@ -1,4 +1,4 @@
-"""Reference pictures, drawn once for all ways to sample: they cost more than what they judge."""
+"""Reference pictures, drawn once for all renderers and ways to sample: they cost more than what they judge."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
-from render.service.convert import view_from_proto
+from render.service.convert.views import view_from_proto
 from render.stream.messages import parse_client_message
 from render.v1 import frame_pb2
 from render.view import RenderingMethod

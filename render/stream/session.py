@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from render.encoding import EncodedFrame, Encoding
@@ -19,10 +19,9 @@ from render.errors import (
     VoxelcastError,
 )
 from render.frame import Frame, PictureRequest
-from render.lease import Lease
 from render.service.convert.frames import frame_header
 from render.service.convert.views import view_from_proto
-from render.service.convert.volumes import description_to_proto, summary_to_proto
+from render.service.convert.volumes import summary_to_proto
 from render.service.status import INTERNAL_MESSAGE, client_message, reason
 from render.stream.contract import (
     Close,
@@ -37,6 +36,7 @@ from render.stream.contract import (
     WatchViews,
 )
 from render.stream.hello import Host
+from render.stream.leases import SessionLeases
 from render.stream.outbox import Outgoing
 from render.stream.protocol import StreamProtocol
 from render.stream.registry import SessionRegistry
@@ -115,13 +115,14 @@ class Session:
             presets=preset_names(),
         )
         self.protocol = StreamProtocol(host, clock=self._clock, view_from_proto=view_from_proto, limits=sessions.limits)
-        self._leases: dict[str, Lease] = {}
-        self._opening: dict[str, asyncio.Task[None]] = {}
         self._rendering: set[asyncio.Task[None]] = set()
         self._closing: Close | None = None
         self._resumed: SavedSession | None = None
         self._share: Share | None = None
         self._sendable = asyncio.Event()
+        self._leases = SessionLeases(
+            engine, self.protocol, holder=self.name, log=self._log, told=self._sendable.set, changed=self.pump
+        )
         self._progressed = asyncio.Event()
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -145,13 +146,11 @@ class Session:
                 self._sessions.share(self._share.share_id)
             if self._timer is not None:
                 self._timer.cancel()
-            tasks = {reader, sender, *self._opening.values(), *self._rendering}
+            tasks = {reader, sender, *self._leases.give_up(), *self._rendering}
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for lease in self._leases.values():
-                lease.release()
-            self._leases.clear()
+            self._leases.close()
             self._sessions.leave(self._token, saved)
             self._ended.set()
         for task in (reader, sender):
@@ -241,13 +240,11 @@ class Session:
         for action in protocol.take_actions():
             match action:
                 case OpenVolume(volume_id):
-                    self._opening[volume_id] = asyncio.create_task(self._open(volume_id))
+                    self._leases.open(volume_id)
                 case DescribeVolume(volume_id):
-                    lease = self._leases[volume_id]
-                    missing = lease.resident.volume.missing_slices
-                    protocol.describe(description_to_proto(self._engine.describe(lease)), missing)
+                    self._leases.describe(volume_id)
                 case ReleaseVolume(volume_id):
-                    self._release(volume_id)
+                    self._leases.release(volume_id)
                 case Close():
                     self._closing = action
                 case ShareViews():
@@ -301,50 +298,6 @@ class Session:
             self.protocol.refuse(InvalidArgumentError("drive: this session shares nothing"))
         else:
             self._share.drive(self)
-
-    def _release(self, volume_id: str) -> None:
-        opening = self._opening.pop(volume_id, None)
-        if opening is not None:
-            opening.cancel()
-        lease = self._leases.pop(volume_id, None)
-        if lease is not None:
-            lease.release()
-
-    async def _open(self, volume_id: str) -> None:
-        def progress(stage: str, done: int, total: int) -> None:
-            self.protocol.load_progress(volume_id, stage, done, total)
-            self._sendable.set()
-
-        try:
-            lease = await self._engine.open(volume_id, holder=self.name, progress=progress, in_part=True)
-        except Exception as error:
-            self._log(error)
-            self.protocol.volume_failed(volume_id, reason(error), client_message(error))
-        else:
-            self._leases[volume_id] = lease
-            lease.watch(_Watcher(self, volume_id))
-            self.volume_grown(volume_id)
-        del self._opening[volume_id]
-        self.pump()
-
-    def volume_grown(self, volume_id: str) -> None:
-        """Note that there is a volume, or more of it."""
-        volume = self._leases[volume_id].resident.volume
-        self.protocol.volume_opened(volume_id, volume.revision, is_whole=not volume.missing_slices)
-        self.pump()
-
-    def volume_progressed(self, volume_id: str, stage: str, done: int, total: int) -> None:
-        """Note how far a volume is that is there in part."""
-        self.protocol.load_progress(volume_id, stage, done, total)
-        self._sendable.set()
-
-    def volume_broken(self, volume_id: str, error: BaseException) -> None:
-        """Note that the rest of a volume can't be loaded."""
-        if isinstance(error, Exception):
-            self._log(error)
-        self._leases.pop(volume_id).release()
-        self.protocol.volume_failed(volume_id, reason(error), client_message(error))
-        self.pump()
 
     async def _render(self, job: RenderJob) -> None:
         if job.cancelled:  # before its first step: the lease may have ended as well
@@ -413,23 +366,6 @@ def _picture_request(job: RenderJob) -> PictureRequest | None:
     if job.picture is None:
         return None
     return PictureRequest(job.picture.jpeg_quality, job.picture.divisor, with_pixels=job.lossless is not None)
-
-
-@dataclass(frozen=True)
-class _Watcher:
-    """Tells a session what becomes of a volume that it holds in part; implements `render.lease.Watcher`."""
-
-    session: Session
-    volume_id: str
-
-    def progressed(self, stage: str, done: int, total: int) -> None:
-        self.session.volume_progressed(self.volume_id, stage, done, total)
-
-    def grown(self) -> None:
-        self.session.volume_grown(self.volume_id)
-
-    def broken(self, error: BaseException) -> None:
-        self.session.volume_broken(self.volume_id, error)
 
 
 def _anybody(token: str) -> None:

@@ -3,7 +3,8 @@
 Slices of a real CT where ``VOXELCAST_TEST_DATA`` names the folder of real series, else of the demo torso, are written
 in each transfer syntax and decoded frame by frame in a pool of threads, by our codecs and by pydicom with pylibjpeg's,
 in alternation; their values must be equal. pylibjpeg is measured where it is installed: its JPEG plugin is under the
-GPL, so nothing here depends on it.
+GPL, so nothing here depends on it. Then a long series is made of the slices and opened through the engine, as
+`benchmarks.dicom_load` says.
 
     pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-libjpeg pylibjpeg-rle
 """
@@ -11,6 +12,7 @@ GPL, so nothing here depends on it.
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.util
 import json
 import os
@@ -30,6 +32,9 @@ from pydicom import dcmread
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, HTJ2KLossless, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
+from benchmarks.dicom_load import MEMORY_ALLOWANCE_BYTES, progressive
+from benchmarks.machine import machine, versions
+from render.backends.cpu import CpuRenderer
 from render.dicom.access import PixelFiles
 from render.dicom.header import quiet_pydicom
 from render.dicom.ingest import Ingest
@@ -41,14 +46,20 @@ from tests.dicom.synthetic import write_series
 
 SYNTAXES = (JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless, HTJ2KLossless, RLELossless)
 ROUNDS = 3
-MEMORY_ALLOWANCE_BYTES = 200 << 20
-"""Beyond the volume and one slice a thread."""
+LONG_SERIES = 3500
+"""Slices of a CT from head to foot, a third of a millimetre to a half apart."""
+
+
+def real_series() -> Path | None:
+    """Return the folder of the real CT; None where it is not there."""
+    folder = Path(os.environ.get("VOXELCAST_TEST_DATA", "")) / "petct_acrin_fusion" / "ct"
+    return folder if os.environ.get("VOXELCAST_TEST_DATA") and folder.is_dir() else None
 
 
 def subject(slices: int) -> tuple[str, npt.NDArray[Any]]:
     """Return stored values, int16, shape (slices, rows, columns), and what they are."""
-    folder = Path(os.environ.get("VOXELCAST_TEST_DATA", "")) / "petct_acrin_fusion" / "ct"
-    if os.environ.get("VOXELCAST_TEST_DATA") and folder.is_dir():
+    folder = real_series()
+    if folder is not None:
         volume = load_volume(select(scan(folder)))
         name = "petct_acrin_fusion/ct"
     else:
@@ -157,9 +168,10 @@ def _status_bytes(name: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print a line for each transfer syntax, and write the report."""
+    """Measure, print a line for each transfer syntax and each long series, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slices", type=int, default=48)
+    parser.add_argument("--slices", type=int, default=48, help="of each transfer syntax; 0 for none")
+    parser.add_argument("--long-series", type=int, default=LONG_SERIES, help="slices of it; 0 for none")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
@@ -167,23 +179,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.load is not None:
         print(json.dumps(measure_load(options.load, options.threads)))
         return
-    name, stored = subject(options.slices)
-    report: dict[str, Any] = {"subject": name, "shape": stored.shape, "threads": options.threads, "syntaxes": {}}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ThreadPoolExecutor(options.threads) as pool,
-        quiet_pydicom(),
-    ):
+    renderer = CpuRenderer(options.threads)
+    report: dict[str, Any] = {
+        "benchmark": "dicom",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(renderer),
+        "versions": versions(
+            "pydicom", "imagecodecs", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle"
+        ),
+        "threads": options.threads,
+    }
+    renderer.close()
+    if options.slices:
+        report |= measure_syntaxes(options.slices, options.threads)
+    if options.long_series:
+        report["long_series"] = measure_long_series(options.long_series, options.threads)
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+
+
+def measure_syntaxes(slices: int, threads: int) -> dict[str, Any]:
+    """Return what was decoded, and a row for each transfer syntax."""
+    name, stored = subject(slices)
+    rows: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(threads) as pool, quiet_pydicom():
         for syntax in SYNTAXES:
             root = Path(folder, syntax)
             write_series(root, stored, transfer_syntax=syntax)
             plan = select(scan(root))
-            row = {**compare(plan, syntax, pool), **load_rates(plan, options.threads)}
-            row["memory"] = peak_bytes(root, options.threads)
-            report["syntaxes"][UID(syntax).name] = row
+            row = {**compare(plan, syntax, pool), **load_rates(plan, threads)}
+            row["memory"] = peak_bytes(root, threads)
+            rows[UID(syntax).name] = row
             print(UID(syntax).name, json.dumps(row), flush=True)
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    return {"subject": name, "shape": stored.shape, "syntaxes": rows}
+
+
+def measure_long_series(slices: int, threads: int) -> list[dict[str, Any]]:
+    """Return rows of the long series, uncompressed and, where it is real, as its files are."""
+    real = real_series()
+    rows = []
+    for native in (True, False) if real is not None else (True,):
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(progressive(Path(folder, "series"), slices, threads, real=real, native=native))
+        print("long series", json.dumps(rows[-1]), flush=True)
+    return rows
 
 
 if __name__ == "__main__":

@@ -59,12 +59,14 @@ def _affine_transform(
     work = work_of("thin_mpr")
     view = view_at(subject, work, 0, side_px)
     matrix, offset = plane_transform(plan_frame(view, subject.volume, has_invalid=False, quality=FINAL))
-    volume = cupy.asarray(subject.volume.codes)
+    # It would make float32 of int16 in each call.
+    volume, on_card = cupy.asarray(subject.volume.codes, cupy.float32), cupy.asarray(matrix)
     out = cupy.empty((1, side_px, side_px), cupy.float32)
+    cupy.cuda.runtime.deviceSynchronize()
 
     def draw() -> None:
         ndimage.affine_transform(
-            volume, cupy.asarray(matrix), offset, out.shape, out, order=1, mode="constant", cval=np.nan, prefilter=False
+            volume, on_card, offset, out.shape, out, order=1, mode="constant", cval=np.nan, prefilter=False
         )
 
     theirs_ms = _card_ms(cupy, draw, plan.repeats)

@@ -101,7 +101,9 @@ def test_peers_say_why_they_take_no_part(report) -> None:
 
 def test_goals_that_were_not_measured_are_not_met_nor_missed(report) -> None:
     assert set(report["goals"]) == set(cuda.GOALS)
-    assert report["goals"]["mpr_over_affine_transform"] == {"goal": 10.0, "measured": None, "met": None}
+    assert report["jpeg"]["draw_jpeg_copy_ms"] > 0  # by the host's clock, which is no card's
+    for goal in report["goals"].values():
+        assert (goal["measured"], goal["met"]) == (None, None)
     measured = {
         "rows": [
             {"work": "mip", "sampling": "texture", "skipping": "dense", "ceiling_percent": percent}

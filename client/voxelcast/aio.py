@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from render.v1 import render_service_pb2 as messages
 from render.v1.frame_pb2 import FrameHeader
 from render.v1.render_service_pb2_grpc import RenderServiceStub
-from voxelcast import convert, uploads
+from voxelcast import convert, errors, uploads
 from voxelcast.aio_stream import AsyncStream
 from voxelcast.aio_volume import AsyncVolume
 from voxelcast.calls import (
@@ -31,7 +32,7 @@ from voxelcast.calls import (
 from voxelcast.channel import CHANNEL_OPTIONS, channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
 from voxelcast.descriptions import ServerStatus, VolumeDescription, VolumeSummary
-from voxelcast.errors import InvalidArgumentError, NotFoundError, from_rpc
+from voxelcast.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, from_rpc
 from voxelcast.frames import Encoding, Frame
 from voxelcast.geometry import Vector
 from voxelcast.views import View
@@ -99,10 +100,21 @@ class AsyncClient:
     async def _open(
         self, request: messages.OpenVolumeRequest, progress: ProgressCallback | None, timeout_s: float
     ) -> messages.OpenedVolume:
-        receiver = OpenReceiver(progress)
-        async with self._call(timeout_s) as options:
-            await _drain(self._stub.OpenVolume(request, **options), receiver.receive)
-        return receiver.finish()
+        until_s = time.monotonic() + timeout_s
+        missing: NotFoundError | None = None
+        while True:
+            receiver = OpenReceiver(progress)
+            try:
+                async with self._call(max(0.0, until_s - time.monotonic())) as options:
+                    await _drain(self._stub.OpenVolume(request, **options), receiver.receive)
+                return receiver.finish()
+            except NotFoundError as error:
+                if not error.may_come or time.monotonic() + errors.SCAN_INTERVAL_S > until_s:
+                    raise
+                missing = error
+            except DeadlineExceededError as error:
+                raise missing or error from None
+            await asyncio.sleep(errors.SCAN_INTERVAL_S)
 
     async def upload(
         self,

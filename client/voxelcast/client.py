@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from render.v1 import render_service_pb2 as messages
 from render.v1.frame_pb2 import FrameHeader
 from render.v1.render_service_pb2_grpc import RenderServiceStub
-from voxelcast import convert, uploads
+from voxelcast import convert, errors, uploads
 from voxelcast.calls import (
     DEFAULT_LOAD_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
@@ -27,7 +28,7 @@ from voxelcast.calls import (
 from voxelcast.channel import channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
 from voxelcast.descriptions import ServerStatus, VolumeDescription, VolumeSummary
-from voxelcast.errors import InvalidArgumentError, NotFoundError, from_rpc
+from voxelcast.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, from_rpc
 from voxelcast.frames import Encoding, Frame
 from voxelcast.geometry import Vector
 from voxelcast.stream import Stream
@@ -123,7 +124,7 @@ class Client:
         Raises
         ------
         NotFoundError
-            No such path or volume.
+            No such path or volume; one that the server may still find, while it reads its folders, is waited for.
         AmbiguousSeriesError
             Several candidates; `AmbiguousSeriesError.candidates` lists them.
         SourceError
@@ -138,10 +139,21 @@ class Client:
     def _open(
         self, request: messages.OpenVolumeRequest, progress: ProgressCallback | None, timeout_s: float
     ) -> messages.OpenedVolume:
-        receiver = OpenReceiver(progress)
-        with self._call(timeout_s) as options:
-            _drain(self._stub.OpenVolume(request, **options), receiver.receive)
-        return receiver.finish()
+        until_s = time.monotonic() + timeout_s
+        missing: NotFoundError | None = None
+        while True:
+            receiver = OpenReceiver(progress)
+            try:
+                with self._call(max(0.0, until_s - time.monotonic())) as options:
+                    _drain(self._stub.OpenVolume(request, **options), receiver.receive)
+                return receiver.finish()
+            except NotFoundError as error:
+                if not error.may_come or time.monotonic() + errors.SCAN_INTERVAL_S > until_s:
+                    raise
+                missing = error
+            except DeadlineExceededError as error:
+                raise missing or error from None
+            time.sleep(errors.SCAN_INTERVAL_S)
 
     def upload(
         self,

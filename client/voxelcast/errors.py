@@ -31,6 +31,8 @@ ERROR_DETAIL_KEY = "render-error-bin"
 """Trailing metadata entry of a failed call: an ErrorDetail."""
 
 
+SCAN_INTERVAL_S = 1.0
+"""Between two tries to find a volume that may come."""
 LEASE_NOT_FOUND = "LEASE_NOT_FOUND"
 """Reason of an error about a lease that was released, or not used for too long."""
 INVALID_ARGUMENT = "INVALID_ARGUMENT"
@@ -65,6 +67,11 @@ class InvalidArgumentError(VoxelcastError, ValueError):
 
 class NotFoundError(VoxelcastError, LookupError):
     """No such volume, lease, or path below the served roots."""
+
+    @property
+    def may_come(self) -> bool:
+        """Whether the server still reads its folders, as after a restart, and may find it."""
+        return self.figures.get("scanning") == "true"
 
 
 class SourceError(VoxelcastError):

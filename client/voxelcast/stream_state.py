@@ -41,6 +41,7 @@ from render.v1.stream_pb2 import (
     Welcome,
 )
 from render.v1.view_pb2 import View
+from voxelcast import errors
 from voxelcast.errors import (
     INVALID_ARGUMENT,
     VOLUME_NOT_FOUND,
@@ -52,8 +53,6 @@ from voxelcast.errors import (
 from voxelcast.stream_view import EncodedFrame, ViewState, is_exact
 
 PROTOCOL_VERSION = 1
-SCAN_INTERVAL_S = 1.0
-"""Between two tries to see a volume that a server may still find: it reads its folders."""
 MAX_VIEW_ID_CHARACTERS = 64
 VIEW_INTERVAL_S = 0.002
 """Between two views that are sent: a loop that shows views as fast as it can stays below the server's limit."""
@@ -220,7 +219,7 @@ class StreamState:
         if not awaited:
             self._scan_again_at_s = None
         elif self._scan_again_at_s is None:
-            self._scan_again_at_s = now_s + SCAN_INTERVAL_S
+            self._scan_again_at_s = now_s + errors.SCAN_INTERVAL_S
         elif now_s >= self._scan_again_at_s:
             self._scan_again_at_s = None
             self._send(ClientMessage(list_volumes=ListVolumes()))

@@ -18,7 +18,7 @@ from render.catalog import Catalog
 from render.dicom.ingest import Ingest
 from render.encoding.values import OUTSIDE_CODE
 from render.engine import Engine
-from render.errors import CodecError
+from render.errors import CodecError, VolumeNotFoundError
 from render.geometry import VolumeGeometry
 from render.residency import VolumeCache
 from render.service.convert.views import view_from_proto
@@ -39,9 +39,10 @@ from voxelcast import (
     UnauthenticatedError,
     UnsupportedError,
     View,
+    VolumeSummary,
     VoxelcastError,
     convert,
-    stream_state,
+    errors,
 )
 
 Result = TypeVar("Result")
@@ -327,7 +328,7 @@ def test_a_stream_goes_on_after_an_error(client: Client) -> None:
 def test_a_stream_comes_back_to_a_server_that_still_reads_its_folders(
     renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_state, "SCAN_INTERVAL_S", 0.02)
+    monkeypatch.setattr(errors, "SCAN_INTERVAL_S", 0.02)
     for served in _serving(renderer):
         client = Client(served.address)
         volume = client.open("series/a1b2c3d4")
@@ -352,6 +353,43 @@ def test_a_stream_comes_back_to_a_server_that_still_reads_its_folders(
         with pytest.raises(NotFoundError):
             stream.settle(replace(view, layers=(replace(view.layers[0], volume_id="ffff"),)))
         stream.close()
+        client.close()
+
+
+def test_a_volume_that_may_come_is_waited_for_and_a_render_finds_it_after_a_restart(
+    renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "SCAN_INTERVAL_S", 0.02)
+    for served in _serving(renderer):
+        client = Client(served.address)
+        volume = client.open("series/a1b2c3d4")
+        port = served.server.port
+    catalog = FakeCatalog()
+    asked = threading.Semaphore(0)
+
+    def entry(volume_id: str) -> Any:
+        asked.release()
+        if not catalog.entries():
+            raise VolumeNotFoundError("not yet", scanning="true")
+        return FakeCatalog.entry(catalog, volume_id)
+
+    monkeypatch.setattr(catalog, "entry", entry)
+    for _ in _serving(renderer, catalog=catalog, port=port):
+        with pytest.raises(NotFoundError, match="not yet") as caught:
+            client.open(VolumeSummary("a1b2c3d4"), timeout_s=0.1)
+        assert caught.value.may_come
+        while asked.acquire(blocking=False):
+            pass
+
+        def find_it() -> None:
+            for _ in range(3):
+                assert asked.acquire(timeout=30)
+            catalog.add(head())
+
+        finding = threading.Thread(target=find_it)
+        finding.start()
+        assert volume.render(volume.axial(size_px=SIZE_PX)).shape == SIZE_PX[::-1]
+        finding.join()
         client.close()
 
 

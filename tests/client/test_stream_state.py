@@ -14,7 +14,8 @@ from render.v1.render_service_pb2 import StreamFramesResponse
 from render.v1.stream_pb2 import ClientMessage, FrameMessage, ServerMessage, ViewClosed, ViewSet, VolumeList
 from tests.client.fake_service import sharing, stream_error, welcome
 from voxelcast import InvalidArgumentError, NotFoundError, ProtocolError
-from voxelcast.stream_state import SCAN_INTERVAL_S, VIEW_INTERVAL_S, StreamState
+from voxelcast.errors import SCAN_INTERVAL_S
+from voxelcast.stream_state import VIEW_INTERVAL_S, StreamState
 
 LATER = math.inf
 

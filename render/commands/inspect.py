@@ -50,9 +50,9 @@ def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) 
     progress.close()
     patients = [read_identity(found.root, series.paths[0]) for series in found.series] if identify else []
     labels = {
-        n: [one for o in series.objects if (one := describe_labels(found.root, o, found.volumes))]
+        n: described
         for n, series in enumerate(found.series)
-        if series.kind in ("segmentation", "rtstruct")
+        if (described := [one for o in series.objects if (one := describe_labels(found.root, o, found.volumes))])
     }
     if not as_json:
         click.echo(_table(found, patients, pictures, labels))

@@ -132,6 +132,7 @@ HEADER_KEYWORDS: tuple[str | int, ...] = (
     "ImageOrientationPatient",
     "PixelSpacing",
     "ImagerPixelSpacing",
+    "ImagePlanePixelSpacing",
     "NominalScannedPixelSpacing",
     "PixelAspectRatio",
     "SequenceOfUltrasoundRegions",

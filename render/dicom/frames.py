@@ -220,7 +220,7 @@ def _planar_spacing(dataset: Dataset) -> Floats | None:
     """Spacing of a projection (at the detector), else the aspect ratio of the pixels, columns being 1 mm apart."""
     if (spacing := _region_spacing(dataset)) is not None:
         return spacing
-    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+    for keyword in ("ImagerPixelSpacing", "ImagePlanePixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
         try:
             spacing = lengths(dataset, keyword, 2, positive=True)
         except UnreadableFileError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -64,6 +64,7 @@ def build_series(root: Path, members: Sequence[Instance]) -> Series:
     # Of files that share a UID, the one with the most frames comes first.
     members = sorted(members, key=lambda m: (m.sop_instance_uid, -m.number_of_frames, m.size_bytes, m.path))
     images = [m for m in members if not special_kind(m)]
+    others = [m for m in members if special_kind(m)]
     reasons: list[str] = []
     warnings: list[str] = []
     plans: list[VolumePlan] = []
@@ -78,13 +79,12 @@ def build_series(root: Path, members: Sequence[Instance]) -> Series:
     plans.sort(key=lambda plan: -plan.shape[0])  # stable: phases stay in their order
     plans = [replace(plan, info=replace(plan.info, volume_index=n)) for n, plan in enumerate(plans)]
     if plans:
-        warnings += [f"left out: {reason}" for reason in reasons]
+        warnings += [f"left out: {reason}" for reason in (*reasons, *_special_reasons(others))]
         kind = _shown_kind(plans)
     else:
         first = images[0] if images else members[0]
         kind = refused_kind(refused[0] if refused else first) if images else special_kind(first)
-        if not images:
-            reasons = [special_reason(first)]
+        reasons += _special_reasons(others)
     if plans and warnings:
         plans = [replace(p, info=replace(p.info, warnings=(*p.info.warnings, *warnings))) for p in plans]
     label = plans[0].slices[0].instance if plans else members[0]
@@ -103,6 +103,11 @@ def build_series(root: Path, members: Sequence[Instance]) -> Series:
         refused_stack=not plans and len(usable) > 1,
         patient_key=label.patient_key,
     )
+
+
+def _special_reasons(others: Iterable[Instance]) -> list[str]:
+    counts = Counter(map(special_reason, others))
+    return [f"{reason} ({count} files)" if count > 1 else reason for reason, count in counts.items()]
 
 
 def _shown_kind(plans: Sequence[VolumePlan]) -> str:

@@ -11,11 +11,14 @@ from render.dicom.instance import Instance
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 
+_RT_IMAGE = _STORAGE + "481.1"
+
 _KINDS = (
     # (SOP Class UID or, with a trailing dot, its start; kind). The first that matches counts.
     (_STORAGE + "66.4", "segmentation"),
     (_STORAGE + "66.7", "segmentation"),
     (_STORAGE + "66.5", "segmentation"),
+    (_STORAGE + "66.6", "tractography"),
     (_STORAGE + "66.", "registration"),
     (_STORAGE + "67", "real_world_value_mapping"),
     (RT_DOSE, "rtdose"),
@@ -37,8 +40,8 @@ _NEW_CLASSES = {_STORAGE + "66.7": "Label Map Segmentation Storage"}
 
 def special_kind(instance: Instance) -> str:
     """Return the kind of an object that is never a plain image or stack, or an empty string."""
-    if instance.sop_class_uid == RT_DOSE and instance.format is not None:
-        return ""  # planes of dose are a volume like others
+    if instance.sop_class_uid in (RT_DOSE, _RT_IMAGE) and (instance.format is not None or instance.defect):
+        return ""  # planes of dose are a volume like others, and a portal image is an image
     for uid, kind in _KINDS:
         if instance.sop_class_uid == uid or (uid.endswith(".") and instance.sop_class_uid.startswith(uid)):
             return kind
@@ -50,6 +53,8 @@ def special_reason(instance: Instance) -> str:
     # Not validated: a broken UID is said as it stands, not warned of.
     uid = UID(instance.sop_class_uid, validation_mode=config.IGNORE)
     name = _NEW_CLASSES.get(uid, uid.name) if uid else "no SOP Class UID"
+    if special_kind(instance) == "microscopy":
+        return f"{name}: tiles of a slide, which are not put together"
     return f"{name}: not an image or a stack of images" if instance.format else f"{name}: holds no pixels"
 
 

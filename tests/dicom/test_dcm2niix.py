@@ -13,6 +13,7 @@ from pydicom import dcmread
 
 from render.dicom.pixels import load_volume
 from render.dicom.plan import VolumePlan
+from render.dicom.series import select
 from render.dicom.source import scan
 from render.geometry import VolumeGeometry
 
@@ -89,7 +90,7 @@ def test_every_even_volume_is_where_and_what_dcm2niix_says(real_data: Path, tmp_
     ],
 )
 def test_first_and_last_slices_lie_where_their_files_say(real_data: Path, where: str) -> None:
-    (plan,) = scan(real_data / where).volumes
+    plan = select(scan(real_data / where))
     last = plan.shape[0] - 1
     for index, source in ((0, plan.slices[0]), (last, plan.slices[-1])):
         file = dcmread(plan.root / source.instance.path, stop_before_pixels=True)

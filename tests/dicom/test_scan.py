@@ -357,6 +357,23 @@ class TestGrouping:
         assert (series.kind, series.volumes) == (kind, ())
         assert reason in series.reason
 
+    def test_what_of_a_series_is_no_image_is_said_beside_its_volume(self, tmp_path: Path) -> None:
+        write_series(tmp_path)
+        report = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.33", "Modality": "SR"}
+        write_series(tmp_path / "sr", ramp((2, 6, 5)), uid="1.2.9", SeriesInstanceUID="1.2.3.4", **report)
+        (series,) = scan(tmp_path).series
+        assert [plan.shape for plan in series.volumes] == [(4, 6, 5)]
+        assert series.warnings == ("left out: Comprehensive SR Storage: not an image or a stack of images (2 files)",)
+        assert_accounted(scan(tmp_path), tmp_path)
+
+    def test_a_portal_image_is_an_image_with_the_spacing_of_its_plane(self, tmp_path: Path) -> None:
+        bare = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
+        portal = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.1", "ImagePlanePixelSpacing": [0.4, 0.3]}
+        write_series(tmp_path, ramp((1, 6, 5)), per_slice=[{**bare, **portal}], Modality="RTIMAGE")
+        (series,) = scan(tmp_path).series
+        assert series.kind == "image"
+        assert series.volumes[0].geometry.spacing_mm[:2] == pytest.approx((0.3, 0.4))
+
     def test_the_aspect_ratio_serves_where_there_is_no_spacing(self, tmp_path: Path) -> None:
         bare = {"ImagePositionPatient": None, "PixelSpacing": None, "PixelAspectRatio": [2, 1]}
         write_series(tmp_path, ramp((1, 6, 5)), per_slice=[bare])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from render.errors import InvalidArgumentError
 from render.service.convert.views import view_from_proto
 from render.stream.contract import DescribeVolume, OpenVolume, ReleaseVolume
+from render.stream.protocol import LIST_INTERVAL_S
 from render.stream.view_state import RenderJob
 from render.v1 import frame_pb2, stream_pb2
 from tests.stream.harness import Harness, _message, rendered
@@ -35,6 +37,7 @@ class Machine(RuleBasedStateMachine):
         self.volumes: set[str] = set()
         self.opening: set[str] = set()
         self.jobs: list[RenderJob] = []
+        self.listed_at = -math.inf
         self.fresh_link()
 
     def fresh_link(self) -> None:
@@ -45,6 +48,9 @@ class Machine(RuleBasedStateMachine):
         self.chunks: dict[str, tuple[int, int]] = {}
         self.painted: dict[str, frame_pb2.FrameHeader] = {}
         self.widest = 0
+        self.pings = 0  # not answered yet
+        self.wants_list = False
+        self.told: set[str] = set()  # of the views that the driver has set
 
     # What the client does.
 
@@ -79,6 +85,12 @@ class Machine(RuleBasedStateMachine):
             case 8:
                 self.watching = not self.watching
                 self.harness.protocol.sharing(stream_pb2.Sharing(driving=not self.watching))
+            case 9:
+                self.pings += 1
+                self.harness.receive(ping=stream_pb2.Ping())
+            case 10:
+                self.wants_list = True
+                self.harness.receive(list_volumes=stream_pb2.ListVolumes())
 
     def close_view(self, view: str) -> None:
         self.shown.discard(view)
@@ -88,6 +100,7 @@ class Machine(RuleBasedStateMachine):
         if self.watching:
             self.harness.protocol.mirror_closed(view)
         else:
+            self.told.discard(view)
             self.harness.receive(close_view=stream_pb2.CloseView(view_id=view))
 
     def set_visibility(self, visible: bool) -> None:
@@ -125,6 +138,7 @@ class Machine(RuleBasedStateMachine):
         self.fresh_link()
         self.visible = True
         self.watching = False
+        self.listed_at = -math.inf
         welcome = self.harness.hello(resume_token="resume")
         assert welcome.epoch == self.harness.protocol.epoch > 1
 
@@ -210,6 +224,24 @@ class Machine(RuleBasedStateMachine):
                 return
             if isinstance(message, stream_pb2.FrameMessage):
                 self.deliver(message.header)
+            else:
+                self.hear(message)
+
+    def hear(self, message: stream_pb2.ServerMessage) -> None:
+        match message.WhichOneof("message"):
+            case "pong":
+                self.pings -= 1
+                assert self.pings >= 0, "nobody had asked"
+            case "volume_list":
+                assert self.wants_list, "nobody had asked"
+                assert self.harness.clock.now >= self.listed_at + LIST_INTERVAL_S, "too soon"
+                self.wants_list, self.listed_at = False, self.harness.clock.now
+            case "view_set":
+                assert message.view_set.view_id in self.shown, "of a closed view"
+                self.told.add(message.view_set.view_id)
+            case "view_closed":
+                assert message.view_closed.view_id not in self.shown, "of an open view"
+                self.told.discard(message.view_closed.view_id)
 
     def deliver(self, header: frame_pb2.FrameHeader) -> None:
         view = header.view_id
@@ -279,6 +311,9 @@ class Machine(RuleBasedStateMachine):
         assert harness.protocol.next_deadline() is None, "a settled session asks for nothing"
         assert harness.protocol.next_job() is None
         assert harness.protocol.next_message() is None
+        assert self.pings == 0, "a ping without an answer"
+        assert not self.wants_list, "a list that never came"
+        assert self.told <= self.shown, "a watched view was closed in silence"
         for view in self.shown:
             header = self.painted[view]
             assert header.quality == frame_pb2.FRAME_QUALITY_FINAL

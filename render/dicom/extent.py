@@ -66,10 +66,12 @@ def find_pixels(stream: BinaryIO, encoding: tuple[bool | None, bool | None]) -> 
 
 
 def measure(stream: BinaryIO, size: int, length: int) -> PixelExtent:
-    """Check that the pixel data are all there, without reading them."""
+    """Check that the pixel data are all there, without reading them. At the file's end, the byte that pads may lack."""
     offset = stream.tell()
     if length == _UNDEFINED_LENGTH:
         return PixelExtent(offset, None, _count_fragments(stream, size))
+    if offset + length == size + 1:
+        return PixelExtent(offset, length - 1)
     if offset + length > size:
         raise UnreadableFileError(
             f"truncated: pixel data of {length:,} bytes, {max(size - offset, 0):,} left",

@@ -91,6 +91,18 @@ class TestSources:
 
 
 class TestBrokenFiles:
+    def test_a_padding_byte_that_is_missing_loses_nothing(self, tmp_path: Path) -> None:
+        stored = np.arange(45, dtype=np.uint8).reshape(3, 5, 3)
+        for path in write_series(tmp_path, stored):
+            content = path.read_bytes()
+            assert content[-1] == 0
+            path.write_bytes(content[:-1])
+        (plan,) = scan(tmp_path).volumes
+        np.testing.assert_array_equal(load_volume(plan).codes, stored)
+        path.write_bytes(content[:-2])
+        (series,) = scan(tmp_path).series
+        assert "left out: truncated: pixel data of 16 bytes, 14 left (slice002.dcm)" in series.warnings
+
     @pytest.mark.parametrize("stated", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
     def test_a_data_set_of_another_encoding_than_is_stated_is_read_as_it_is(self, tmp_path: Path, stated: str) -> None:
         written = ({ImplicitVRLittleEndian, ExplicitVRLittleEndian} - {stated}).pop()

@@ -210,10 +210,10 @@ export class Toolbar {
   /** Show what applies to the active pane. */
   refresh() {
     const { active, maximised, crosshairShown, only } = this.workspace;
-    this.button("invert").setAttribute("aria-pressed", String(Boolean(active.state?.invert)));
+    this.button("invert").setAttribute("aria-pressed", String(Boolean(active.state?.invert) && !active.isColor));
     this.button("crosshair").setAttribute("aria-pressed", String(crosshairShown));
     this.button("crosshair").disabled = Boolean(only);
-    const color = active.state?.method === "VOLUME_RENDERED" || active.isColorImage;
+    const color = active.isColor;
     this.windows.disabled = color || !active.state;
     this.button("invert").disabled = color || !active.state;
     const index = this.choices.findIndex(

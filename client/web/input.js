@@ -78,9 +78,12 @@ export class Input {
       hover: (at) => workspace.annotations.hover(pane, at),
       end: () => workspace.listener.changed(),
     });
-    // Also by its menus and sliders: keys and toolbar are for the pane that was touched last.
+    // Also by its menus and sliders: keys and toolbar are for the pane that was touched last. A change comes to the menu
+    // itself first: it must be read before the pane's head shows what applies.
     for (const kind of ["pointerdown", "focusin", "change"]) {
-      pane.element.addEventListener(kind, () => pane !== workspace.active && workspace.activate(pane), { capture: true });
+      pane.element.addEventListener(kind, () => pane !== workspace.active && workspace.activate(pane), {
+        capture: kind !== "change",
+      });
     }
   }
 

@@ -143,6 +143,11 @@ export class Pane {
     return this.description?.voxel_type === "VOXEL_TYPE_RGB8";
   }
 
+  /** Whether it shows colours, of which there is no window or inversion. */
+  get isColor() {
+    return this.isColorImage || this.state?.method === "VOLUME_RENDERED";
+  }
+
   /** Whether it has a place on the screen. */
   get isShown() {
     return this.stage.clientWidth > 0;

@@ -235,13 +235,14 @@ export class Workspace {
 
   /** @param {Pane} pane @param {Window} window */
   setWindow(pane, window) {
-    if (pane.isColorImage) return;
+    if (pane.isColor) return;
     for (const each of this.windowGroup(pane)) if (each.state) each.set({ ...each.state, window });
     this.listener.changed();
   }
 
   /** @param {Pane} pane */
   toggleInvert(pane) {
+    if (pane.isColor) return;
     for (const each of this.windowGroup(pane)) if (each.state) each.set({ ...each.state, invert: !each.state.invert });
     this.listener.changed();
   }

@@ -325,6 +325,7 @@ def test_slab_and_projections(viewer: ViewerPage, oracle: Oracle) -> None:
     viewer.settle()
     view = viewer.view("axial")
     assert (view["rendering_method"], view["slab_mm"]) == ("RENDERING_METHOD_MAXIMUM_IP", 25)
+    assert viewer.view("3d")["rendering_method"] == "RENDERING_METHOD_MAXIMUM_IP"
     assert "slab_mm" not in viewer.view("3d")
     for pane in ("axial", "3d"):
         assert_exact(viewer, oracle, pane)
@@ -337,6 +338,19 @@ def test_slab_and_projections(viewer: ViewerPage, oracle: Oracle) -> None:
     assert transfer["preset"] == "CT-Lung"
     assert viewer.text("3d", "window-text") == f"Shift +{transfer['shift']:.0f}"
     assert_exact(viewer, oracle, "3d")
+
+
+def test_what_has_no_gray_has_neither_window_nor_inversion(viewer: ViewerPage) -> None:
+    viewer.page.mouse.click(*viewer.center("3d"))
+    before = viewer.view("3d")
+    viewer.page.keyboard.press("i")
+    viewer.page.keyboard.press("2")
+    assert viewer.view("3d") == before
+    viewer.page.get_by_label("3D: projection").select_option("MIP")
+    viewer.page.mouse.click(*viewer.center("3d"))
+    viewer.page.keyboard.press("i")
+    assert viewer.view("3d")["layers"][0]["invert"]
+    viewer.settle()
 
 
 def test_a_double_click_shows_one_pane_and_all_again(viewer: ViewerPage, oracle: Oracle) -> None:
@@ -580,6 +594,15 @@ def test_a_phone_by_touch(chromium: Any, page_server: PageServer, oracle: Oracle
         )
         assert low == []
         assert viewer.page.get_by_role("button", name="Fit").is_visible()
+        beyond = viewer.page.evaluate(
+            """() => [...document.querySelectorAll("#bar button, #bar select, #status")].filter((control) => {
+              const { left, right } = control.getBoundingClientRect();
+              return control.offsetHeight > 0 && (left < 0 || right > innerWidth);
+            }).map((control) => control.outerHTML)"""
+        )
+        assert beyond == []
+        name = viewer.page.locator("#series-name")
+        assert name.evaluate("(element) => element.scrollWidth <= element.clientWidth"), "not cut off"
         assert [viewer.stage(pane).is_visible() for pane in PANES] == [True, False, False, False]
         assert viewer.view("axial")["viewport"]["width_px"] == 750
         assert_exact(viewer, oracle, "axial")

@@ -35,6 +35,7 @@ from render.engine import Engine
 from render.frame import Frame
 from render.initial_views import initial_views
 from render.residency import VolumeCache
+from render.server import settle
 from render.view import View
 from tests.dicom.synthetic import write_series
 
@@ -196,6 +197,7 @@ async def opened(folder: Path, threads: int, *, beside: bool) -> dict[str, Any]:
     """Open a folder's one volume twice, with workers not yet started and then with those, and say how long it took."""
     renderer = CpuRenderer(threads)
     compile_kernels()
+    settle()  # as a server does
     other_volume = torso((64, 128, 128)).volume
     cache = VolumeCache(renderer, BUDGET_BYTES)
     with Ingest(threads) as ingest:

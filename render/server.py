@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -66,9 +67,10 @@ class Preparation:
         Names, for ``/readyz``; empty once ready.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, loaded: Callable[[], None]) -> None:
         self.waiting_for: list[str] = []
         self._report = report
+        self._loaded = loaded
         self._is_stopped = threading.Event()
 
     def stop(self) -> None:
@@ -86,11 +88,14 @@ class Preparation:
 
         with contextlib.suppress(DrainingError):
             await run_unstoppable(lambda: compile_kernels(progress), "compile-kernels")
+            self._loaded()
             self.waiting_for.remove("kernels")
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Engine, Addresses]]:
+async def running(
+    settings: Settings, report: Report, loaded: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple[Engine, Addresses]]:
     """Bind both ports and serve until the context ends.
 
     Parameters
@@ -99,6 +104,8 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
         As `Settings` says.
     report
         Told what the server is doing before it is ready; called from any thread.
+    loaded
+        Called on the event loop once all that the server will ever import and compile is there.
 
     Yields
     ------
@@ -118,7 +125,7 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
     tls = settings.read_tls()
     if tls is None and not settings.is_loopback:
         logger.warning("no --tls-cert: beyond this machine pictures and the token can be read on their way")
-    preparation = Preparation(report)
+    preparation = Preparation(report, loaded)
     async with contextlib.AsyncExitStack() as stack:
         report("choosing a device", 0, 0)
         choice = await asyncio.to_thread(
@@ -162,6 +169,8 @@ async def running(settings: Settings, report: Report) -> AsyncIterator[tuple[Eng
             compiling = asyncio.create_task(preparation.compile_kernels())
             stack.callback(compiling.cancel)
             stack.callback(preparation.stop)
+        else:
+            loaded()
         yield engine, Addresses(settings.host, http.port, grpc.port, "https" if tls else "http")
 
 
@@ -211,7 +220,7 @@ async def serve(
 
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    async with running(settings, report) as (engine, addresses):
+    async with running(settings, report, settle) as (engine, addresses):
         preparing = asyncio.ensure_future(prepare(engine))
         either: set[asyncio.Future[Any]] = {preparing, stopped}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -223,6 +232,16 @@ async def serve(
         preparing.cancel()
         logger.info("draining" if is_announced else "stopping")
     return 0 if is_announced else 128 + stopped.result()
+
+
+def settle() -> None:
+    """Leave all that there is now out of garbage collections.
+
+    Modules and kernels are hundreds of thousands of objects that stay, and to look through them takes a twentieth of a
+    second in which nothing else runs: such a collection comes whenever a large folder has been scanned.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _end(number: int, frame: object = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -27,6 +28,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from render.config import Settings
+from render.server import running
 from tests.dicom.synthetic import ramp, write_series
 from voxelcast import Client
 
@@ -266,3 +269,41 @@ def test_a_second_signal_ends_a_server_that_drains(demo: Started) -> None:
         demo.wait_until_told("draining")
         demo.interrupt(signal.SIGTERM)
         assert demo.wait() == 143
+
+
+def test_what_stays_is_left_out_of_collections_and_what_comes_is_not() -> None:
+    script = """
+import gc, weakref
+from render.server import settle
+class Node: pass
+def ring():
+    node = Node(); node.self = node
+    return weakref.ref(node)
+before = ring()
+settle()
+after = ring()
+counted = gc.get_freeze_count()
+gc.collect()
+print(counted > 10_000, before() is None, after() is None)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["True", "True", "True"]
+
+
+def test_a_server_tells_once_that_all_is_loaded() -> None:
+    stages: list[str] = []
+    settled = asyncio.Event()
+
+    def loaded() -> None:
+        stages.append("loaded")
+        settled.set()
+
+    async def start() -> None:
+        settings = Settings(http_port=0, grpc_port=0, threads=2, device="cpu")
+        async with running(settings, lambda stage, done, total: stages.append(stage), loaded):
+            await asyncio.wait_for(settled.wait(), STARTUP_SECONDS)
+
+    asyncio.run(start())
+    assert stages.count("loaded") == 1
+    assert stages[-1] == "loaded"
+    assert "compiling kernels" in stages

@@ -70,6 +70,19 @@ class Outbox:
         else:
             self._views.pop(view_id, None)
 
+    def knows_view(self, view_id: str, *, is_open: bool) -> None:
+        """Note that the client has set or closed a view itself: what was to be said of it is old."""
+        self._views.pop(view_id, None)
+        if is_open:
+            self._told.add(view_id)
+        else:
+            self._told.discard(view_id)
+
+    def knows_no_view(self) -> None:
+        """Note that the client has none any more."""
+        self._views.clear()
+        self._told.clear()
+
     def put_progress(self, progress: volume_pb2.LoadProgress) -> None:
         """Replace what is to be said of a volume's load."""
         self._progress[progress.volume_id] = progress

@@ -166,6 +166,7 @@ class StreamProtocol:
                     self._set_view(message.set_view)
                 case "close_view":
                     self._views.close(message.close_view.view_id)
+                    self._outbox.knows_view(message.close_view.view_id, is_open=False)
                 case "acknowledge":
                     self._views.acknowledged(message.acknowledge.view_id, message.acknowledge.sequence, self._clock())
                 case "set_visibility":
@@ -249,6 +250,7 @@ class StreamProtocol:
         """Show what others set from now on, and nothing else."""
         self._watching = True
         self._views.close_all()
+        self._outbox.knows_no_view()
 
     def mirror(self, view_id: str, view: View, revision: int, message: view_pb2.View) -> None:
         """Show what the driver of shared views has set, as if the client had."""
@@ -363,6 +365,7 @@ class StreamProtocol:
             self._error(error.reason, error.message, view_id, revision=revision)
             return
         self._views.show(view_id, view, revision, self._clock())
+        self._outbox.knows_view(view_id, is_open=True)
 
     def _set_visibility(self, visible: bool) -> None:
         self._visible = visible

@@ -5,13 +5,14 @@ import pytest
 from render.encoding import Encoding
 from render.errors import InvalidArgumentError, RenderCancelledError
 from render.frame import FINAL
+from render.service.convert.views import view_from_proto
 from render.stream.contract import CloseCode, DescribeVolume, OpenVolume, ReleaseVolume
 from render.stream.limits import Limits
 from render.stream.outbox import MIN_CHUNK_BYTES
 from render.stream.protocol import LIST_INTERVAL_S
 from render.stream.view_state import SETTLE_S
 from render.v1 import frame_pb2, stream_pb2, volume_pb2
-from tests.stream.harness import Harness, opened
+from tests.stream.harness import Harness, _message, opened
 
 
 def rest(harness: Harness) -> None:
@@ -601,3 +602,24 @@ def test_nothing_is_done_for_a_client_that_has_gone() -> None:
     assert harness.protocol.next_job() is None
     assert harness.protocol.next_message() is None
     assert harness.protocol.next_deadline() is None
+
+
+def test_who_took_the_wheel_is_not_told_of_views_that_it_has_changed_since() -> None:
+    harness = opened()
+    message = _message("vol", False, 64)
+    harness.protocol.watch()
+    for view_id in ("set", "closed", "untouched"):
+        harness.protocol.mirror(view_id, view_from_proto(message), 1, message)
+    harness.protocol.sharing(stream_pb2.Sharing(driving=True))
+    harness.set_view("set", 2)
+    harness.receive(close_view=stream_pb2.CloseView(view_id="closed"))
+    assert harness.answer("sharing").driving
+    assert harness.answer("view_set").view_id == "untouched"
+    assert harness.protocol.next_message() is None
+    # Somebody else drives, and closes what it set itself and what it was told of.
+    harness.protocol.sharing(stream_pb2.Sharing(driving=False))
+    for view_id in ("set", "closed", "untouched"):
+        harness.protocol.mirror_closed(view_id)
+    assert not harness.answer("sharing").driving
+    assert [harness.answer("view_closed").view_id for _ in range(2)] == ["set", "untouched"]
+    assert harness.protocol.next_message() is None

@@ -17,21 +17,26 @@ MIN_BYTES_PER_S = 8e3
 MAX_BYTES_PER_S = 1e9
 RTT_MEMORY_S = 30.0
 """The smallest round trip of this long counts: a route may change, but a full queue must not become the norm."""
-QUEUE_TOLERANCE_S = 0.06
+QUEUE_TOLERANCE_S = 0.04
 """Delay beyond round trip and transfer that is no queue yet: decoding, and waiting for the screen."""
+CLEAR_S = 0.015
+"""Up to this delay nothing waits at all."""
 BURST_S = 0.005
 """Acknowledgements that follow each other within this came together."""
-CLIMB = 1.05
+CLIMB, CAREFUL_CLIMB = 1.05, 1.006
+"""With each frame: where nothing waits, and where something does or soon may."""
+CEILING = 1.5
+"""Of the rate that last came with a queue: until so much went without one, more is tried carefully."""
 MAX_CLIMB = 2.0
 TARGET_FPS = 30.0
 MIN_WINDOW, MAX_WINDOW = 2, 8
-SLACK_S = 0.1
-"""Bytes in flight may fill the link for a round trip and this long."""
-MIN_CAP_BYTES, MAX_CAP_BYTES = 32 << 10, 8 << 20
+SLACK_S = 0.02
+"""Bytes in flight may fill the link for a round trip and this long before one more frame is begun."""
+MIN_CAP_BYTES, MAX_CAP_BYTES = 4 << 10, 8 << 20
 REMEMBERED_RATES = 2 * MAX_WINDOW
 """Acknowledgements of which the best rate counts where some came late: of the frames on their way, and as many more."""
 
-PACED_FPS = 20.0
+PACED_FPS = 30.0
 """Frames a second that the link must bear before quality is spent on it."""
 LINK_SHARE = 0.8
 
@@ -110,6 +115,7 @@ class Link:
         self._round_trips: deque[tuple[float, float]] = deque()  # (time, seconds), ascending in both
         self._rates: deque[float] = deque(maxlen=REMEMBERED_RATES)
         self._burst = _Burst()
+        self._queued_at_bytes_per_s = math.inf
 
     @property
     def min_rtt_s(self) -> float:
@@ -163,11 +169,21 @@ class Link:
         rate = (self._delivered - shipment.delivered_before) / max(1e-4, now - shipment.since)
         self._rates.append(min(rate, MAX_BYTES_PER_S))
         queued = now - shipment.begun_at - self.min_rtt_s - shipment.size / self.bytes_per_s
-        if queued > QUEUE_TOLERANCE_S + self._burst.held_s:
+        queued -= self._burst.held_s
+        if queued > QUEUE_TOLERANCE_S:
             self.bytes_per_s = min(self.bytes_per_s, rate)
+            self._queued_at_bytes_per_s = rate
         else:
-            self.bytes_per_s *= max(CLIMB, min(MAX_CLIMB, rate / self.bytes_per_s))
+            self._climb(rate, is_clear=queued <= CLEAR_S)
         self.bytes_per_s = max(MIN_BYTES_PER_S, min(MAX_BYTES_PER_S, self.bytes_per_s))
+
+    def _climb(self, rate: float, *, is_clear: bool) -> None:
+        """Think the link to carry more: as much as it was seen to, else a little."""
+        ceiling = self._queued_at_bytes_per_s
+        if max(rate, self.bytes_per_s) > CEILING * ceiling:
+            ceiling = self._queued_at_bytes_per_s = math.inf
+        climb = CLIMB if is_clear and not self.bytes_per_s > ceiling else CAREFUL_CLIMB
+        self.bytes_per_s *= max(climb, min(MAX_CLIMB, rate / self.bytes_per_s))
 
     def _notice_burst(self, now: float, shipment: Shipment) -> None:
         """See whether acknowledgements come in bursts, one after the other, with nothing between them."""
@@ -221,6 +237,7 @@ PICTURE_LEVELS = (
     PictureLevel(60, 1, 0.55),
     PictureLevel(45, 1, 0.44),
     PictureLevel(30, 1, 0.34),
+    PictureLevel(75, 2, 0.23),
     PictureLevel(50, 2, 0.16),
     PictureLevel(30, 2, 0.11),
     PictureLevel(40, 3, 0.07),

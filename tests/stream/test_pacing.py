@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from render.frame import Quality
 from render.stream.pacing import (
+    CAREFUL_CLIMB,
+    CEILING,
+    CLIMB,
     INITIAL_BYTES_PER_S,
     MAX_WINDOW,
     MIN_WINDOW,
     PICTURE_LEVELS,
+    QUEUE_TOLERANCE_S,
     REMEMBERED_RATES,
     RENDER_GOAL_MS,
     RENDER_LEVELS,
@@ -57,7 +62,7 @@ def test_on_a_bad_link_nothing_builds_up(rtt_s: float) -> None:
 
 def test_after_a_drop_the_lag_comes_down_and_after_it_the_quality_comes_back() -> None:
     paints = Simulation(lambda t: (1 if 5 < t < 10 else 20) * MBIT, 0.04).run(MOVE_S, 3)
-    assert p95(lags(paints, 7, 10)) < 0.3
+    assert p95(lags(paints, 7, 10)) <= 0.14
     assert p95(lags(paints, 12, MOVE_S)) <= 0.14
     whole = max(paint.size for paint in paints if paint.at < 5)
     assert max(paint.size for paint in paints if 7 < paint.at < 10) < whole / 2
@@ -176,6 +181,23 @@ def test_a_burst_after_a_pause_is_no_proxy() -> None:
     assert link.bytes_per_s < INITIAL_BYTES_PER_S / 4
 
 
+def test_more_than_what_came_with_a_queue_is_tried_carefully_until_it_is_refuted() -> None:
+    link, now, size = Link(), 0.0, 1000
+    round_trip(link, now, 0.04)
+    round_trip(link, now + 1, 0.04 + QUEUE_TOLERANCE_S + size / link.bytes_per_s + 0.001, size)
+    given = link.bytes_per_s
+    assert given < INITIAL_BYTES_PER_S / 10
+    steps: list[float] = []
+    while link.bytes_per_s < 4 * given:
+        before = link.bytes_per_s
+        now += 1
+        round_trip(link, 1 + now, 0.04 + size / link.bytes_per_s, size)
+        steps.append(link.bytes_per_s / before)
+    careful = [step for step in steps if step == pytest.approx(CAREFUL_CLIMB)]
+    assert len(careful) == pytest.approx(math.log(CEILING) / math.log(CAREFUL_CLIMB), abs=10)
+    assert steps[-5:] == pytest.approx([CLIMB] * 5)
+
+
 def test_bytes_of_a_frame_that_was_given_up_are_waited_for() -> None:
     link = Link()
     round_trip(link, 0, 0.01)
@@ -289,15 +311,17 @@ def test_within_a_few_frames_it_is_the_best_level_that_fits_or_just_below(
 
 @settings(max_examples=100)
 @given(st.floats(10, 600), SPARED)
+@example(246.0, 0.875)
 def test_levels_do_not_flutter_where_cost_is_steady(whole_ms: float, exponent: float) -> None:
     pacing = RenderPacing(is_thin=False, is_costly=False)
     seen = Renderer(whole_ms, exponent).draw(pacing, 300)
     changes = sum(a != b for a, b in pairwise(seen[12:]))
     assert changes <= 4, "a better level is tried again now and then, and no more"
-    assert len(set(seen[12:60])) <= 2
+    ranks = [rank(quality) for quality in seen[12:60]]
+    assert len(set(ranks)) <= 2 or ranks == sorted(ranks, reverse=True), "but for a climb, between two at most"
 
 
-@pytest.mark.parametrize("ms", [39.9, 12.0, 0.0])
+@pytest.mark.parametrize("ms", [RENDER_GOAL_MS - 0.1, 12.0, 0.0])
 @pytest.mark.parametrize("is_thin", [True, False])
 def test_a_view_that_meets_the_goal_whole_stays_whole(ms: float, is_thin: bool) -> None:
     pacing = RenderPacing(is_thin=is_thin, is_costly=False)

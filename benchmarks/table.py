@@ -31,6 +31,8 @@ DIRECTIONS: dict[str, Callable[[Row], bool]] = {
 
 def markdown(report: Mapping[str, Any]) -> str:
     """Return the whole report as Markdown: where it was measured, then what it has of each table."""
+    if report["benchmark"] == "stream":
+        return "\n\n".join(part for part in stream_parts(report) if part) + "\n"
     parts = [machine_line(report)]
     if "rows" in report and any("ratio" in row for row in report["rows"]):
         parts += [volumes_table(report), directions_table(report["rows"])]
@@ -142,6 +144,85 @@ def limits_table(report: Mapping[str, Any]) -> str:
     return _table(["", "measured", "limit"], lines) if lines else ""
 
 
+def stream_parts(report: Mapping[str, Any]) -> list[str]:
+    """Return the parts of a report of the stream: the machine, the links beside trame, and what else has a floor."""
+    return [machine_line(report), links_table(report["rows"]), stream_floors_table(report["rows"])]
+
+
+def links_table(rows: Sequence[Row]) -> str:
+    """Return what was reached through each link, trame's beside it where it was measured; "" if nothing was."""
+    links = [row for row in rows if row["kind"] == "link"]
+    lines = []
+    for row in (row for row in links if row["client"] == "voxelcast"):
+        beside = [
+            other
+            for other in links
+            if other["client"] == "trame" and all(other[key] == row[key] for key in ("mbit_s", "rtt_ms", "work"))
+        ]
+        peer = [f"{_ms(beside[0]['p95_ms'])} / {_ms(beside[0]['fps'])}"] if beside else [""]
+        kept = row["met"] and row.get("met_beside_trame", True)
+        if "p95_limit_ms" in row:
+            floor = f"p95 {row['p95_limit_ms']:g}"
+        else:
+            floor = f"{_ms(row['build_up'])} of 1.25 x, 5 frames/s"
+        lines.append(
+            [
+                f"{row['mbit_s']:g} Mbit/s, {row['rtt_ms']:g} ms",
+                row["work"].upper(),
+                f"{_ms(row['p50_ms'])} / {_ms(row['p95_ms'])}",
+                floor,
+                _ms(row["fps"]),
+                _ms(row["kbit_per_frame"]),
+                *peer,
+                f"{_ms(row['settle_ms'])} of {500 + row['transfer_ms']:.0f}",
+                "kept" if kept else "missed",
+            ]
+        )
+    head = [
+        "link",
+        "",
+        "p50 / p95, ms",
+        "floor",
+        "frames/s",
+        "kbit a frame",
+        "trame: p95 / frames/s",
+        "settled, ms",
+        "",
+    ]
+    return _table(head, lines) if lines else ""
+
+
+def stream_floors_table(rows: Sequence[Row]) -> str:
+    """Return what was measured of drops, loopback and many sessions; "" if nothing was."""
+    lines = []
+    for row in rows:
+        kept = "" if row.get("met", True) else " (missed)"
+        match row["kind"]:
+            case "drop":
+                what = f"{row['mbit_s']:g} to {row['drop_to_mbit_s']:g} Mbit/s and back, {row['work'].upper()}"
+                drop, back = _s(row["latency_back_after_drop_ms"]), _s(row["latency_back_after_return_ms"])
+                measured = f"lag after {drop} and {back}, quality after {_s(row['quality_back_ms'])}"
+                lines.append([what, measured, f"2 s, 2 s, 5 s{kept}"])
+            case "loopback":
+                measured = f"{row['added_ms']:g} ms more than rendering and encoding ({row['server_ms']:g} ms)"
+                lines.append([f"loopback, {row['work'].upper()}", measured, f"2 ms{kept}"])
+            case "sessions":
+                measured = (
+                    f"{row['fps']:g} frames/s together, p50 / p95 {_ms(row['p50_ms'])} / {_ms(row['p95_ms'])} ms, "
+                    f"fairness {row['fairness']:g}, {row['session_bytes'] / 2**20:.1f} MiB a session"
+                )
+                lines.append([f"{row['sessions']} sessions", measured, f"fairness 0.7{kept}"])
+    return _table(["", "measured", "floor"], lines) if lines else ""
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else _number(value)
+
+
+def _s(value: float | None) -> str:
+    return "never" if value is None else f"{value / 1e3:.1f} s"
+
+
 def _ratio(values: Iterable[float | None]) -> str:
     known = [value for value in values if value is not None]
     return _number(statistics.median(known)) if known else ""
@@ -158,7 +239,7 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print a report's tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="what benchmarks.cpu wrote")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what benchmarks.cpu or benchmarks.stream wrote")
     options = parser.parse_args(arguments)
     print(markdown(json.loads(options.file.read_text("utf-8"))), end="")
     return 0

@@ -20,6 +20,7 @@ from benchmarks.stream_script import (
     quality_back_ms,
     script,
 )
+from benchmarks.table import links_table, stream_floors_table
 from voxelcast.geometry import VolumeGeometry
 
 
@@ -99,3 +100,27 @@ def test_rows_beside_trame_say_what_is_reached() -> None:
     assert rows[0]["met_beside_trame"]
     assert not rows[2]["met_beside_trame"], "strictly ahead at 2 Mbit/s"
     assert "met_beside_trame" not in rows[1]
+
+
+def test_the_table_has_trame_beside_and_says_what_is_missed() -> None:
+    link = {"kind": "link", "mbit_s": 20.0, "rtt_ms": 40.0, "work": "vr", "p50_ms": 81.0, "p95_ms": 99.0, "fps": 37.0}
+    ours = link | {"client": "voxelcast", "p95_limit_ms": 140.0, "kbit_per_frame": 220.0, "settle_ms": 269.6}
+    ours |= {"transfer_ms": 84.4, "met": True}
+    slow = ours | {"mbit_s": 2.0, "build_up": 1.31, "met": False}
+    del slow["p95_limit_ms"]
+    drop = {"kind": "drop", "mbit_s": 20, "drop_to_mbit_s": 1, "work": "mpr", "latency_back_after_drop_ms": None}
+    drop |= {"latency_back_after_return_ms": 12.0, "quality_back_ms": 710.0, "met": False}
+    loopback = {"kind": "loopback", "work": "mpr", "added_ms": 1.5, "server_ms": 1.7, "met": True}
+    sessions = {"kind": "sessions", "sessions": 8, "p50_ms": 40.0, "p95_ms": 90.0, "fps": 100.0, "fairness": 0.91}
+    sessions |= {"session_bytes": 3 << 20, "met": True}
+    rows = [ours, link | {"client": "trame", "p95_ms": 150.0, "fps": 20.0}, slow, drop, loopback, sessions]
+    lines = [
+        line.strip("| ").split(" | ")
+        for part in (links_table(rows), stream_floors_table(rows))
+        for line in part.split("\n")
+    ]
+    assert lines[2] == ["20 Mbit/s, 40 ms", "VR", "81 / 99", "p95 140", "37", "220", "150 / 20", "270 of 584", "kept"]
+    assert (lines[3][3], lines[3][-1]) == ("1.31 of 1.25 x, 5 frames/s", "missed")
+    assert lines[6][1:] == ["lag after never and 0.0 s, quality after 0.7 s", "2 s, 2 s, 5 s (missed)"]
+    assert lines[7][2] == "2 ms"
+    assert "fairness 0.91, 3.0 MiB a session" in lines[8][1]

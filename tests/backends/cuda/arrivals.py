@@ -27,6 +27,7 @@ class Source:
         self.mark = self.whole.invalid_code
         if stored == "int16":
             self.mark = MARK
+            self.whole.codes[::5, 3, 4] = MARK  # pixels of 16 bits may have it themselves
         self.codes = np.full_like(self.whole.codes, np.nan if self.mark is None else self.mark)
         self.there = np.zeros(len(self.codes), np.bool_)
         self.revision = 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +67,9 @@ def test_what_is_whole_in_the_end_is_what_an_upload_makes(renderer, device, stor
     first, second = memory_of(ours), memory_of(expected)
     assert first.keys() == second.keys()
     assert ("texels" in first) == (sampling is Sampling.BY_QUALITY)
+    if sampling is Sampling.BY_QUALITY:
+        offset = 0 if stored == "float32" else 32768
+        np.testing.assert_array_equal(first["texels"] - np.float64(offset), source.whole.codes)
     for name, part in first.items():
         np.testing.assert_array_equal(part, second[name], err_msg=name)
     assert ours.statistics == expected.statistics
@@ -234,7 +239,7 @@ async def test_a_card_that_is_lost_amid_a_load_costs_nothing_but_the_parts(devic
         await cache.close()
 
 
-async def test_who_holds_a_part_on_a_lost_card_waits_for_the_whole_elsewhere(device, renderer) -> None:
+async def test_who_holds_a_part_on_a_lost_card_waits_for_the_whole_elsewhere(device, renderer, monkeypatch) -> None:
     arrived = asyncio.Event()
     go_on = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -254,11 +259,25 @@ async def test_who_holds_a_part_on_a_lost_card_waits_for_the_whole_elsewhere(dev
         with pytest.raises(DeviceLostError) as caught:
             drawn(renderer, part.resident, "thin")
         cache.lose(renderer, caught.value.message)
-        settled = asyncio.create_task(part.settled())
+        uploading, finish, upload = asyncio.Event(), threading.Event(), cpu.upload
+
+        def slow(volume: Volume) -> Any:
+            loop.call_soon_threadsafe(uploading.set)
+            assert finish.wait(30)
+            return upload(volume)
+
+        monkeypatch.setattr(cpu, "upload", slow)
+        early = asyncio.create_task(part.settled())
         await asyncio.sleep(0)
-        assert not settled.done()
+        assert not early.done()
         go_on.set()
-        await settled
+        await uploading.wait()
+        assert part.place.name == "cpu"  # where the part is not
+        late = asyncio.create_task(part.settled())
+        await asyncio.sleep(0)
+        assert not late.done()
+        finish.set()
+        await asyncio.gather(early, late)
         assert part.is_whole
         assert part.place.name == "cpu"
         cpu.render(make_view(source.whole, "thin", slanted_camera(source.whole.geometry)), {"blobs": part.resident})

@@ -9,24 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import islice
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import send_handle
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 
-import render
 from render.dicom.growing import Growing
 from render.dicom.instance import Instance, SkippedFile
 from render.dicom.picture import Picture
@@ -36,6 +29,7 @@ from render.dicom.reading import FileHeader
 from render.dicom.shared_memory import SharedMemory
 from render.dicom.source import Scan, scan
 from render.dicom.tasks import CardReport, DecodeSlices, ReadHeaders, ReadLabels, ReadPicture, Task, without_frames
+from render.dicom.worker_process import WorkerDiedError, WorkerProcess
 from render.errors import CodecError, DrainingError, RenderCancelledError, VoxelcastError
 from render.growth import Growth, Span
 from render.labels import LabelVolume
@@ -58,10 +52,6 @@ HEADERS_A_TASK = 32
 
 Result = TypeVar("Result")
 Chunk: TypeAlias = tuple[int, int]
-
-
-class WorkerDiedError(CodecError):
-    """The worker is gone: a codec crashed, ran out of memory, or hung."""
 
 
 class Ingest:
@@ -100,7 +90,7 @@ class Ingest:
         self._pool = ThreadPoolExecutor(self.workers, "ingest")
         self._own = threading.local()  # each thread of the pool drives one worker
         self._lock = threading.Lock()
-        self._running: set[_Worker] = set()
+        self._running: set[WorkerProcess] = set()
         self._is_closed = False
         self._on_card = CardReport()
 
@@ -329,83 +319,18 @@ class Ingest:
         for fallback in news:
             logger.warning("cuda:%s: %s", self.card, fallback)
 
-    def _own_worker(self) -> _Worker:
+    def _own_worker(self) -> WorkerProcess:
         """Return this thread's worker, started if there is none."""
-        worker = cast("_Worker | None", getattr(self._own, "worker", None))
+        worker = cast("WorkerProcess | None", getattr(self._own, "worker", None))
         if worker is None:
             worker = self._own.worker = self._start()
         return worker
 
-    def _start(self) -> _Worker:
+    def _start(self) -> WorkerProcess:
         with self._lock:
             if self._is_closed:
                 raise DrainingError("ingest is closed")
             takes_card = sum(worker.card is not None for worker in self._running) < CARD_WORKERS
-            worker = _Worker(self._memory_bytes, self.card if takes_card else None)
+            worker = WorkerProcess(self._memory_bytes, self.card if takes_card else None)
             self._running.add(worker)
             return worker
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Block SIGINT in this thread, and thereby in the processes that it starts, from their first instruction.
-
-    Ctrl+C reaches the whole process group, a worker that is still importing too: the server ends them.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Worker:
-    """One process and the socket to it."""
-
-    def __init__(self, memory_bytes: int, card: int | None = None) -> None:
-        self.card, self.on_card = card, CardReport()
-        limits = str(memory_bytes), str(-1 if card is None else card)
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            package_parent = str(Path(render.__file__).resolve().parents[1])
-            with _without_interrupts():
-                self._process = subprocess.Popen(
-                    # -P: what lies in the current folder is not imported.
-                    [sys.executable, "-P", "-m", "render.dicom.worker", str(theirs.fileno()), *limits],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env={
-                        **os.environ,
-                        "PYTHONPATH": os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")])),
-                    },
-                )
-            self._connection = Connection(ours.detach())
-
-    def call(self, task: Task, descriptor: int | None, seconds: float) -> object:
-        """Send a task and wait for its answer; WorkerDiedError if there is none."""
-        try:
-            self._connection.send(task)
-            if descriptor is not None:
-                send_handle(self._connection, descriptor, self._process.pid)
-            if self._connection.poll(seconds):
-                answer, self.on_card = self._connection.recv()
-                return cast(object, answer)
-        except (EOFError, OSError):
-            raise WorkerDiedError(f"the decoder died ({self._death()})") from None
-        self.kill()
-        raise WorkerDiedError(f"the decoder did not answer within {seconds:g} s")
-
-    def kill(self) -> None:
-        """End the process; a thread that waits for it gets WorkerDiedError."""
-        self._process.kill()
-
-    def close(self) -> None:
-        """Wait for the killed process and close the socket."""
-        self._process.kill()
-        self._process.wait()
-        self._connection.close()
-
-    def _death(self) -> str:
-        code = self._process.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit status {code}"

@@ -220,7 +220,7 @@ def test_at_most_so_many_workers_take_the_card(monkeypatch) -> None:
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(module, "_Worker", Worker)
+    monkeypatch.setattr(module, "WorkerProcess", Worker)
     with Ingest(4, card=1) as ingest:
         for _ in range(4):
             ingest._start()
@@ -258,7 +258,7 @@ def test_what_workers_fall_back_to_is_said_once_and_told_in_the_metrics(monkeypa
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(module, "_Worker", Worker)
+    monkeypatch.setattr(module, "WorkerProcess", Worker)
     with Ingest(1, card=1) as ingest:
         assert [ingest._call(object()) for _ in range(3)] == ["done"] * 3
         fallbacks = ("JPEG 2000 is decoded on the CPU: it is", "HTJ2K too")

@@ -92,14 +92,14 @@ def test_a_file_that_kills_its_reader_is_skipped_and_the_others_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_series(tmp_path)
-    call = module._Worker.call
+    call = module.WorkerProcess.call
 
-    def die_of_slice_2(worker: module._Worker, task: module.ReadHeaders, *rest: float) -> object:
+    def die_of_slice_2(worker: module.WorkerProcess, task: module.ReadHeaders, *rest: float) -> object:
         if "slice002.dcm" in task.names:
             worker.kill()
         return call(worker, task, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module._Worker, "call", die_of_slice_2)
+    monkeypatch.setattr(module.WorkerProcess, "call", die_of_slice_2)
     with Ingest(1) as ingest:
         found = ingest.scan(tmp_path)
     assert [(f.path, f.reason) for f in found.skipped] == [("slice002.dcm", "the decoder died (SIGKILL)")]

@@ -62,7 +62,7 @@ def with_distinct_ids(series: Iterable[Series]) -> tuple[Series, ...]:
 def build_series(root: Path, members: Sequence[Instance]) -> Series:
     """Make a series of the instances of one Series Instance UID."""
     # Of files that share a UID, the one with the most frames comes first.
-    members = sorted(members, key=lambda m: (m.sop_instance_uid, -m.number_of_frames, m.size_bytes, m.path))
+    members = sorted(members, key=lambda m: (m.sop_instance_uid, -m.number_of_frames, m.transfer_syntax, m.path))
     images = [m for m in members if not special_kind(m)]
     others = [m for m in members if special_kind(m)]
     reasons: list[str] = []

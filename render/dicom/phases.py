@@ -145,7 +145,7 @@ def _ranked(
     """Make the n-th images of all positions a part; `name` is said with n, since the values differ."""
     ranks: dict[int, Slices] = defaultdict(list)
     for cluster in clusters:
-        ordered = sorted(cluster, key=lambda s: (key(s), s.instance.sop_instance_uid, s.frame.number))
+        ordered = sorted(cluster, key=lambda s: (key(s), *_origin(s)))
         for rank, source in enumerate(ordered):
             ranks[rank].append(source)
     label = name if name == "repeat" else f"{name} order"
@@ -153,6 +153,13 @@ def _ranked(
         Phase(members, {**phase.index, label: str(rank)}, (*phase.warnings, *warnings))
         for rank, members in ranks.items()
     ]
+
+
+def _origin(source: SliceSource) -> tuple[str, str, str, str, int]:
+    """Return what images of one repetition have alike, the strongest first: repetitions are not to be mixed."""
+    instance = source.instance
+    folder = instance.path.rpartition("/")[0]
+    return folder, instance.transfer_syntax, instance.sop_instance_uid, instance.path, source.frame.number
 
 
 def _named(phase: Phase, keyword: str, parts: Mapping[str, Slices]) -> list[Phase]:

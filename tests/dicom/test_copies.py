@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless
 
 from render.dicom.pixels import load_volume
 from render.dicom.series import Series, select
@@ -58,6 +58,25 @@ def test_the_same_pixels_of_another_meaning_are_no_copy(tmp_path: Path, other: d
     series = only_series(tmp_path)
     assert series.warnings[0] == f"4 of 8 files {APART}"
     assert [plan.shape for plan in series.volumes] == [(4, 6, 5)] * 2
+
+
+@pytest.mark.parametrize("is_same_folder", [False, True])
+def test_sets_that_contradict_one_another_are_not_mixed(tmp_path: Path, is_same_folder: bool) -> None:
+    # Sizes and names order the slices of the two sets now this way and now that.
+    noise = np.random.default_rng(4).integers(0, 900, (6, 20, 20)).astype(np.int16)
+    noise[::2, 5:] = 0
+    names = ["f", "a", "e", "b", "d", "c"]
+    write_series(tmp_path / "a", noise, transfer_syntax=DeflatedExplicitVRLittleEndian, names=names)
+    other = JPEGLSLossless if is_same_folder else DeflatedExplicitVRLittleEndian
+    second = write_series(tmp_path / "b", noise[::-1] + 1000, transfer_syntax=other, names=names[::-1])
+    if is_same_folder:
+        for n, path in enumerate(second):
+            path.rename(tmp_path / "a" / f"{'zA'[n % 2]}{n}")
+    series = only_series(tmp_path)
+    found = [load_volume(plan).codes for plan in series.volumes]
+    assert sorted(int(codes.max() > 900) for codes in found) == [0, 1]
+    for codes in found:
+        np.testing.assert_array_equal(codes, noise[::-1] + 1000 if codes.max() > 900 else noise)
 
 
 def test_of_one_contradicted_slice_the_stack_is_chosen_and_the_other_can_be(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from render.stream.hello import Host
 from render.stream.limits import Limits
 from render.stream.pacing import REMEMBERED_RATES
 from render.stream.protocol import StreamProtocol
-from render.stream.view_state import RenderedFrame, RenderJob
+from render.stream.view_state import SETTLE_S, RenderedFrame, RenderJob
 from render.v1 import frame_pb2, stream_pb2, view_pb2
 from render.view import View
 from tests.stream.engines import view_message
@@ -184,3 +184,8 @@ def opened(*view_ids: str, **options: Any) -> Harness:
         harness.set_view(view_id, 1)
     harness.open_volumes()
     return harness
+
+
+def rest(harness: Harness) -> None:
+    """Let the hand lie still until views rest."""
+    harness.clock.now += SETTLE_S

@@ -24,6 +24,7 @@ from render.server import running
 from render.service.convert.views import view_from_proto
 from render.v1 import view_pb2
 from render.volume import Volume, VolumeInfo
+from tests.web.page import ViewerPage, opened
 
 CHROMIUM_ARGUMENTS = [
     "--headless",
@@ -160,3 +161,12 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def viewer(chromium: Any, page_server: PageServer) -> Iterator[ViewerPage]:
+    """Return the page with a volume whose first pictures have been painted."""
+    with opened(chromium, page_server.url) as page:
+        page.settle()
+        yield page
+        assert page.problems == []

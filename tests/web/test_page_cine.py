@@ -13,7 +13,7 @@ from tests.dicom.synthetic import write_series
 from tests.dicom.test_colour_volumes import write_colour
 from tests.dicom.test_pixels import lut_item
 from tests.web.conftest import PageServer
-from tests.web.test_page_chromium import ViewerPage, opened
+from tests.web.page import ViewerPage, opened
 
 pytestmark = pytest.mark.browser
 

@@ -11,8 +11,8 @@ import pytest
 from benchmarks.stream_link import LinkEmulator, LinkSettings
 from render.stream.pacing import MAX_CAP_BYTES
 from tests.web.conftest import Oracle, PageServer
+from tests.web.page import PANES, ViewerPage, assert_exact, opened
 from tests.web.proxy import Proxy
-from tests.web.test_page_chromium import PANES, ViewerPage, assert_exact, opened
 
 pytestmark = pytest.mark.browser
 

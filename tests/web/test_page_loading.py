@@ -12,7 +12,7 @@ from render.growth import Span
 from render.volume import Volume
 from tests.stream.test_growing import SlowSource
 from tests.web.conftest import TORSO_SHAPE, Oracle, PageServer
-from tests.web.test_page_chromium import PANES, ViewerPage, assert_exact, opened
+from tests.web.page import PANES, ViewerPage, assert_exact, opened
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from render.dicom.ingest import Ingest
 from render.dicom.series import select
 from tests.test_server import Started
 from tests.web.conftest import Oracle
-from tests.web.test_page_chromium import PANES, assert_exact, opened
+from tests.web.page import PANES, assert_exact, opened
 
 pytestmark = pytest.mark.browser
 

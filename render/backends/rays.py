@@ -52,7 +52,11 @@ GRADIENT = 54
 LAYER_OPACITY = 63
 AHEAD = 64
 """3 x 3, row by row: unit direction in patient space = matrix @ (step of a ray in voxels)."""
-PARAMETERS = 73
+AXIS = 73
+"""Along which of the volume's axes all rays run: 0, 1, 2, or `NO_AXIS`."""
+PARAMETERS = 74
+
+NO_AXIS = -1.0
 
 INNER_MARGIN = 0.01
 """Voxels. Many times what float32 loses in a ray's coordinates, so that plain sampling never reads out of bounds."""
@@ -158,7 +162,24 @@ def ray_parameters(
     p[AHEAD : AHEAD + 9] = (geometry.patient_from_voxel[:3, :3] / step_mm).ravel()
     p[SIZE : SIZE + 3] = geometry.shape[::-1]
     p[INNER : INNER + 3] = INNER_MARGIN
+    p[AXIS] = axis_of(p, shape_px) if lattice.step_mm else NO_AXIS
     return p
+
+
+def axis_of(p: npt.NDArray[np.float64], shape_px: tuple[int, int]) -> float:
+    """Return the axis of the volume that all rays run along: 0, 1, 2, or `NO_AXIS`.
+
+    Through the whole volume and across the picture they must not stray from it by `WHOLE_TOLERANCE`, which is as much
+    as the weights of int16 voxels resolve. Rotations computed in float64 stray by 1e-10.
+    """
+    step = [abs(each) for each in p[STEP : STEP + 3].tolist()]
+    longest = max(step)
+    axis = step.index(longest)
+    if p[PERSPECTIVE] or not longest:
+        return NO_AXIS
+    aside = (sum(step) - longest) / longest * p[SIZE + axis]
+    across = abs(p[COLUMN + axis]) * shape_px[1] + abs(p[ROW + axis]) * shape_px[0]
+    return axis if aside + across < WHOLE_TOLERANCE else NO_AXIS
 
 
 def bound_steps(p: npt.NDArray[np.float64]) -> None:

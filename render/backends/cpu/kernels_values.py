@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from render.backends import rays
+from render.backends.cpu.axis_rays import take
 from render.backends.cpu.operations import (
     PACKET_HEIGHT,
     PACKET_WIDTH,
@@ -52,6 +53,7 @@ def extreme(
     length = F(p[rays.SEGMENT])
     check = p[rays.CHECK_INVALID] != 0
     flat = is_flat(p)
+    on_axis = p[rays.AXIS] >= 0
     taken = possible = np.int64(0)
     room: Any = 256
     bound = np.empty(room, np.float32)
@@ -92,6 +94,10 @@ def extreme(
                             if k < inner_first or k > inner_last:
                                 value = edge_sample(codes, p, x, y, z) * sign
                                 best = select(within(k, first, last), maximum(value, best), best)
+                            elif on_axis:
+                                until = min(end, inner_last)
+                                best = take(codes, p, (x, y, z), k, until, best, sign, False)
+                                k = until
                             else:
                                 best = maximum(sample(codes, row_stride, slab_stride, x, y, z) * sign, best)
                             k += F(1)
@@ -120,6 +126,7 @@ def mean(
     length = F(p[rays.SEGMENT])
     check = p[rays.CHECK_INVALID] != 0
     flat = is_flat(p)
+    on_axis = p[rays.AXIS] >= 0
     taken = possible = np.int64(0)
     nothing, one = splat(F(0)), splat(F(1))
     for top in range(row_from, row_to, PACKET_HEIGHT):
@@ -143,6 +150,12 @@ def mean(
                         taken += np.int64(end - k) + 1
                         while k <= end:
                             x, y, z = at(ray, k)
+                            if on_axis and not holes and k >= inner_first and k <= inner_last:
+                                until = min(end, inner_last)
+                                part = take(codes, p, (x, y, z), k, until, part, F(1), True)
+                                weight = weight + (until - k + F(1))
+                                k = until + F(1)
+                                continue
                             if holes:
                                 value, valid = probe(codes, p, x, y, z)
                                 counts = valid & within(k, first, last)

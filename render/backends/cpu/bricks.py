@@ -3,7 +3,8 @@
 The finest bricks have `kernels_upload.BRICK` voxels a side; each coarser level doubles that, until one brick is left.
 What is kept for a brick are bounds over itself *and its next neighbours* along i, j and k: a box that begins
 anywhere in a brick and is at most ``size - 1`` voxels long, with the voxels that its samples read, lies within those.
-So one look-up bounds any box of that size.
+So one look-up bounds any box of that size. Where a closer bound is worth eight look-ups (MIP and MinIP), a brick's own
+bounds are there too.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Level:
         uint8: whether one of those voxels is invalid.
     around
         uint8: whether one of them, or of those `size` voxels around them, is.
+    own_low, own_high
+        Bounds of the valid codes in a brick alone.
     """
 
     size: int
@@ -52,12 +55,14 @@ class Level:
     high: npt.NDArray[Any]
     invalid: npt.NDArray[np.uint8]
     around: npt.NDArray[np.uint8]
+    own_low: npt.NDArray[Any]
+    own_high: npt.NDArray[Any]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        own = 0 if self.around is self.invalid else self.around.nbytes
-        return int(self.low.nbytes + self.high.nbytes + self.invalid.nbytes + own)
+        around = 0 if self.around is self.invalid else self.around.nbytes
+        return int(2 * (self.low.nbytes + self.high.nbytes) + self.invalid.nbytes + around)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +187,8 @@ class Cells:
                     _with_neighbours(high, np.maximum),
                     bad,
                     _widened(bad) if has_invalid else bad,
+                    low.copy(),  # a volume that grows changes its finest bricks
+                    high.copy(),
                 )
             )
             if max(low.shape) == 1:

@@ -2,7 +2,7 @@
 
 Each draws the tile ``[row_from, row_to) x [column_from, column_to)`` of `out`, float32 in modality units, NaN outside,
 and returns how many samples it took and how many there were.
-`p` is the array of `rays`; `codes` the voxels, flat; the grids are those of `bricks`, flat.
+`p` is the array of `rays`; `codes` the voxels, flat; the grids are those of `bricks`, flat: `bounds` each brick's own.
 """
 
 from __future__ import annotations
@@ -23,11 +23,22 @@ from render.backends.cpu.operations import (
     select,
     splat,
 )
-from render.backends.cpu.packets import at, brick_at, corners, enter, store_packet, within
+from render.backends.cpu.packets import (
+    at,
+    brick_at,
+    corners,
+    enter,
+    far_corners,
+    greatest_between,
+    store_packet,
+    within,
+)
 from render.backends.cpu.sampling import HUGE, F, edge_sample, is_flat, probe, sample
 
 SIZE = rays.SIZE
 NAN = F(np.nan)
+BEST_FIRST = 48
+"""Each is looked for among all: where hundreds of segments have about the same bound, as in noise, that would cost."""
 
 
 def extreme(
@@ -43,8 +54,8 @@ def extreme(
 ) -> Any:
     """Maximum along each ray, or the minimum, which is the maximum of what is negated (`rays.SIGN`).
 
-    A segment is left out if its bound does not exceed what every ray of the packet has already. The one with
-    the highest bound goes first, so that most others fall.
+    A segment is left out if its bound does not exceed what every ray of the packet has already. Those with the
+    highest bounds go first, so that most others fall; what is left after `BEST_FIRST` of them goes in its order.
     """
     row_stride = np.int64(p[SIZE])
     slab_stride = row_stride * np.int64(p[SIZE + 1])
@@ -63,20 +74,22 @@ def extreme(
             best = select(alive, splat(-HUGE), splat(HUGE))
             if start <= stop:
                 possible += np.int64(stop - start) + 1
-                box = corners(p, ray, alive, start)
+                box, far = corners(p, ray, alive, start), far_corners(p, ray, alive, start)
                 count = np.int64((stop - start) / length) + 1
                 if count > room:
                     room = 2 * count
                     bound = np.empty(room, np.float32)
-                likeliest, highest = 0, -HUGE
                 for segment in range(count):
-                    limit = F(bounds[brick_at(p, box, F(segment) * length)]) * sign * unit
-                    bound[segment] = limit
-                    if limit > highest:
-                        likeliest, highest = segment, limit
+                    bound[segment] = greatest_between(p, bounds, box, far, F(segment) * length, sign) * unit
                 low = -HUGE
-                for turn in range(-1, count):
-                    segment = likeliest if turn < 0 else turn
+                for turn in range(BEST_FIRST + count):
+                    segment: Any = 0 if turn < BEST_FIRST else turn - BEST_FIRST
+                    if turn < BEST_FIRST:
+                        for other in range(1, count):
+                            if bound[other] > bound[segment]:
+                                segment = other
+                        if bound[segment] <= low:
+                            break
                     if bound[segment] > low:
                         bound[segment] = -HUGE
                         k = start + F(segment) * length

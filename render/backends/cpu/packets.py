@@ -2,7 +2,8 @@
 
 A packet is marched in segments of a fixed number of samples. The grid's bricks are bounds over themselves and their
 next neighbours (see `bricks`), so the brick at the low corner of a segment's box bounds all its samples: one look-up
-decides whether a segment is worth taking.
+decides whether a segment is worth taking. Where segments are expensive and each that falls counts, the bricks that the
+box reaches into are asked one by one.
 """
 
 from __future__ import annotations
@@ -86,6 +87,46 @@ def corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
     cy, sy = corner_axis(ray[1], ray[4], alive, start, span)
     cz, sz = corner_axis(ray[2], ray[5], alive, start, span)
     return cx * scale, cy * scale, cz * scale, sx * scale, sy * scale, sz * scale
+
+
+@inline
+def far_corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any) -> Any:
+    """`corner_axis` of the box's high side, with the voxel beyond it that its samples read."""
+    here = fma(step, start, x)
+    high = reduce_max(select(alive, here, splat(-HUGE)))
+    slope = reduce_max(select(alive, step, splat(-HUGE)))
+    return high + max(F(0), slope * span) + F(1), slope
+
+
+@inline
+def far_corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
+    """`far_corner_axis` of the three axes, in bricks."""
+    span, scale = F(p[rays.SEGMENT] - 1), F(p[rays.BRICKS_PER_VOXEL])
+    cx, sx = far_corner_axis(ray[0], ray[3], alive, start, span)
+    cy, sy = far_corner_axis(ray[1], ray[4], alive, start, span)
+    cz, sz = far_corner_axis(ray[2], ray[5], alive, start, span)
+    return cx * scale, cy * scale, cz * scale, sx * scale, sy * scale, sz * scale
+
+
+@inline
+def greatest_between(p: Any, bounds: Any, near: Any, far: Any, u: Any, sign: Any) -> Any:
+    """Return the greatest own bound, times `sign`, of the bricks that a segment's box reaches into.
+
+    The box is smaller than a brick, so it reaches into eight at most; one that is counted twice does no harm.
+    """
+    nx, ny, nz = np.int64(p[GRID]), np.int64(p[GRID + 1]), np.int64(p[GRID + 2])
+    i0: Any = min(max(np.int64(near[0] + near[3] * u), 0), nx - 1)
+    j0: Any = min(max(np.int64(near[1] + near[4] * u), 0), ny - 1)
+    k0: Any = min(max(np.int64(near[2] + near[5] * u), 0), nz - 1)
+    i1: Any = min(max(np.int64(far[0] + far[3] * u), i0), nx - 1)
+    j1: Any = min(max(np.int64(far[1] + far[4] * u), j0), ny - 1)
+    k1: Any = min(max(np.int64(far[2] + far[5] * u), k0), nz - 1)
+    rows = (k0 * ny + j0) * nx, (k0 * ny + j1) * nx, (k1 * ny + j0) * nx, (k1 * ny + j1) * nx
+    a = max(F(bounds[rows[0] + i0]) * sign, F(bounds[rows[0] + i1]) * sign)
+    b = max(F(bounds[rows[1] + i0]) * sign, F(bounds[rows[1] + i1]) * sign)
+    c = max(F(bounds[rows[2] + i0]) * sign, F(bounds[rows[2] + i1]) * sign)
+    d = max(F(bounds[rows[3] + i0]) * sign, F(bounds[rows[3] + i1]) * sign)
+    return max(max(a, b), max(c, d))
 
 
 @inline

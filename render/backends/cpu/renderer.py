@@ -105,7 +105,7 @@ class CpuRenderer:
         if dtype_bytes == COLOR_BYTES:
             return volume_nbytes + estimate_color_bytes(self, volume_nbytes)
         bricks = volume_nbytes / dtype_bytes / BRICK**3
-        grid = bricks * 8 / 7 * (2 * dtype_bytes + 1)
+        grid = bricks * 8 / 7 * (4 * dtype_bytes + 1)
         return volume_nbytes + int(2 * (grid + KEPT_TABLES * bricks)) + KEPT_TABLES * TABLE_BYTES + 4096
 
     def upload(self, volume: Volume) -> CpuVolume | ColorVolume:
@@ -310,7 +310,7 @@ def reduce_values(work: _Work, slope: float) -> tuple[Callable[[Tile], tuple[int
     # A negative slope turns the greatest code into the least value.
     greatest = (work.view.rendering_method is RenderingMethod.MAXIMUM_IP) == (slope > 0)
     p[rays.SIGN] = 1 if greatest else -1
-    bounds = high if greatest else low
+    bounds = (level.own_high if greatest else level.own_low).reshape(-1)
     extreme = kernel("extreme", codes.dtype)
     extreme.compile()
     return (lambda tile: extreme(codes, p, bounds, invalid, out, *tile)), out

@@ -45,7 +45,8 @@ def skip_nothing(grid: BrickGrid, across: object, along: object) -> tuple[Level,
     low, high = (-32768, 32767) if dtype == np.int16 else (-1e30, 1e30)
     one = (1, 1, 1)
     invalid = np.full(one, grid.has_invalid, np.uint8)
-    return Level(1 << 20, np.full(one, low, dtype), np.full(one, high, dtype), invalid, invalid), MAX_SEGMENT
+    bounds = np.full(one, low, dtype), np.full(one, high, dtype)
+    return Level(1 << 20, *bounds, invalid, invalid, *bounds), MAX_SEGMENT
 
 
 @pytest.mark.parametrize("perspective", [False, True])
@@ -114,7 +115,7 @@ def test_skipping_does_skip(renderer: CpuRenderer) -> None:
     resident = renderer.upload(volume)
     with resident.in_use() as (_, grid):
         for level in grid.levels:
-            level.high[...] = -1000
+            level.own_high[...] = -1000
     lied_to = renderer.render(view, {volume.id: resident}).values
     assert np.nanmax(lied_to) < np.nanmax(draw(renderer, volume, view).values)
 

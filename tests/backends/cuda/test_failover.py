@@ -25,6 +25,7 @@ from render.v1 import frame_pb2, stream_pb2
 from render.web.metrics import Metrics
 from tests.backends.cuda.fake_device import FakeDevice
 from tests.stream.engines import gradient_volume, view_message
+from tests.stream.test_growing import SlowSource, lossless
 from tests.stream.test_session import Played
 
 BUDGET, HOST_BUDGET = 1 << 29, 1 << 28
@@ -164,6 +165,28 @@ async def test_a_card_lost_amid_an_upload_costs_nobody_anything(server: Server) 
         values = await client.values()
     assert np.isfinite(values).any()
     assert server.where() == {"vol": "cpu"}
+
+
+async def test_a_session_sees_a_volume_grow_on_a_card_and_outlives_it(server: Server, monkeypatch) -> None:
+    source = SlowSource(gradient_volume("vol"))
+    monkeypatch.setattr(server.engine.catalog, "loader", lambda entry: source)
+    async with connected(server) as client:
+        client.set_view("a", 1)
+        source.steps.put((8, 16))
+        part = await lossless(client)
+        assert (part.missing_slices, part.volume_revision) == (16, 1)
+        assert part.quality == frame_pb2.FRAME_QUALITY_INTERACTIVE
+        home, other = sorted(server.devices, key=lambda device: device.name != server.where()["vol"])
+        assert home.launches.count("mark") == 1
+        source.steps.put((0, 8))
+        assert (await lossless(client)).missing_slices == 8
+        home.lost = True  # the rest comes to the other card, whole
+        source.steps.put((16, 24))
+        final = await lossless(client)
+        assert (final.missing_slices, final.volume_revision) == (0, 3)
+        assert final.quality == frame_pb2.FRAME_QUALITY_FINAL
+        assert server.where() == {"vol": other.name}
+        assert "mark" not in other.launches
 
 
 async def test_a_frame_without_memory_is_drawn_once_what_nobody_uses_has_left(server: Server) -> None:

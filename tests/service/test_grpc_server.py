@@ -154,19 +154,9 @@ class TestCrowd:
                     await asyncio.sleep(0)
                     match dice.randrange(4):
                         case 0:
-                            call = stub.Render(request)
-                            reading = asyncio.ensure_future(call.read())
-                            for _ in range(dice.randrange(20)):
-                                await asyncio.sleep(0)
-                            call.cancel()
-                            await asyncio.gather(reading, return_exceptions=True)
+                            await leave(stub.Render(request), dice.randrange(20))
                         case 1:
-                            call = stub.OpenVolume(pb.OpenVolumeRequest(volume_id=volume_id))
-                            reading = asyncio.ensure_future(call.read())
-                            for _ in range(dice.randrange(20)):
-                                await asyncio.sleep(0)
-                            call.cancel()
-                            await asyncio.gather(reading, return_exceptions=True)
+                            await leave(stub.OpenVolume(pb.OpenVolumeRequest(volume_id=volume_id)), dice.randrange(20))
                         case 2:
                             outcomes.append(await outcome(consume(stub.Render(request))))
                         case 3:
@@ -186,6 +176,15 @@ class TestCrowd:
         assert served.renderer.peak_bytes <= served.engine.cache.budget_bytes
         for volume_id in "abc":
             await render_frame(served.stub, render_request(make_view(volume_id)))
+
+
+async def leave(call: Any, steps: int) -> None:
+    """Begin to read an answer, and go after so many steps of the loop."""
+    reading = asyncio.ensure_future(call.read())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
 
 
 async def outcome(work: Any) -> grpc.StatusCode:

@@ -23,7 +23,8 @@ const ZOOM_PER_PX = 1.006;
 const ZOOM_PER_TICK = 1.12;
 const ARROW_TURN = Math.PI / 36;
 const ROLL_TURN = Math.PI / 2;
-const PAGE_SLICES = 10;
+/** Slices that a key goes on; past either end it stops there. @type {Record<string, number>} */
+const SCROLLS = { PageUp: -10, PageDown: 10, Home: -1e9, End: 1e9 };
 
 /** Listens on all panes; is told of keys. */
 export class Input {
@@ -130,8 +131,7 @@ export class Input {
     const steps = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[key];
     if (steps && pane.isPlane) workspace.scroll(pane, steps[0] + steps[1]);
     else if (steps) workspace.change(pane, rotate(pane.state, steps[0] * ARROW_TURN, steps[1] * ARROW_TURN));
-    else if (key === "PageUp" || key === "PageDown") workspace.scroll(pane, key === "PageUp" ? -PAGE_SLICES : PAGE_SLICES);
-    else if ((key === "Home" || key === "End") && pane.isPlane) workspace.scroll(pane, key === "Home" ? -1e9 : 1e9);
+    else if (key in SCROLLS && pane.isPlane) workspace.scroll(pane, SCROLLS[key]);
     else if (key === "i") workspace.toggleInvert(pane);
     else if (key === "r" || key === "l") workspace.change(pane, roll(pane.state, key === "r" ? ROLL_TURN : -ROLL_TURN));
     else if (key === "h") workspace.change(pane, { ...pane.state, flipHorizontal: !pane.state.flipHorizontal });

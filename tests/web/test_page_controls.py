@@ -38,11 +38,12 @@ def test_slab_and_projections(viewer: ViewerPage, oracle: Oracle) -> None:
     assert_exact(viewer, oracle, "3d")
 
 
-def test_what_has_no_gray_has_neither_window_nor_inversion(viewer: ViewerPage) -> None:
+def test_a_colour_picture_has_neither_window_nor_inversion_nor_slices(viewer: ViewerPage) -> None:
     viewer.page.mouse.click(*viewer.center("3d"))
     before = viewer.view("3d")
     viewer.page.keyboard.press("i")
     viewer.page.keyboard.press("2")
+    viewer.page.keyboard.press("PageDown")
     assert viewer.view("3d") == before
     viewer.page.get_by_label("3D: projection").select_option("MIP")
     viewer.page.mouse.click(*viewer.center("3d"))

@@ -94,7 +94,9 @@ class StreamClient:
 
     async def _show(self, view: View) -> None:
         now = time.perf_counter()
-        self._input_at[self._state.show(VIEW, convert.view_to_proto(view))] = now
+        revision = self._state.show(VIEW, convert.view_to_proto(view))
+        self._input_at[revision] = now
+        self._writing_s[revision] = time.perf_counter() - now
         await self._flush()
 
     async def _settle(self) -> None:
@@ -109,7 +111,8 @@ class StreamClient:
         while (message := self._state.next_message(time.perf_counter())) is not None:
             begun = time.perf_counter()
             text = json_format.MessageToJson(message, indent=None, preserving_proto_field_name=True)
-            self._writing_s[message.set_view.revision] = time.perf_counter() - begun
+            if message.HasField("set_view"):
+                self._writing_s[message.set_view.revision] += time.perf_counter() - begun
             await self._socket.send(text)
         again_at = self._state.send_again_at_s()
         if again_at is not None:  # the state spaces views out by 2 ms

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import enum
+import functools
+import json
 import re
 import struct
+from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from render.errors import ProtocolError
 from render.stream.contract import CloseCode, UnreadableMessageError
-from render.v1 import stream_pb2
+from render.v1 import frame_pb2, stream_pb2
 
 MAX_REASON_CHARACTERS = 200
 
@@ -55,8 +60,52 @@ def to_json(message: Message) -> str:
 
 def frame_to_bytes(frame: stream_pb2.FrameMessage) -> bytes:
     """Write a frame: u32 little-endian length of the header, the FrameHeader as JSON, the payload."""
-    header = to_json(frame.header).encode()
+    header = _header_to_json(frame.header).encode()
     return b"".join((struct.pack("<I", len(header)), header, frame.payload))
+
+
+def _header_to_json(header: frame_pb2.FrameHeader) -> str:
+    """Write what `to_json` does, in a third of its time: there is one with every frame."""
+    try:
+        return json.dumps(_plain(header), allow_nan=False)
+    except (ValueError, TypeError):
+        return to_json(header)  # which has words for numbers that are not finite, and for bytes
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for name, kind, enum_names in _fields(message.DESCRIPTOR):
+        if kind is _Kind.ALWAYS:
+            plain[name] = getattr(message, name)
+        elif kind is _Kind.ENUM:
+            number = getattr(message, name)
+            plain[name] = enum_names.get(number, number)
+        elif message.HasField(name):
+            value = getattr(message, name)
+            plain[name] = _plain(value) if kind is _Kind.MESSAGE else value
+    return plain
+
+
+class _Kind(enum.Enum):
+    """How a field of FrameHeader, or of a message in it, stands in JSON. None has 64 bits."""
+
+    ALWAYS = enum.auto()
+    ENUM = enum.auto()
+    OPTIONAL = enum.auto()
+    MESSAGE = enum.auto()
+
+
+@functools.cache
+def _fields(descriptor: Descriptor) -> tuple[tuple[str, _Kind, dict[int, str]], ...]:
+    return tuple(_field(field) for field in descriptor.fields)
+
+
+def _field(field: FieldDescriptor) -> tuple[str, _Kind, dict[int, str]]:
+    if field.message_type is not None:
+        return field.name, _Kind.MESSAGE, {}
+    if field.enum_type is not None:
+        return field.name, _Kind.ENUM, {value.number: value.name for value in field.enum_type.values}
+    return field.name, _Kind.OPTIONAL if field.has_presence else _Kind.ALWAYS, {}
 
 
 def _one_line(error: BaseException) -> str:

@@ -73,11 +73,6 @@ class Phase:
     index: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    @property
-    def label(self) -> str:
-        """The index as text, for the volume's identity."""
-        return "|".join(f"{name}={value}" for name, value in self.index.items())
-
 
 def split_phases(slices: Slices) -> list[Phase]:
     """Split slices of one orientation and format until no two of a part share a position.

@@ -218,7 +218,7 @@ def _plan(
         extra=dict(phase.index),
     )
     return VolumePlan(
-        id=volume_id(slices, f"{key}|{phase.label}"),
+        id=volume_id(slices, str(key)),
         root=root,
         slices=tuple(slices),
         geometry=geometry,

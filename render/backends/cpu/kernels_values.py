@@ -79,8 +79,8 @@ def extreme(
                 if count > room:
                     room = 2 * count
                     bound = np.empty(room, np.float32)
-                for segment in range(count):
-                    bound[segment] = greatest_between(p, bounds, box, far, F(segment) * length, sign) * unit
+                for other in range(count):
+                    bound[other] = greatest_between(p, bounds, box, far, F(other) * length, sign) * unit
                 low = -HUGE
                 for turn in range(BEST_FIRST + count):
                     segment: Any = 0 if turn < BEST_FIRST else turn - BEST_FIRST

@@ -12,23 +12,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TypeAlias
 
-from render.backends.base import GrowingRenderer, Renderer, ResidentVolume
-from render.blocking import run_blocking
+from render.backends.base import Renderer
 from render.descriptions import CacheStatus, EntryStatus, Residency
-from render.errors import DeviceLostError, DeviceMemoryError, DrainingError, RenderCancelledError
+from render.errors import DrainingError, RenderCancelledError
 from render.failover import Failover
-from render.growth import GrowingLoader, Growth, Span
 from render.lease import Entry, Flight, Lease, Progress, Reservation, Size
+from render.loads import Loader, Loads
 from render.place import Place, Seat
 from render.room import Room
-from render.states import States
 from render.volume import Volume
-
-Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]
-"""``load(progress, cancelled)``: blocks, reports (done, total), gives up once `cancelled` says True."""
 
 LOAD_THREADS = 4
 """Loads at a time; more would compete for the same disk and cores and all be late."""
@@ -79,6 +72,7 @@ class VolumeCache:
         self._room = Room(seats, self._entries, host_budget_bytes, on_left=self._left)
         self._pool = ThreadPoolExecutor(LOAD_THREADS, "voxelcast-load")
         self._failover = Failover(self._room, self._pool, fallback, settled=self._evict_if_discarded)
+        self._loads = Loads(self._pool, self._room, self._failover, clock)
         self._is_closed = False
 
     @property
@@ -265,75 +259,9 @@ class VolumeCache:
         flight = Flight(loop.create_future(), loop.create_future())
         entry = Entry(volume_id, place, size, place.estimate_bytes(size), self._clock(), flight=flight)
         self._entries[volume_id] = entry
-        flight.task = loop.create_task(self._fly(entry, flight, load, kept))
+        flight.task = loop.create_task(self._loads.fly(entry, flight, load, kept))
         flight.task.add_done_callback(lambda _: self._land(entry, flight, kept))
         return entry
-
-    async def _fly(self, entry: Entry, flight: Flight, load: Loader, kept: Volume | None) -> None:
-        """Load and upload; never raises but when cancelled: the waiters find the error in the flight."""
-        loop = asyncio.get_running_loop()
-        uploaded: list[ResidentVolume] = []
-
-        def progress(done: int, total: int) -> None:
-            loop.call_soon_threadsafe(self._report, entry, flight, "decoding", done, total)
-
-        try:
-            volume = kept
-            states: States | None = None
-            rest: Sequence[Span] = ()
-            if volume is None and isinstance(load, GrowingLoader) and isinstance(entry.place.renderer, GrowingRenderer):
-                states = self._states(entry, flight, entry.place.renderer)
-                grow = partial(load.grow, progress, flight.give_up.is_set, Growth(states.add, flight.wanted))
-                volume, rest = await run_blocking(self._pool, grow, flight.give_up)
-            elif volume is None:
-                volume = await run_blocking(self._pool, lambda: load(progress, flight.give_up.is_set), flight.give_up)
-            # The source's headers may have said less than what came.
-            size = Size(volume.nbytes, volume.codes.dtype.itemsize)
-            await self._room.resize(entry, size, entry.place.estimate_bytes(size))
-            self._report(entry, flight, "uploading", 0, 1)
-            await self._upload(entry, volume, flight, uploaded, states, rest)
-            await self._room.resize(entry, size, uploaded[0].nbytes)
-            self._report(entry, flight, "uploading", 1, 1)
-        except BaseException as error:
-            for resident in uploaded:
-                entry.place.renderer.release(resident)
-            if not isinstance(error, Exception):
-                raise  # cancelled: _land cleans up
-            flight.error = error
-        else:
-            entry.resident, entry.is_adrift = uploaded[0], False
-            entry.used_at = self._clock()
-
-    async def _upload(
-        self,
-        entry: Entry,
-        volume: Volume,
-        flight: Flight,
-        uploaded: list[ResidentVolume],
-        states: States | None,
-        rest: Sequence[Span],
-    ) -> None:
-        """Upload to the entry's place; once more with that cleared out, and to others as they are lost.
-
-        Where states of it are resident there, only the `rest` is.
-        """
-
-        def upload(renderer: Renderer) -> None:
-            uploaded.append(states.whole(renderer, volume, rest) if states else renderer.upload(volume))
-
-        is_cleared = False
-        while True:
-            renderer = entry.place.renderer
-            try:
-                await run_blocking(self._pool, partial(upload, renderer), flight.give_up)
-                return
-            except DeviceMemoryError:
-                if is_cleared or not self._room.clear_out(entry.place):
-                    raise
-                is_cleared = True
-            except DeviceLostError as error:
-                self._failover.lose(renderer, error.message)
-                await self._failover.redirect(entry)
 
     def _land(self, entry: Entry, flight: Flight, kept: Volume | None) -> None:
         # A callback, since a task that is cancelled before its first step runs none of its own code.
@@ -353,31 +281,6 @@ class VolumeCache:
                 watcher.broken(flight.error)
             else:
                 watcher.grown()
-
-    def _states(self, entry: Entry, flight: Flight, renderer: GrowingRenderer) -> States:
-        """Return what makes each state of a volume that grows resident, in the thread of its load."""
-        loop = asyncio.get_running_loop()
-
-        def show(resident: ResidentVolume) -> None:
-            if entry.flight is not flight or flight.give_up.is_set():
-                return
-            entry.resident = resident
-            if not flight.shown.done():
-                flight.shown.set_result(None)
-            for watcher in entry.watchers:
-                watcher.grown()
-
-        lose = partial(self._failover.lose, entry.place.renderer)
-        return States(
-            renderer,
-            lambda resident: loop.call_soon_threadsafe(show, resident),
-            lambda why: loop.call_soon_threadsafe(lose, why),
-        )
-
-    def _report(self, entry: Entry, flight: Flight, stage: str, done: int, total: int) -> None:
-        flight.report(stage, done, total)
-        for watcher in entry.watchers:
-            watcher.progressed(stage, done, total)
 
     async def _join(self, entry: Entry, flight: Flight, holder: str, progress: Progress | None, in_part: bool) -> Lease:
         entry.waiters.append(holder)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from render.engine import Engine
 from render.errors import DeviceLostError, DeviceMemoryError
 from render.lease import Lease, Size
+from render.loads import Loader
 from render.place import Seat
-from render.residency import Loader, VolumeCache
+from render.residency import VolumeCache
 from render.volume import Volume
 from tests.fakes import FakeCatalog, FakeRenderer, FakeResident, make_volume
 

@@ -10,6 +10,9 @@ from render.dicom.extent import PixelExtent
 LARGEST_LEAD_BYTES = 64 << 10
 """Bytes of a codestream that are searched for its frame header: colour profiles may come first."""
 
+FIRST_LEAD_BYTES = 4 << 10
+"""Read first; most codestreams say their size within these."""
+
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15, and JPEG-LS's SOF55; the three left out are tables."""
 
@@ -42,7 +45,14 @@ def first_codestream_size(file: BinaryIO, extent: PixelExtent) -> tuple[int, int
     item = file.read(8)
     if len(item) < 8:
         return None
+    length = min(struct.unpack_from("<L", item, 4)[0], LARGEST_LEAD_BYTES)
+    source = file.read(min(length, FIRST_LEAD_BYTES))
+    size = _size(source)
+    return size if size is not None or length <= len(source) else _size(source + file.read(length - len(source)))
+
+
+def _size(source: bytes) -> tuple[int, int] | None:
     try:
-        return codestream_size(file.read(min(struct.unpack_from("<L", item, 4)[0], LARGEST_LEAD_BYTES)))
+        return codestream_size(source)
     except struct.error:
         return None

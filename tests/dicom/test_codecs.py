@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLosslessSV1, 
 
 from render.dicom.access import PixelFiles
 from render.dicom.codecs import decode, decoder_of
-from render.dicom.codestream import codestream_size
+from render.dicom.codestream import codestream_size, first_codestream_size
+from render.dicom.extent import PixelExtent
 from render.dicom.header import quiet_pydicom
 from render.dicom.instance import Instance
 from render.dicom.pixels import load_volume
@@ -40,6 +42,20 @@ def test_a_baseline_jpeg_with_its_tables_first() -> None:
     stream = imagecodecs.jpeg8_encode(np.zeros((17, 23, 3), np.uint8))
     assert codestream_size(stream) == (17, 23)
     assert codestream_size(b"\xff\xd8\xff" + stream[2:]) == (17, 23)
+
+
+@pytest.mark.parametrize(("profile", "size"), [(60, (17, 23)), (5000, (17, 23)), (60_000, (17, 23)), (66_000, None)])
+def test_a_size_behind_colour_profiles_is_found_as_far_as_is_searched(
+    profile: int, size: tuple[int, int] | None
+) -> None:
+    jpeg = imagecodecs.jpeg8_encode(np.zeros((17, 23, 3), np.uint8))
+    markers = b"".join(
+        b"\xff\xe2" + (length + 2).to_bytes(2, "big") + bytes(length)
+        for length in (min(60_000, profile), max(profile - 60_000, 0))
+    )
+    stream = jpeg[:2] + markers + jpeg[2:]
+    start = b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0" + len(stream).to_bytes(4, "little")
+    assert first_codestream_size(io.BytesIO(start + stream), PixelExtent(0, None, 1)) == size
 
 
 @pytest.mark.parametrize("stream", [b"", b"\xff", b"\0" * 100, b"\xff\xd8" + b"\xff" * 50, b"\xff\xd8\xff\xe0\0\0" * 9])

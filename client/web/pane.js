@@ -47,8 +47,7 @@ export class Pane {
     this.name = name;
     this.host = host;
     this.canvas = element("canvas", { class: "picture", width: "1", height: "1" });
-    this.stage = element("div", { class: "stage empty", tabindex: "0", role: "img", "aria-label": name });
-    this.stage.append(this.canvas);
+    this.stage = element("div", { class: "stage empty", tabindex: "0", role: "img", "aria-label": name }, [this.canvas]);
     this.overlay = new Overlay(this.stage);
     this.element = element("section", { class: "pane", "data-pane": name }, [this.stage]);
     this.picture = new Picture(this.canvas);
@@ -134,7 +133,7 @@ export class Pane {
     this.latency = null;
     this.live = true;
     this.overlay.latency.textContent = "";
-    this.stage.classList.add("empty");
+    this.stage.classList.add("empty", "awaited");
     this.picture.clear();
   }
 
@@ -169,6 +168,7 @@ export class Pane {
   setLive(live) {
     if (live === this.live) return;
     this.live = live;
+    this.stage.classList.toggle("awaited", live && !this.painted);
     if (this.painted) this.showQuality(this.painted.header, this.painted.asked.viewport);
     this.host.painted(this);
   }
@@ -315,7 +315,7 @@ export class Pane {
     if (decoded.codes) this.picture.drawCodes(header, decoded.codes, this.state.window, this.inverted);
     else if (arrived && decoded.rgba) this.picture.drawPixels(header, decoded.rgba);
     else if (arrived && decoded.bitmap) this.picture.drawBitmap(decoded.bitmap);
-    this.stage.classList.remove("empty");
+    this.stage.classList.remove("empty", "awaited");
     // Dark on light: outside the volume an inverted picture is white.
     const gray = asked.state.method !== "VOLUME_RENDERED";
     this.element.classList.toggle("light", gray && (decoded.codes ? this.inverted : header.inverted));

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from render.backends.cpu import CpuRenderer
 from render.errors import CodecError
+from render.frame import Frame
 from render.growth import Span
+from render.view import View
 from render.volume import Volume
 from tests.stream.test_growing import SlowSource
 from tests.web.conftest import TORSO_SHAPE, Oracle, PageServer
@@ -59,6 +63,33 @@ def test_it_says_what_is_missing_and_calls_nothing_lossless_before_all_is_there(
             assert viewer.text(pane, "badge.lossless") == "LOSSLESS"
             assert_exact(viewer, oracle, pane)
         assert viewer.problems == []
+
+
+def test_it_says_that_a_first_picture_takes_a_moment(
+    chromium: Any, torso: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where kernels have yet to be compiled."""
+    server, may_draw = PageServer(torso), threading.Event()
+    render = CpuRenderer.render
+
+    def late(renderer: CpuRenderer, view: View, *args: Any, **options: Any) -> Frame:
+        if view.viewport.width_px > 1:  # an upload draws a pixel
+            may_draw.wait()
+        return render(renderer, view, *args, **options)
+
+    monkeypatch.setattr(CpuRenderer, "render", late)
+    try:
+        with opened(chromium, server.url) as viewer:
+            awaited = viewer.page.locator(".stage.awaited")
+            awaited.nth(len(PANES) - 1).wait_for()
+            said = viewer.page.evaluate("getComputedStyle(document.querySelector('.awaited'), '::after').content")
+            assert "first picture" in said
+            may_draw.set()
+            viewer.settle()
+            assert awaited.count() == 0
+    finally:
+        may_draw.set()
+        server.stop()
 
 
 def wanted(source: SlowSource) -> list[Span]:

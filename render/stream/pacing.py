@@ -309,6 +309,8 @@ CLIMB_BELOW = 0.7
 """A better level is tried where it is predicted to stay below this share of the goal."""
 BLAMED_ON_LEVEL = 0.5
 """Of a misprediction after a change of level; the rest is blamed on the view."""
+SHARED_WITH_NEXT = 0.5
+"""Of what one level is blamed for; of that again with the level after: levels of about the same work err alike."""
 FORGOTTEN = 0.005
 """Of what was learned of the levels, with every frame: one slow frame must not keep a level out for ever."""
 
@@ -378,6 +380,7 @@ class RenderPacing:
             self._of_view = seen
         wrong = seen - self._of_view
         blamed = BLAMED_ON_LEVEL * wrong if index != self._measured else 0.0
-        self._learned[index] += blamed
+        for other in range(len(self._learned)):
+            self._learned[other] += blamed * SHARED_WITH_NEXT ** abs(other - index)
         self._of_view += wrong - blamed
         self._measured = index

@@ -23,20 +23,13 @@ from render.backends.cpu.operations import (
     select,
     splat,
 )
-from render.backends.cpu.packets import (
-    at,
-    brick_at,
-    corners,
-    enter,
-    far_corners,
-    greatest_between,
-    store_packet,
-    within,
-)
+from render.backends.cpu.packets import at, brick_at, corners, enter, greatest_between, store_packet, within
 from render.backends.cpu.sampling import HUGE, F, edge_sample, is_flat, probe, sample
 
 SIZE = rays.SIZE
 NAN = F(np.nan)
+IN_ORDER = 8
+"""So few segments, as of a slab, are taken in their order: next to nothing falls, and memory is read as it lies."""
 BEST_FIRST = 48
 """Each is looked for among all: where hundreds of segments have about the same bound, as in noise, that would cost."""
 
@@ -74,17 +67,18 @@ def extreme(
             best = select(alive, splat(-HUGE), splat(HUGE))
             if start <= stop:
                 possible += np.int64(stop - start) + 1
-                box, far = corners(p, ray, alive, start), far_corners(p, ray, alive, start)
+                box = corners(p, ray, alive, start)
                 count = np.int64((stop - start) / length) + 1
                 if count > room:
                     room = 2 * count
                     bound = np.empty(room, np.float32)
                 for other in range(count):
-                    bound[other] = greatest_between(p, bounds, box, far, F(other) * length, sign) * unit
+                    bound[other] = greatest_between(p, bounds, box, F(other) * length, sign) * unit
                 low = -HUGE
-                for turn in range(BEST_FIRST + count):
-                    segment: Any = 0 if turn < BEST_FIRST else turn - BEST_FIRST
-                    if turn < BEST_FIRST:
+                best_first: Any = BEST_FIRST if count > IN_ORDER else 0
+                for turn in range(best_first + count):
+                    segment: Any = 0 if turn < best_first else turn - best_first
+                    if turn < best_first:
                         for other in range(1, count):
                             if bound[other] > bound[segment]:
                                 segment = other

@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import threading
-import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -250,15 +250,10 @@ def frame_of(data: str | bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def waiting_for(address: str) -> list[str]:
-    """What /readyz waits for: kernels too, where they have not been compiled yet."""
-    try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=10) as answer:
-            assert answer.status == 200
-            return json.load(answer)["waiting_for"]
-    except urllib.error.HTTPError as error:
-        with error:
-            assert error.code == 503
-            return json.load(error)["waiting_for"]
+    """Return what /readyz waits for: kernels too, where they have not been compiled yet."""
+    answer = httpx.get(f"{address}/readyz")
+    assert (answer.status_code == 200) == (not answer.json()["waiting_for"])
+    return answer.json()["waiting_for"]
 
 
 def test_a_second_signal_ends_a_server_that_drains(demo: Started) -> None:

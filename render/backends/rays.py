@@ -54,9 +54,7 @@ AHEAD = 64
 """3 x 3, row by row: unit direction in patient space = matrix @ (step of a ray in voxels)."""
 AXIS = 73
 """Along which of the volume's axes all rays run: 0, 1, 2, or `NO_AXIS`."""
-EXTENT = 74
-"""Of the box of a packet's segment with the voxels that its samples read, along i, j and k, in bricks."""
-PARAMETERS = 77
+PARAMETERS = 74
 
 NO_AXIS = -1.0
 

@@ -23,7 +23,16 @@ from render.backends.cpu.operations import (
     select,
     splat,
 )
-from render.backends.cpu.packets import at, brick_at, corners, enter, greatest_between, store_packet, within
+from render.backends.cpu.packets import (
+    at,
+    brick_at,
+    corners,
+    enter,
+    far_corners,
+    greatest_between,
+    store_packet,
+    within,
+)
 from render.backends.cpu.sampling import HUGE, F, edge_sample, is_flat, probe, sample
 
 SIZE = rays.SIZE
@@ -67,13 +76,13 @@ def extreme(
             best = select(alive, splat(-HUGE), splat(HUGE))
             if start <= stop:
                 possible += np.int64(stop - start) + 1
-                box = corners(p, ray, alive, start)
+                box, far = corners(p, ray, alive, start), far_corners(p, ray, alive, start)
                 count = np.int64((stop - start) / length) + 1
                 if count > room:
                     room = 2 * count
                     bound = np.empty(room, np.float32)
                 for other in range(count):
-                    bound[other] = greatest_between(p, bounds, box, F(other) * length, sign) * unit
+                    bound[other] = greatest_between(p, bounds, box, far, F(other) * length, sign) * unit
                 low = -HUGE
                 best_first: Any = BEST_FIRST if count > IN_ORDER else 0
                 for turn in range(best_first + count):

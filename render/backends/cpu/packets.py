@@ -31,6 +31,8 @@ from render.backends.cpu.operations import (
 from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, packet_rays
 
 SIZE, GRID = rays.SIZE, rays.GRID
+SLACK = 0.01
+"""What float32 may lose of a box's corner: voxels, or bricks, which are more."""
 
 
 @inline
@@ -90,25 +92,44 @@ def corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
 
 
 @inline
-def greatest_between(p: Any, bounds: Any, box: Any, u: Any, sign: Any) -> Any:
+def far_corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any) -> Any:
+    """`corner_axis` of the box's high side, with the voxel beyond it that its samples read."""
+    here = fma(step, start, x)
+    high = reduce_max(select(alive, here, splat(-HUGE)))
+    slope = reduce_max(select(alive, step, splat(-HUGE)))
+    return high + max(F(0), slope * span) + F(1 + SLACK), slope
+
+
+@inline
+def far_corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
+    """`far_corner_axis` of the three axes, in bricks."""
+    span, scale = F(p[rays.SEGMENT] - 1), F(p[rays.BRICKS_PER_VOXEL])
+    cx, sx = far_corner_axis(ray[0], ray[3], alive, start, span)
+    cy, sy = far_corner_axis(ray[1], ray[4], alive, start, span)
+    cz, sz = far_corner_axis(ray[2], ray[5], alive, start, span)
+    return cx * scale, cy * scale, cz * scale, sx * scale, sy * scale, sz * scale
+
+
+@inline
+def greatest_between(p: Any, bounds: Any, near: Any, far: Any, u: Any, sign: Any) -> Any:
     """Return the greatest own bound, times `sign`, of the bricks that a segment's box reaches into.
 
-    The box is smaller than a brick, so it reaches into eight at most; one that is counted twice does no harm.
+    They are eight at most where rays are parallel; where they spread, all that the two corners leave possible.
     """
     nx, ny, nz = np.int64(p[GRID]), np.int64(p[GRID + 1]), np.int64(p[GRID + 2])
-    x, y, z = box[0] + box[3] * u, box[1] + box[4] * u, box[2] + box[5] * u
-    i0: Any = min(max(np.int64(x), 0), nx - 1)
-    j0: Any = min(max(np.int64(y), 0), ny - 1)
-    k0: Any = min(max(np.int64(z), 0), nz - 1)
-    i1: Any = min(max(np.int64(x + F(p[rays.EXTENT])), i0), nx - 1)
-    j1: Any = min(max(np.int64(y + F(p[rays.EXTENT + 1])), j0), ny - 1)
-    k1: Any = min(max(np.int64(z + F(p[rays.EXTENT + 2])), k0), nz - 1)
-    rows = (k0 * ny + j0) * nx, (k0 * ny + j1) * nx, (k1 * ny + j0) * nx, (k1 * ny + j1) * nx
-    a = max(F(bounds[rows[0] + i0]) * sign, F(bounds[rows[0] + i1]) * sign)
-    b = max(F(bounds[rows[1] + i0]) * sign, F(bounds[rows[1] + i1]) * sign)
-    c = max(F(bounds[rows[2] + i0]) * sign, F(bounds[rows[2] + i1]) * sign)
-    d = max(F(bounds[rows[3] + i0]) * sign, F(bounds[rows[3] + i1]) * sign)
-    return max(max(a, b), max(c, d))
+    i0: Any = min(max(np.int64(near[0] + near[3] * u - F(SLACK)), 0), nx - 1)
+    j0: Any = min(max(np.int64(near[1] + near[4] * u - F(SLACK)), 0), ny - 1)
+    k0: Any = min(max(np.int64(near[2] + near[5] * u - F(SLACK)), 0), nz - 1)
+    i1: Any = min(max(np.int64(far[0] + far[3] * u), i0), nx - 1)
+    j1: Any = min(max(np.int64(far[1] + far[4] * u), j0), ny - 1)
+    k1: Any = min(max(np.int64(far[2] + far[5] * u), k0), nz - 1)
+    greatest = -HUGE
+    for k in range(k0, k1 + 1):
+        for j in range(j0, j1 + 1):
+            row = (k * ny + j) * nx
+            for i in range(i0, i1 + 1):
+                greatest = max(greatest, F(bounds[row + i]) * sign)
+    return greatest
 
 
 @inline

@@ -21,7 +21,7 @@ from render.backends.channels import (
     render_channels,
     upload_channels,
 )
-from render.backends.cpu.bricks import BOX_SLACK, NO_CODE, BrickGrid, Cells, Level, build_bricks, measure
+from render.backends.cpu.bricks import NO_CODE, BrickGrid, Cells, Level, build_bricks, measure
 from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
@@ -212,7 +212,6 @@ class CpuRenderer:
         level, segment = grid.level_for(across, along)
         p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
         p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment
-        p[rays.EXTENT : rays.EXTENT + 3] = (across + along * (segment - 1) + 1 + BOX_SLACK) / level.size
         work = _Work(view, codes, level, p, shape_px)
         draw: Callable[[Tile], tuple[int, int]]
         picture: npt.NDArray[Any]

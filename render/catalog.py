@@ -23,6 +23,7 @@ from render.descriptions import Phase
 from render.dicom.archive import split_path
 from render.dicom.cine import phases_of
 from render.dicom.ingest import Ingest
+from render.dicom.instance import SYMBOLIC_LINK
 from render.dicom.plan import VolumePlan
 from render.dicom.series import select
 from render.dicom.source import Scan
@@ -114,6 +115,11 @@ class Catalog:
         self._thread.join()
 
     @property
+    def roots(self) -> tuple[Path, ...]:
+        """Folders and files that may be read, absolute, links followed."""
+        return self._roots
+
+    @property
     def is_scanning(self) -> bool:
         """Whether the roots are still being scanned."""
         return not self._idle.is_set()
@@ -179,7 +185,7 @@ class Catalog:
         Raises
         ------
         PathError
-            If there is no such path below a root; what lies outside is as if it were not there.
+            If it is neither an id nor a path below a root; what lies outside is as if it were not there.
         VolumeNotFoundError
             As in `entry`, if it is an id that is not known while the roots are being scanned.
         AmbiguousSeriesError, NotAVolumeError, NoVolumeError
@@ -239,7 +245,7 @@ class Catalog:
                 continue
             if path.is_relative_to(root):
                 return path
-        raise PathError(f"no such path below the served roots: {given[-200:]!r}")
+        raise PathError(f"neither a volume's id nor a path below the served roots: {given[-200:]!r}")
 
     def _scan(self, path: Path) -> Scan:
         """Scan a path and note what is there; join a scan of it that is under way."""
@@ -251,7 +257,12 @@ class Catalog:
         if running is not None:
             return running.result()
         try:
-            scan = self.ingest.scan(path, self._note_progress, self._closing.is_set)
+            try:
+                scan = self.ingest.scan(path, self._note_progress, self._closing.is_set)
+            except (
+                PathError
+            ) as error:  # gone since it was resolved; the scan names all of it, which clients must not see
+                raise PathError(f"no such file or folder any more: {path.name!r}") from error
             self._note(scan)
             mine.set_result(scan)
         except BaseException as error:
@@ -294,13 +305,13 @@ class Catalog:
             if self._closing.is_set():
                 break
             try:
-                self._scan(root)
+                _log(root, self._scan(root))
             except (DrainingError, RenderCancelledError):
                 break  # we are closing, or the ingest was closed before us
             except VoxelcastError as error:
-                logger.warning("a root could not be scanned: %s", error.message)
+                logger.warning("%s: can't be scanned: %s", root, error.message)
             except Exception:
-                logger.exception("a root could not be scanned")
+                logger.exception("%s: can't be scanned", root)
         self._idle.set()
 
 
@@ -320,6 +331,15 @@ class SeriesLoader:
     ) -> tuple[Volume, Sequence[Span]]:
         """Load it for who watches; see `render.growth.GrowingLoader.grow`."""
         return self.ingest.grow(self.plan, progress, cancelled, growth)
+
+
+def _log(root: Path, scan: Scan) -> None:
+    """Say what a root holds, in figures."""
+    logger.info(
+        "%s: %d volumes in %d files, %d of them skipped", root, len(scan.volumes), scan.files, len(scan.skipped)
+    )
+    if links := sum(file.reason == SYMBOLIC_LINK for file in scan.skipped):
+        logger.warning("%s: %d symbolic link%s skipped: links are not followed", root, links, "s" * (links > 1))
 
 
 def _on_disk(root: Path, relative: str) -> Path:

@@ -62,7 +62,7 @@ def main() -> None:
             candidates = error.details.get("candidates", ())
             if isinstance(candidates, list | tuple):
                 for candidate in candidates:
-                    print(f"  {candidate}", file=sys.stderr)
+                    print(f"  --{candidate}", file=sys.stderr)
         leave(1)
     except (click.Abort, KeyboardInterrupt):
         leave(130)

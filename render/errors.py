@@ -128,7 +128,7 @@ class NotAVolumeError(SourceError):
 
 
 class AmbiguousSeriesError(SourceError):
-    """Several candidates. ``details["candidates"]`` lists them, one line each."""
+    """Several candidates. ``details["candidates"]`` lists them: ``series UID: ...`` or ``volume N: ...``."""
 
     reason = "AMBIGUOUS_SERIES"
 

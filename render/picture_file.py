@@ -22,7 +22,7 @@ def check_suffix(path: Path) -> None:
     """Raise InvalidArgumentError unless the ending names a format, before anything is rendered."""
     if path.suffix.lower() not in SUFFIXES:
         raise InvalidArgumentError(
-            f"-o {path.name}: ending {path.suffix!r}; one of {', '.join(SUFFIXES)} needed", field="output"
+            f"-o {path}: ending {path.suffix!r}; one of {', '.join(SUFFIXES)} needed", field="output"
         )
 
 
@@ -40,7 +40,7 @@ def check_writable(path: Path, option: str) -> None:
         problem = "can't be written (Permission denied)"
     else:
         return
-    raise InvalidArgumentError(f"{option} {path.name}: {problem}", field=option.lstrip("-"))
+    raise InvalidArgumentError(f"{option} {path}: {problem}", field=option.lstrip("-"))
 
 
 def write_frame(frame: Frame, path: Path) -> None:
@@ -68,7 +68,7 @@ def write_frame(frame: Frame, path: Path) -> None:
             encoding = Encoding.PNG if suffix == ".png" else Encoding.JPEG
             path.write_bytes(encode(frame, encoding, jpeg_quality=PICTURE_JPEG_QUALITY).payload)
     except OSError as error:
-        raise InvalidArgumentError(f"-o {path.name}: can't be written ({error.strerror})", field="output") from error
+        raise InvalidArgumentError(f"-o {path}: can't be written ({error.strerror})", field="output") from error
 
 
 def write_metadata(frame: Frame, volume: Volume, path: Path) -> None:
@@ -77,7 +77,7 @@ def write_metadata(frame: Frame, volume: Volume, path: Path) -> None:
         path.write_text(json.dumps(frame_metadata(frame, volume), indent=2) + "\n", "utf-8")
     except OSError as error:
         raise InvalidArgumentError(
-            f"--metadata {path.name}: can't be written ({error.strerror})", field="metadata"
+            f"--metadata {path}: can't be written ({error.strerror})", field="metadata"
         ) from error
 
 

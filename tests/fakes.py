@@ -212,7 +212,7 @@ class FakeCatalog:
             raise AmbiguousSeriesError(
                 f"{len(self._entries)} series below the path", candidates=[e.path for e in self._entries.values()]
             )
-        raise PathError(f"no such path below the roots: {path_or_id}")
+        raise PathError(f"neither an id nor a path below the roots: {path_or_id}")
 
     def loader(self, entry: FakeEntry) -> Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]:
         def load(progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Volume:

@@ -55,6 +55,31 @@ def test_the_roots_are_scanned_in_the_background(catalog: Catalog) -> None:
     ]
 
 
+def test_a_root_is_told_with_how_many_links_were_skipped(
+    root: Path, ingest: Ingest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "render.catalog")
+    (root / "study").symlink_to(root.parent / "outside")
+    with Catalog([root], ingest) as catalog:
+        assert catalog.wait_until_scanned(60)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{root}: 2 volumes in 11 files, 1 of them skipped",
+        f"{root}: 1 symbolic link skipped: links are not followed",
+    ]
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+
+
+def test_a_path_that_vanishes_is_not_told_whole(catalog: Catalog, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(path: Path, *_: object) -> None:
+        raise PathError(f"no such file or folder: {path}")
+
+    monkeypatch.setattr(catalog.ingest, "scan", gone)
+    with pytest.raises(PathError) as caught:
+        catalog.resolve("ct")
+    assert "'ct'" in caught.value.message
+    assert str(root) not in caught.value.message
+
+
 def test_an_entry_loads_its_voxels(catalog: Catalog) -> None:
     entry = catalog.entries()[1]
     calls: list[tuple[int, int]] = []
@@ -78,7 +103,7 @@ def test_a_path_below_a_root_is_a_volume(catalog: Catalog, root: Path, how: str)
 )
 def test_what_lies_outside_is_as_if_it_were_not_there(catalog: Catalog, root: Path, given: str) -> None:
     (root / "link").symlink_to(root.parent / "outside")
-    with pytest.raises(PathError, match="no such path below the served roots") as caught:
+    with pytest.raises(PathError, match="neither a volume's id nor a path below the served roots") as caught:
         catalog.resolve(given)
     assert "\n" not in caught.value.message
     assert str(root) not in caught.value.message
@@ -131,7 +156,7 @@ def test_a_root_that_is_not_there_is_logged_and_the_next_is_scanned(
     with Catalog([root / "gone", root], ingest) as catalog:
         assert catalog.wait_until_scanned(60)
         assert len(catalog.entries()) == 2
-    assert "a root could not be scanned: no such file or folder: gone" in caplog.text
+    assert f"{root / 'gone'}: can't be scanned: no such file or folder any more: 'gone'" in caplog.text
 
 
 class GatedIngest:

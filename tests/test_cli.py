@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import imagecodecs
 import numpy as np
@@ -15,6 +19,8 @@ import pytest
 from pydicom.uid import JPEGLSLossless
 
 from render import cli
+from render.commands import serve
+from render.commands.progress import Progress
 from render.errors import InvalidArgumentError, InvalidViewError
 from tests.dicom.synthetic import ramp, write_series
 
@@ -119,10 +125,10 @@ def test_a_place_that_can_not_be_written_is_noticed_before_any_work(run: Run, tm
     for place, message in (("gone/out.png", "no folder"), ("folder.png", "a folder")):
         error = run("render", tmp_path / "absent", "--mpr", *good, option, tmp_path / place)
         line = render_error(error)
-        assert line.startswith(f"voxelcast: {option} ")
+        assert line.startswith(f"voxelcast: {option} {tmp_path / place}: ")
         assert message in line
     line = render_error(run("render", tmp_path / "absent", "--mpr", "-o", tmp_path / "good.png"))
-    assert "no such file or folder: absent" in line
+    assert f"no such file or folder: {tmp_path / 'absent'}" in line
     assert not (tmp_path / "good.png").exists()
 
 
@@ -193,6 +199,55 @@ def test_inspect_names_the_volume_and_no_patient(run: Run, small_series: Path) -
         assert "Secret^Name" not in text
 
 
+def test_inspect_goes_on_where_something_may_not_be_read(
+    run: Run, small_series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    write_series(root / "open", uid="1.2.1")
+    write_series(root / "shut", uid="1.2.2")
+    lstat = Path.lstat
+
+    def denied(path: Path) -> os.stat_result:  # a folder that may be listed, but not entered; root may do anything
+        if path.parent.name == "shut":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", denied)
+    status, table, err = run("inspect", root)
+    assert status == 1
+    assert "uid 1.2.1" in table
+    assert "    shut/slice000.dcm: can't be read: Permission denied" in table
+    first = root / "shut" / "slice000.dcm"
+    assert err.splitlines()[-1] == f"voxelcast: permission denied: {first} and 3 more may not be read"
+    status, out, _ = run("inspect", root, "--json")
+    assert status == 1
+    assert [series["uid"] for series in json.loads(out)["series"]] == ["1.2.1"]
+
+
+def test_a_way_that_may_not_be_gone_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path, **_: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    path = tmp_path / "shut" / "a.dcm"
+    assert render_error(run("inspect", path)) == f"voxelcast: can't be read: {path}: Permission denied"
+
+
+def test_serve_says_that_it_has_no_root(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    class Rooted:
+        def __init__(self, *roots: Path) -> None:
+            self.catalog = self
+            self.roots = roots
+
+    for roots, said in (
+        ((), ["no ROOT was given: there is nothing to show but what clients upload"]),
+        ((tmp_path,), []),
+    ):
+        caplog.clear()
+        asyncio.run(serve._prepare(cast(Any, Rooted(*roots)), Progress(io.StringIO())))
+        assert [record.getMessage() for record in caplog.records] == said
+
+
 def test_the_columns_of_inspect_hold_the_longest_kind(run: Run, tmp_path: Path) -> None:
     write_series(tmp_path / "ct", uid="1.2.1", SeriesNumber=2000)
     mapping = "1.2.840.10008.5.1.4.1.1.67"
@@ -231,7 +286,7 @@ def test_inspect_says_which_picture_it_could_not_draw(run: Run, tmp_path: Path) 
     assert series["thumbnail"].startswith("no picture: slice000.dcm: ")
     status, _, err = run("inspect", tmp_path / "in", "--thumbnails", path / "below")
     assert status == 1
-    assert "--thumbnails below: can't be written" in err
+    assert f"--thumbnails {path / 'below'}: can't be written" in err
 
 
 @pytest.mark.data

@@ -160,7 +160,7 @@ def test_a_path_without_dicom_ends_with_one_line(tmp_path: Path) -> None:
     started = Started("demo", tmp_path / "series", "--http-port", "0", "--grpc-port", "0", XDG_CACHE_HOME=cold)
     assert started.wait() == 1
     said = [line for line in started.errors if line.startswith("voxelcast: ")]
-    assert said == ["voxelcast: no DICOM in 1 file"]
+    assert said == ["voxelcast: no DICOM in 1 file: not DICOM: no DICM marker at byte 128, no data set at byte 0"]
     assert not any("compiling kernels 18/18" in line for line in started.errors), "it waits for no kernel"
 
 

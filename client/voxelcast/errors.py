@@ -83,8 +83,14 @@ class AmbiguousSeriesError(SourceError):
 
     @property
     def candidates(self) -> list[str]:
-        """The candidates, a line each."""
+        """The candidates, a line each: ``series UID: ...``, or ``volume N: ...`` of one series, with the volumes' ids.
+
+        The UID is for ``series``, N for ``volume_index``; an id opens its volume by itself.
+        """
         return self.figures.get("candidates", "").splitlines()
+
+    def __str__(self) -> str:
+        return "\n  ".join([self.message, *self.candidates])
 
 
 class ResourceExhaustedError(VoxelcastError):

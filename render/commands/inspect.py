@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from render.commands.progress import Progress
-from render.errors import InvalidArgumentError, SourceError
+from render.errors import InvalidArgumentError, SourceError, UnreadableFileError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ MISSING_SHOWN = 10
 
 
 @click.command("inspect", help="Say what is below PATH: series, volumes, what is refused and why.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON on stdout.")
 @click.option(
     "--thumbnails",
@@ -38,7 +38,8 @@ MISSING_SHOWN = 10
 def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) -> None:
     """Scan a path and print what was found; without ``--identify`` nothing printed but file names may tell who it is.
 
-    PATH is a folder, a file, a ZIP archive, a DICOMDIR or a NIfTI file.
+    PATH is a folder, a file, a ZIP archive, a DICOMDIR or a NIfTI file. What may not be read makes the exit status 1,
+    after all else has been printed.
     """
     from render.dicom.contents import describe_labels
     from render.dicom.identity import read_identity
@@ -56,6 +57,7 @@ def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) 
     }
     if not as_json:
         click.echo(_table(found, patients, pictures, labels))
+        _check_all_read(found)
         return
     report = found.to_json()
     for series, patient in zip(report["series"], patients, strict=False):
@@ -65,6 +67,15 @@ def command(path: Path, as_json: bool, thumbnails: Path | None, identify: bool) 
     for n, described in labels.items():
         report["series"][n]["labels"] = described
     click.echo(json.dumps(report, indent=2))
+    _check_all_read(found)
+
+
+def _check_all_read(found: Scan) -> None:
+    """Raise UnreadableFileError if something may not be read: what was printed lacks it."""
+    denied = [_printable(file.path) for file in found.skipped if file.is_denied]
+    if denied:
+        more = f" and {len(denied) - 1} more" if len(denied) > 1 else ""
+        raise UnreadableFileError(f"permission denied: {found.root / denied[0]}{more} may not be read")
 
 
 def _write_thumbnails(found: Scan, folder: Path, progress: Progress) -> dict[int, str]:
@@ -87,7 +98,7 @@ def _write_thumbnails(found: Scan, folder: Path, progress: Progress) -> dict[int
             progress("drawing thumbnails", done, len(shown))
     except OSError as error:
         raise InvalidArgumentError(
-            f"--thumbnails {folder.name}: can't be written ({error.strerror})", field="thumbnails"
+            f"--thumbnails {folder}: can't be written ({error.strerror})", field="thumbnails"
         ) from error
     return said
 

@@ -81,7 +81,7 @@ _ORIENTATIONS = click.Choice([orientation.value for orientation in Orientation])
 
 
 @click.command("render", help="Render one picture of the DICOM at PATH, or its values, to a file.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path, readable=False))
 @click.option("--mpr", "is_mpr", is_flag=True, help="A plane through the volume.")
 @click.option("--3d", "is_3d", is_flag=True, help="The whole volume from outside.")
 @click.option(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from render.commands.options import run_server, server_options
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from render.commands.progress import Progress
@@ -23,4 +26,7 @@ def command(roots: tuple[Path, ...], **options: Any) -> None:
 
 
 async def _prepare(engine: Engine, progress: Progress) -> None:
+    if not engine.catalog.roots:
+        logger.warning("no ROOT was given: there is nothing to show but what clients upload")
+        return
     progress("scanning the roots in the background")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from render.dicom.instance import SkippedFile
+from render.dicom.instance import SYMBOLIC_LINK, SkippedFile
 from render.errors import UnreadableFileError
 
 SEPARATOR = "!/"
@@ -130,7 +130,7 @@ def open_entry(path: Path, name: str) -> tuple[BinaryIO, int]:
     except KeyError:
         raise UnreadableFileError("no such entry in the archive") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise UnreadableFileError(f"ZIP entry can't be inflated: {type(error).__name__}") from error
+        raise UnreadableFileError(f"damaged ZIP entry: can't be inflated ({type(error).__name__})") from error
 
 
 _lock = threading.Lock()
@@ -151,7 +151,7 @@ def _archive(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise UnreadableFileError("ZIP archive that can't be read: its list of entries is damaged") from error
+        raise UnreadableFileError("damaged ZIP archive: its list of entries can't be read") from error
     _archives[key] = archive
     while len(_archives) > _OPEN_ARCHIVES:
         _archives.popitem(last=False)[1].close()  # entries that are open keep the file beneath open
@@ -165,7 +165,7 @@ def _directory_bytes(file: BinaryIO, size: int) -> int:
     tail = file.read()
     at = tail.rfind(_END)
     if at < 0 or len(tail) < at + 22:
-        raise UnreadableFileError("truncated: a ZIP archive without its list of entries")
+        raise UnreadableFileError("damaged ZIP archive: its end is missing, and with it the list of entries")
     length = int(struct.unpack_from("<L", tail, at + 12)[0])
     if at >= 20 and tail[at - 20 : at - 16] == _END64_LOCATOR:
         file.seek(min(struct.unpack_from("<Q", tail, at - 12)[0], size))
@@ -180,7 +180,7 @@ def _refusal(info: zipfile.ZipInfo) -> str:
     if ".." in re.split(r"[/\\]", name) or re.match(r"[/\\]|[A-Za-z]:", name) or "\0" in info.orig_filename:
         return "name that leads out of the archive: refused"
     if stat.S_ISLNK(info.external_attr >> 16):
-        return "symbolic link: not followed"
+        return SYMBOLIC_LINK
     if info.flag_bits & 1:
         return "encrypted ZIP entry"
     if info.file_size > RATIO_FREE_BYTES and info.file_size > MAXIMUM_RATIO * info.compress_size:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass, field
 
 from render.dicom.extent import PixelExtent
@@ -108,6 +110,10 @@ class Instance:
         return self.transfer_syntax in STREAMED
 
 
+SYMBOLIC_LINK = "symbolic link: not followed"
+"""Why a link is skipped."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
     """A file that belongs to no series, and why; of a DICOMDIR also what it lists that is not there."""
@@ -115,3 +121,8 @@ class SkippedFile:
     path: str
     reason: str
     missing: tuple[str, ...] = ()
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether it is there, but may not be read."""
+        return self.reason.endswith(os.strerror(errno.EACCES))

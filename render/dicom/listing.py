@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from render.dicom.archive import SEPARATOR, is_archive, list_archive
-from render.dicom.instance import SkippedFile
+from render.dicom.instance import SYMBOLIC_LINK, SkippedFile
 from render.errors import UnreadableFileError
 
 LOOKS_AT_A_TIME = 8
@@ -56,9 +56,13 @@ def list_folder(root: Path) -> Listing:
         for name in sorted(files) + [name for name in folders if os.path.islink(os.path.join(folder, name))]:
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
-            mode = path.lstat().st_mode
+            try:
+                mode = path.lstat().st_mode
+            except OSError as error:  # of a folder that may be listed, but not entered
+                listing.skipped.append(SkippedFile(relative, f"can't be read: {error.strerror}"))
+                continue
             if stat.S_ISLNK(mode):
-                listing.skipped.append(SkippedFile(relative, "symbolic link: not followed"))
+                listing.skipped.append(SkippedFile(relative, SYMBOLIC_LINK))
             elif stat.S_ISREG(mode):
                 regular.append((path, relative))
             else:
@@ -101,6 +105,8 @@ def _add(listing: Listing, path: Path, relative: str, start: bytes | OSError) ->
         if isinstance(start, OSError):
             raise start
         if not is_archive(start):
+            if path.suffix.lower() == ".zip" and start:
+                raise UnreadableFileError("damaged ZIP archive: it does not begin as one")
             listing.names.append(relative)
             return
         entries = list_archive(path)

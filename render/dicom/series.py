@@ -83,7 +83,9 @@ def select(scan: Scan, *, series: str | None = None, volume: int | None = None) 
     chosen = _named(scan, series) if series is not None else _plain(scan)
     if not chosen.volumes:
         # A slice that is cut before its Series Instance UID belongs to no series, but leaves a gap in one.
-        cut = next((file for file in scan.skipped if file.reason.startswith(("truncated", "incomplete"))), None)
+        cut = next(
+            (file for file in scan.skipped if file.reason.startswith(("truncated", "incomplete", "damaged"))), None
+        )
         cause = f"{cut.reason} ({cut.path}, skipped); " if cut is not None and chosen.refused_stack else ""
         raise NotAVolumeError(f"{_title(chosen)} is no volume: {cause}{chosen.reason}", series_uid=chosen.uid)
     if volume is None:
@@ -92,8 +94,8 @@ def select(scan: Scan, *, series: str | None = None, volume: int | None = None) 
             return stacks[0]
         if len(chosen.volumes) > 1:
             raise AmbiguousSeriesError(
-                f"{_title(chosen)} holds {len(chosen.volumes)} volumes: name one with --volume",
-                candidates=[f"--volume {n}: {_shape(plan)}" for n, plan in enumerate(chosen.volumes)],
+                f"{_title(chosen)} holds {len(chosen.volumes)} volumes: name one by its number",
+                candidates=[f"volume {n}: {_shape(plan)}, id {plan.id}" for n, plan in enumerate(chosen.volumes)],
             )
         return chosen.volumes[0]
     if not 0 <= volume < len(chosen.volumes):
@@ -151,17 +153,26 @@ def _plain(scan: Scan) -> Series:
     raise NoVolumeError(
         f"no volume in {scan.files} files: {len(scan.series)} series without one, {len(scan.skipped)} files skipped"
         if scan.series
-        else f"no DICOM in {scan.files} file{'' if scan.files == 1 else 's'}",
+        else f"no DICOM in {_files(scan)}",
         candidates=[f"{_title(member)}: {member.reason}" for member in refused],
         skipped=[f"{file.path}: {file.reason}" for file in scan.skipped[:20]],
     )
 
 
+def _files(scan: Scan) -> str:
+    """Return how many files there are; of one alone, why it was skipped."""
+    if scan.files != 1:
+        return f"{scan.files} files"
+    return "1 file: " + scan.skipped[0].reason if scan.skipped else "1 file"
+
+
 def _ambiguous(message: str, candidates: Sequence[Series]) -> AmbiguousSeriesError:
     lines = []
     for member in candidates:
-        what = ", ".join(_shape(plan) for plan in member.volumes[:3]) or f"no volume: {member.reason}"
-        lines.append(f"--series {member.uid}: {_title(member)}, {what}")
+        what = (
+            ", ".join(f"{_shape(plan)}, id {plan.id}" for plan in member.volumes[:3]) or f"no volume: {member.reason}"
+        )
+        lines.append(f"series {member.uid}: {_title(member)}, {what}")
     return AmbiguousSeriesError(message, candidates=lines)
 
 

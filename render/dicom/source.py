@@ -87,13 +87,17 @@ def scan(
     Raises
     ------
     PathError
-        If there is no such folder or file.
+        If there is no such folder or file, or the way there may not be gone; the message has the path as it was given.
     RenderCancelledError
         If `cancelled` said so.
     """
     given = Path(path)
-    if not given.exists():
-        raise PathError(f"no such file or folder: {given.name}")
+    try:
+        given.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PathError(f"no such file or folder: {given}") from None
+    except (OSError, ValueError) as error:  # a folder on the way that may not be entered; a null byte
+        raise PathError(f"can't be read: {given}: {getattr(error, 'strerror', None) or error}") from None
     root = given.resolve()
     if root.is_file() and _is_media_directory(root):
         root = root.parent

@@ -6,7 +6,7 @@ import contextlib
 import hmac
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -37,13 +37,24 @@ def error_detail(error: BaseException) -> render_service_pb2.ErrorDetail:
     detail = render_service_pb2.ErrorDetail(reason=reason(error))
     room = MAX_FIGURES_BYTES
     for name, value in error.details.items() if isinstance(error, VoxelcastError) else ():
-        text = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        limit = room if isinstance(value, list | tuple) else min(room, MAX_FIGURE_BYTES)
-        text = _cut(wire_text(text), limit)
+        if isinstance(value, list | tuple):
+            text = _whole_lines([wire_text(str(line)) for line in value], room)
+        else:
+            text = _cut(wire_text(str(value)), min(room, MAX_FIGURE_BYTES))
         if text:
             detail.figures[name] = text
             room -= len(text.encode()) + len(name)
     return detail
+
+
+def _whole_lines(lines: Sequence[str], limit: int) -> str:
+    """Return the lines that fit, and how many more there are."""
+    text = "\n".join(lines)
+    kept = len(lines)
+    while kept and len(text.encode()) > limit:
+        kept -= 1
+        text = "\n".join([*lines[:kept], f"... and {len(lines) - kept} more"])
+    return _cut(text, limit)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -225,6 +225,7 @@ def test_candidates_are_listed(client: Client, service: FakeService) -> None:
     with pytest.raises(AmbiguousSeriesError) as caught:
         client.open("head")
     assert caught.value.candidates == ["CT 1", "PT 2"]
+    assert str(caught.value) == "2 candidates\n  CT 1\n  PT 2"
 
 
 def test_every_reason_of_the_server_is_known() -> None:

@@ -6,6 +6,7 @@ import io
 import stat
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 
 from render.dicom.ingest import Ingest
 from render.dicom.pixels import load_volume
+from render.dicom.series import select
 from render.dicom.source import Scan, scan
-from render.errors import CodecError, UnreadableFileError
+from render.errors import CodecError, NoVolumeError, UnreadableFileError
 from tests.dicom.synthetic import ramp, write_series
 
 
@@ -143,7 +145,25 @@ def test_damaged_archives_are_typed(tmp_path: Path) -> None:
         (tmp_path / "packed" / "a.zip").write_bytes(whole[:length])
         found = scan(tmp_path / "packed")
         assert (found.files, found.volumes) == (1, ())
-        assert reasons(found)["a.zip"].startswith("truncated: a ZIP archive without its list of entries")
+        assert reasons(found)["a.zip"].startswith("damaged ZIP archive: its end is missing")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda whole: whole[:-22], "damaged ZIP archive: its end is missing"),
+        (lambda whole: whole.replace(b"PK\x01\x02", b"PK??"), "damaged ZIP archive: its list of entries can't be read"),
+        (lambda whole: b"????" + whole[4:], "damaged ZIP archive: it does not begin as one"),
+    ],
+)
+def test_one_that_is_asked_for_alone_is_said_to_be_a_damaged_archive(
+    tmp_path: Path, damage: Callable[[bytes], bytes], reason: str
+) -> None:
+    write_series(tmp_path / "files")
+    path = pack(tmp_path / "a.zip", tmp_path / "files")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(NoVolumeError, match=f"^no DICOM in 1 file: {reason}"):
+        select(scan(path))
 
 
 def test_a_list_of_entries_whose_length_lies_is_not_read(tmp_path: Path) -> None:
@@ -162,10 +182,10 @@ def test_a_damaged_entry_is_said_and_names_itself_when_loaded(tmp_path: Path) ->
     whole = path.read_bytes()
     at = whole.index(b"slice001.dcm") + 500
     path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
-    expected = r"^a\.zip!/slice00\d\.dcm: (has changed since|ZIP entry)"
+    expected = r"^a\.zip!/slice00\d\.dcm: (has changed since|damaged ZIP entry)"
     with pytest.raises((UnreadableFileError, CodecError), match=expected):
         load_volume(plan)
-    assert reasons(scan(path))["a.zip!/slice001.dcm"] == "ZIP entry can't be inflated: BadZipFile"
+    assert reasons(scan(path))["a.zip!/slice001.dcm"] == "damaged ZIP entry: can't be inflated (BadZipFile)"
 
 
 def test_the_later_of_two_entries_of_one_name_counts(tmp_path: Path) -> None:

@@ -81,6 +81,11 @@ def test_stray_bytes_and_line_breaks_do_not_reach_the_wire() -> None:
 
 
 def test_detail_fits_into_trailing_metadata() -> None:
+    lines = [f"series {n}: {'x' * 100}" for n in range(100)]
+    kept = error_detail(errors.AmbiguousSeriesError("x", candidates=lines)).figures["candidates"].splitlines()
+    assert 15 < len(kept) < 30
+    assert kept[:-1] == lines[: len(kept) - 1]
+    assert kept[-1] == f"... and {101 - len(kept)} more"
     error = errors.AmbiguousSeriesError("x", candidates=["ä" * 200] * 1000, path="ü" * 5000, field="é")
     detail = error_detail(error)
     assert detail.figures["candidates"].startswith("ääää")

@@ -28,6 +28,7 @@ from voxelcast.calls import (
     ProgressCallback,
     open_request,
     render_request,
+    still_scanning,
 )
 from voxelcast.channel import CHANNEL_OPTIONS, channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
@@ -76,11 +77,17 @@ class AsyncClient:
         # The generated stub has no annotations.
         self._stub: Any = RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
-    async def volumes(self, *, timeout_s: float | None = None) -> list[VolumeSummary]:
+    async def volumes(self, *, wait: bool = True, timeout_s: float = DEFAULT_LOAD_TIMEOUT_S) -> list[VolumeSummary]:
         """Return what there is to open; see `Client.volumes`."""
-        async with self._call(timeout_s) as options:
-            answer = await self._stub.ListVolumes(messages.ListVolumesRequest(), **options)
-        return [convert.summary_from_proto(summary) for summary in answer.volumes]
+        until_s = time.monotonic() + timeout_s
+        while True:
+            async with self._call(min(self._timeout_s, max(0.0, until_s - time.monotonic()))) as options:
+                answer = await self._stub.ListVolumes(messages.ListVolumesRequest(), **options)
+            if not (wait and answer.scanning):
+                return [convert.summary_from_proto(summary) for summary in answer.volumes]
+            if time.monotonic() + errors.SCAN_INTERVAL_S > until_s:
+                raise still_scanning(len(answer.volumes), timeout_s)
+            await asyncio.sleep(errors.SCAN_INTERVAL_S)
 
     async def open(
         self,

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from voxelcast.channel import Endpoint
 from voxelcast.decoding import decode_frame
 from voxelcast.descriptions import Sharing
-from voxelcast.errors import DeadlineExceededError, UnavailableError
+from voxelcast.errors import UnavailableError
 from voxelcast.frames import Frame
 from voxelcast.stream_call import MAIN_VIEW, StreamCall
 from voxelcast.stream_view import EncodedFrame
@@ -60,6 +60,11 @@ class AsyncStream:
     def views(self) -> dict[str, View]:
         """What is shown, by the views' names. See `Stream.views`."""
         return self._call.views
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server answers. See `Stream.is_connected`."""
+        return self._call.is_connected
 
     @property
     def sharing(self) -> Sharing | None:
@@ -138,7 +143,7 @@ class AsyncStream:
             async with asyncio.timeout(None if timeout_s == math.inf else timeout_s):
                 return await waiting
         except TimeoutError:
-            raise DeadlineExceededError(f"no {what} within {timeout_s:g} s") from None
+            raise self._call.overdue(what, timeout_s) from None
 
     async def _take(self, view_id: str | None) -> EncodedFrame:
         while True:

@@ -15,7 +15,7 @@ from voxelcast.decoding import checked, decode_frame
 from voxelcast.errors import LEASE_NOT_FOUND, NotFoundError
 from voxelcast.frames import Encoding, Frame
 from voxelcast.handle import VolumeHandle
-from voxelcast.views import View
+from voxelcast.views import Orientation, View
 
 if TYPE_CHECKING:
     from voxelcast.aio import AsyncClient
@@ -30,7 +30,7 @@ class AsyncVolume(VolumeHandle):
 
     async def render(
         self,
-        view: View | None = None,
+        view: View | Orientation | None = None,
         *,
         encoding: Encoding = "values",
         jpeg_quality: int | None = None,
@@ -42,7 +42,7 @@ class AsyncVolume(VolumeHandle):
 
     async def render_frame(
         self,
-        view: View | None = None,
+        view: View | Orientation | None = None,
         *,
         encoding: Encoding = "values",
         jpeg_quality: int | None = None,
@@ -54,7 +54,7 @@ class AsyncVolume(VolumeHandle):
 
     async def render_bytes(
         self,
-        view: View | None = None,
+        view: View | Orientation | None = None,
         *,
         encoding: Encoding = "jpeg",
         jpeg_quality: int | None = None,
@@ -79,8 +79,8 @@ class AsyncVolume(VolumeHandle):
         """Open another volume of the series on this grid; see `Volume.open_phase`."""
         return await self._client.open(self._phase_id(number), timeout_s=timeout_s)
 
-    def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> AsyncStream:
-        """Open a live stream that begins with a view (None: the axial); see `AsyncStream`."""
+    def stream(self, view: View | Orientation | None = None, *, timeout_s: float | None = None) -> AsyncStream:
+        """Open a live stream that begins with a view, or a plane by its name (None: the axial); see `AsyncStream`."""
         return self._client.stream(self._view(view), timeout_s=timeout_s)
 
     async def refresh(self, *, timeout_s: float | None = None) -> None:

@@ -15,14 +15,14 @@ from render.v1.render_service_pb2 import (
 )
 from voxelcast import convert
 from voxelcast.descriptions import LoadProgress, VolumeSummary
-from voxelcast.errors import InvalidArgumentError, ProtocolError
+from voxelcast.errors import DeadlineExceededError, InvalidArgumentError, ProtocolError
 from voxelcast.frames import Encoding
 from voxelcast.views import View
 
 DEFAULT_TIMEOUT_S = 60.0
 """For every call but those that load a volume."""
 DEFAULT_LOAD_TIMEOUT_S = 600.0
-"""For `open` and the uploads, which read, decode and make resident."""
+"""For `open` and the uploads, which read, decode and make resident, and for lists, which wait until folders are read."""
 
 ProgressCallback: TypeAlias = Callable[[LoadProgress], None]
 
@@ -56,6 +56,14 @@ def render_request(view: View, encoding: Encoding, jpeg_quality: int | None, lea
         encoding=convert.encoding_to_proto(encoding, view),
         jpeg_quality=jpeg_quality,
         lease_id=lease_id,
+    )
+
+
+def still_scanning(found: int, timeout_s: float) -> DeadlineExceededError:
+    """Return the error of a list that was not whole in time."""
+    return DeadlineExceededError(
+        f"the server still reads its folders after {timeout_s:g} s, with {found} volumes found so far; "
+        "volumes(wait=False) lists those"
     )
 
 

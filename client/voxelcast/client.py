@@ -24,6 +24,7 @@ from voxelcast.calls import (
     ProgressCallback,
     open_request,
     render_request,
+    still_scanning,
 )
 from voxelcast.channel import channel_to, endpoint
 from voxelcast.decoding import checked, decode_frame
@@ -80,11 +81,31 @@ class Client:
         # The generated stub has no annotations.
         self._stub: Any = RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
-    def volumes(self, *, timeout_s: float | None = None) -> list[VolumeSummary]:
-        """Return what there is to open, below the served roots and of uploads."""
-        with self._call(timeout_s) as options:
-            answer = self._stub.ListVolumes(messages.ListVolumesRequest(), **options)
-        return [convert.summary_from_proto(summary) for summary in answer.volumes]
+    def volumes(self, *, wait: bool = True, timeout_s: float = DEFAULT_LOAD_TIMEOUT_S) -> list[VolumeSummary]:
+        """Return what there is to open, below the served roots and of uploads.
+
+        Parameters
+        ----------
+        wait
+            Until the server has read its folders once, as it does after its start; `open` waits for a volume so. False:
+            return what it has found so far.
+        timeout_s
+            Until it returns.
+
+        Raises
+        ------
+        DeadlineExceededError
+            If the folders were not read by then; the message says how many volumes were found so far.
+        """
+        until_s = time.monotonic() + timeout_s
+        while True:
+            with self._call(min(self._timeout_s, max(0.0, until_s - time.monotonic()))) as options:
+                answer = self._stub.ListVolumes(messages.ListVolumesRequest(), **options)
+            if not (wait and answer.scanning):
+                return [convert.summary_from_proto(summary) for summary in answer.volumes]
+            if time.monotonic() + errors.SCAN_INTERVAL_S > until_s:
+                raise still_scanning(len(answer.volumes), timeout_s)
+            time.sleep(errors.SCAN_INTERVAL_S)
 
     def open(
         self,

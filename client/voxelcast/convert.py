@@ -24,7 +24,7 @@ from voxelcast.descriptions import (
 from voxelcast.errors import InvalidArgumentError, ProtocolError
 from voxelcast.frames import Content, Encoding, Frame
 from voxelcast.geometry import ImagePlane, Vector, VolumeGeometry
-from voxelcast.views import Layer, RenderingMethod, View
+from voxelcast.views import Layer, RenderingMethod, View, check_view
 
 _METHODS: dict[RenderingMethod, view_pb2.RenderingMethod] = {
     "volume_rendered": view_pb2.RENDERING_METHOD_VOLUME_RENDERED,
@@ -75,7 +75,10 @@ def view_to_proto(view: View) -> view_pb2.View:
     ------
     InvalidArgumentError
         If a number does not fit into its field, or a word is none of the choices.
+    TypeError
+        If it is no View.
     """
+    check_view(view)
     if view.rendering_method not in _METHODS:
         raise InvalidArgumentError(f"rendering method {view.rendering_method!r}: one of {', '.join(_METHODS)} needed")
     camera, viewport = view.camera, view.viewport

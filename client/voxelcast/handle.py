@@ -13,7 +13,7 @@ from voxelcast.descriptions import Phase, VolumeDescription
 from voxelcast.errors import InvalidArgumentError
 from voxelcast.frames import Frame
 from voxelcast.geometry import VolumeGeometry
-from voxelcast.views import Orientation, RenderingMethod, View
+from voxelcast.views import Orientation, RenderingMethod, View, check_view
 
 
 class VolumeHandle:
@@ -145,16 +145,21 @@ class VolumeHandle:
         known = (w for w in self.description.windows if w.function == "voi-lut" and w.voi_lut == frame.window.voi_lut)
         return replace(frame, window=next(known, frame.window))
 
-    def _view(self, view: View | None) -> View:
-        """Return the view to draw: the axial where none is given.
+    def _view(self, view: View | Orientation | None) -> View:
+        """Return the view to draw: the axial where none is given, a plane where its name or side is.
 
         Raises
         ------
         InvalidArgumentError
-            If it is a view of another volume.
+            If it is a view of another volume, or a word that names no plane.
+        TypeError
+            If it is something else.
         """
         if view is None:
             return self.axial()
+        if isinstance(view, str):
+            return View.oriented(self, view)
+        check_view(view)
         if not view.layers:
             raise InvalidArgumentError("a view without layers")
         if view.volume_id != self.id:

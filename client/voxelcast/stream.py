@@ -12,7 +12,7 @@ from typing import Any, Self
 from voxelcast.channel import Endpoint
 from voxelcast.decoding import decode_frame
 from voxelcast.descriptions import Sharing
-from voxelcast.errors import DeadlineExceededError, UnavailableError
+from voxelcast.errors import UnavailableError
 from voxelcast.frames import Frame
 from voxelcast.stream_call import MAIN_VIEW, StreamCall
 from voxelcast.stream_view import EncodedFrame
@@ -30,7 +30,8 @@ class Stream:
     An error about a view (a slab that is too thick, say) is raised once, where frames are taken; the stream goes on.
 
     A connection that breaks comes back by itself, with the same views. After a restart of the server frames come again
-    once it has read its folders far enough.
+    once it has read its folders far enough. Meanwhile `is_connected` is False and the log says so; a server that stays
+    away for two minutes ends the stream with UnavailableError.
 
     Several clients can show the same views: `share` gives an id, by which `Client.watch`, or the page's link
     ``#watch=ID``, shows what this stream shows. Whoever watches may `drive`; then the others watch.
@@ -86,6 +87,15 @@ class Stream:
         return self._call.views
 
     @property
+    def is_connected(self) -> bool:
+        """Whether the server answers.
+
+        False while a lost connection is tried again, which the log (``voxelcast``, a warning) says as well: at once
+        where the server ends or its machine refuses, within 45 s where it falls silent.
+        """
+        return self._call.is_connected
+
+    @property
     def sharing(self) -> Sharing | None:
         """Who drives, as far as the server has told; None where nothing is shared."""
         return self._call.sharing
@@ -136,9 +146,9 @@ class Stream:
         Raises
         ------
         DeadlineExceededError
-            If none came in time. The stream goes on.
+            If none came in time; the message says if the connection is lost. The stream goes on.
         UnavailableError
-            If the stream has ended.
+            If the stream has ended: closed, ended by the server, or lost for two minutes.
         VoxelcastError
             What the server said about a view. The stream goes on, unless the server ended it.
         """
@@ -206,7 +216,7 @@ class Stream:
                 lambda: self._call.shared(driving=driving), min(timeout_s, threading.TIMEOUT_MAX)
             )
         if sharing is None:
-            raise DeadlineExceededError(f"no answer within {timeout_s:g} s")
+            raise self._call.overdue("answer", timeout_s)
         return sharing
 
     def _wait_for_frame(self, view_id: str | None, limit: float, timeout_s: float) -> EncodedFrame:
@@ -215,6 +225,6 @@ class Stream:
             while (frame := self._call.take(view_id)) is None:
                 rest_s = limit - time.monotonic()
                 if rest_s <= 0:
-                    raise DeadlineExceededError(f"no frame within {timeout_s:g} s")
+                    raise self._call.overdue("frame", timeout_s)
                 self._call.changed.wait(min(rest_s, threading.TIMEOUT_MAX))
         return frame

@@ -7,6 +7,7 @@ write at any time, that is every third refusal. So one thread reads here, grpc's
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import threading
@@ -21,11 +22,13 @@ from render.v1.stream_pb2 import ClientMessage, Ping
 from voxelcast import convert
 from voxelcast.channel import Endpoint, client_name
 from voxelcast.descriptions import Sharing
-from voxelcast.errors import UnavailableError, VoxelcastError, from_rpc
+from voxelcast.errors import DeadlineExceededError, UnavailableError, VoxelcastError, from_rpc
 from voxelcast.pulse import Pulse
 from voxelcast.stream_state import StreamState
 from voxelcast.stream_view import EncodedFrame
 from voxelcast.views import View
+
+logger = logging.getLogger(__name__)
 
 MAIN_VIEW = "main"
 """The view's name where none is given."""
@@ -39,8 +42,9 @@ class StreamCall:
     """A `StreamState` and the threads that serve it.
 
     A call that breaks, or whose server goes away, is followed by another with the session's resume token, after some
-    back-off; so is one that died in silence. The views stay, and frames come again once the server is there. Only a
-    stream that was never welcomed, or that the server refuses, fails at once.
+    back-off; so is one that died in silence. The views stay, and frames come again once the server is there. The log
+    says when a connection is lost and when it is back. After `RECONNECT_S` the stream is given up. Only a stream that
+    was never welcomed, or that the server refuses, fails at once.
 
     Parameters
     ----------
@@ -76,6 +80,7 @@ class StreamCall:
         if watched:
             self._state.watch(watched)
         self._failure: VoxelcastError | None = None
+        self._lost: VoxelcastError | None = None
         self._stub = stub
         self._number = 0
         self._call = self._begin()
@@ -109,6 +114,18 @@ class StreamCall:
         """What is shown, by the views' names."""
         with self.changed:
             return {name: convert.view_from_proto(view) for name, view in self._state.views.items()}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server answers: not while a lost connection is tried again, and not after the end."""
+        with self.changed:
+            return self._lost is None and self._failure is None and not self.is_closed
+
+    def overdue(self, what: str, timeout_s: float) -> DeadlineExceededError:
+        """Return the error of a wait that is over, which says so where there is no connection."""
+        with self.changed:
+            lost = f": {self._lost.message}; it is tried again" if self._lost is not None else ""
+        return DeadlineExceededError(f"no {what} within {timeout_s:g} s{lost}")
 
     def share(self) -> None:
         """Ask the server to let others watch."""
@@ -229,6 +246,9 @@ class StreamCall:
                     self._failure = failure
                     self.changed.notify_all()
                     break
+                if self._lost is None:
+                    logger.warning("%s; trying again for %g s", failure.message, RECONNECT_S)
+                self._lost = failure
                 wait_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2**tries) * random.uniform(0.75, 1.25)
                 tries += 1
                 if not self.changed.wait_for(lambda: self.is_closed, wait_s):
@@ -244,6 +264,9 @@ class StreamCall:
             for response in self._call:
                 with self.changed:
                     self._pulse.heard(time.monotonic())
+                    if self._lost is not None:
+                        logger.warning("connected to %s again", self._endpoint.address)
+                        self._lost = None
                     self._state.receive(response)
                     got_frames |= response.WhichOneof("event") == "frame"
                     self.changed.notify_all()

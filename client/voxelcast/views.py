@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 RenderingMethod: TypeAlias = Literal["volume_rendered", "maximum_ip", "minimum_ip", "average_ip"]
 """How the samples along a ray become one pixel, in the words of DICOM PS3.18."""
-Orientation: TypeAlias = Literal["a", "p", "r", "l", "h", "f"]
-"""The side of the patient that is viewed: anterior, posterior, right, left, head, feet (PS3.18)."""
+Orientation: TypeAlias = Literal["a", "p", "r", "l", "h", "f", "axial", "coronal", "sagittal"]
+"""The side of the patient that is viewed: anterior, posterior, right, left, head, feet (PS3.18); or the plane's name:
+axial is ``f``, coronal ``a`` and sagittal ``l``."""
 
 FIT_MARGIN = 1.05
 """A 3D view leaves 5% around the volume's bounding sphere, so that nothing is cut off as it turns."""
@@ -33,6 +34,7 @@ _ORIENTATIONS: dict[Orientation, tuple[Vector, Vector]] = {
     "h": ((0, 0, 1), (0, -1, 0)),
     "f": ((0, 0, -1), (0, -1, 0)),
 }
+_ORIENTATIONS |= {"axial": _ORIENTATIONS["f"], "coronal": _ORIENTATIONS["a"], "sagittal": _ORIENTATIONS["l"]}
 
 
 class HasGeometry(Protocol):
@@ -119,14 +121,14 @@ class View:
         volume
             What is shown.
         orientation
-            The side that is viewed: ``f`` is axial, ``a`` coronal, ``l`` sagittal.
+            The side that is viewed, or the plane's name: ``f`` is axial, ``a`` coronal, ``l`` sagittal.
         size_px
             Width and height.
 
         Raises
         ------
         InvalidArgumentError
-            If `orientation` is not one of ``a p r l h f``.
+            If `orientation` is not one of ``a p r l h f axial coronal sagittal``.
         """
         camera = _oriented_camera(volume.geometry, orientation)
         right, down, _ = camera.basis
@@ -348,11 +350,17 @@ class View:
         return replace(self, layers=(layer, *self.layers[1:]))
 
 
+def check_view(view: object) -> None:
+    """Raise TypeError, which says what makes a View, unless `view` is one."""
+    if not isinstance(view, View):
+        raise TypeError(f"a View is needed, not {view!r:.80}: volume.axial() makes one, or View.axial(volume)")
+
+
 def _oriented_camera(geometry: VolumeGeometry, orientation: Orientation) -> Camera:
     try:
         side, up = _ORIENTATIONS[orientation]
-    except KeyError:
-        raise InvalidArgumentError(f"orientation {orientation!r}: one of a p r l h f needed") from None
+    except (KeyError, TypeError):
+        raise InvalidArgumentError(f"orientation {orientation!r}: one of {' '.join(_ORIENTATIONS)} needed") from None
     position = np.array(geometry.center_mm) + np.multiply(side, geometry.diagonal_mm)
     return Camera(vector(position), geometry.center_mm, up, parallel_scale_mm=geometry.diagonal_mm / 2)
 

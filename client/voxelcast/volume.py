@@ -15,7 +15,7 @@ from voxelcast.errors import LEASE_NOT_FOUND, NotFoundError
 from voxelcast.frames import Encoding, Frame
 from voxelcast.handle import VolumeHandle
 from voxelcast.stream import Stream
-from voxelcast.views import View
+from voxelcast.views import Orientation, View
 
 if TYPE_CHECKING:
     from voxelcast.client import Client
@@ -42,7 +42,7 @@ class Volume(VolumeHandle):
 
     def render(
         self,
-        view: View | None = None,
+        view: View | Orientation | None = None,
         *,
         encoding: Encoding = "values",
         jpeg_quality: int | None = None,
@@ -53,7 +53,7 @@ class Volume(VolumeHandle):
         Parameters
         ----------
         view
-            None: the axial plane through the volume's centre.
+            Or a plane through the volume's centre by its name or side, ``"coronal"`` or ``"a"`` say. None: the axial.
         encoding
             How the picture travels: exact by default. ``deflate`` is smaller, and ``png`` and ``jpeg`` give what is
             seen instead of values.
@@ -80,7 +80,7 @@ class Volume(VolumeHandle):
 
     def render_frame(
         self,
-        view: View | None = None,
+        view: View | Orientation | None = None,
         *,
         encoding: Encoding = "values",
         jpeg_quality: int | None = None,
@@ -102,7 +102,7 @@ class Volume(VolumeHandle):
 
     def render_bytes(
         self,
-        view: View | None = None,
+        view: View | Orientation | None = None,
         *,
         encoding: Encoding = "jpeg",
         jpeg_quality: int | None = None,
@@ -142,8 +142,8 @@ class Volume(VolumeHandle):
         """
         return self._client.open(self._phase_id(number), timeout_s=timeout_s)
 
-    def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> Stream:
-        """Open a live stream that begins with a view (None: the axial); see `Stream`."""
+    def stream(self, view: View | Orientation | None = None, *, timeout_s: float | None = None) -> Stream:
+        """Open a live stream that begins with a view, or a plane by its name (None: the axial); see `Stream`."""
         return self._client.stream(self._view(view), timeout_s=timeout_s)
 
     def refresh(self, *, timeout_s: float | None = None) -> None:

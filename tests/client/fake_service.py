@@ -89,6 +89,8 @@ class FakeService(RenderServiceServicer):
         The latest view of any stream: what a share shows, whatever its id.
     metadata
         Of the latest call.
+    listed
+        How many volumes each list has, the last once the roots are scanned; None for one volume, ever.
     """
 
     def __init__(self) -> None:
@@ -103,13 +105,18 @@ class FakeService(RenderServiceServicer):
         self.stream_script: Callable[[Iterator[Any]], Iterator[Any]] | None = None
         self.metadata: dict[str, str | bytes] = {}
         self.leases: dict[str, str] = {}
+        self.listed: list[int] | None = None
         self.used_leases: list[str] = []
         self.open_requests: list[render_service_pb2.OpenVolumeRequest] = []
         self.upload: list[render_service_pb2.UploadVolumeRequest] = []
 
     def ListVolumes(self, request: Any, context: Any) -> render_service_pb2.ListVolumesResponse:  # noqa: N802
         self._begin(context)
-        return render_service_pb2.ListVolumesResponse(volumes=[_summary()])
+        if self.listed is None:
+            return render_service_pb2.ListVolumesResponse(volumes=[_summary()])
+        return render_service_pb2.ListVolumesResponse(
+            volumes=[_summary()] * self.listed.pop(0), scanning=bool(self.listed)
+        )
 
     def OpenVolume(self, request: Any, context: Any) -> Iterator[render_service_pb2.OpenVolumeResponse]:  # noqa: N802
         self._begin(context)

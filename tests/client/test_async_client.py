@@ -20,6 +20,7 @@ from voxelcast import (
     LoadProgress,
     UnavailableError,
     Volume,
+    errors,
 )
 
 
@@ -42,9 +43,16 @@ async def test_the_same_pictures(address: str, client: Client) -> None:
         assert await asynchronous.render_bytes(views[0]) == client.render_bytes(views[0])
 
 
-async def test_what_there_is(address: str) -> None:
+async def test_what_there_is(address: str, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "SCAN_INTERVAL_S", 0.001)
     async with AsyncClient(address) as client:
+        service.listed = [0, 1]
         (summary,) = await client.volumes()
+        service.listed = [0, 1]
+        assert await client.volumes(wait=False) == []
+        service.listed = [0] * 10_000
+        with pytest.raises(DeadlineExceededError, match="with 0 volumes found so far"):
+            await client.volumes(timeout_s=0.05)
         steps: list[LoadProgress] = []
         volume = await client.open(summary, progress=steps.append)
         assert len(steps) == 3

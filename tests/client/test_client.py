@@ -119,6 +119,22 @@ def test_opening_reports_progress_and_describes(client: Client, service: FakeSer
     assert volume.description.revision == 2
 
 
+def test_a_list_waits_until_the_folders_are_read(
+    client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "SCAN_INTERVAL_S", 0.001)
+    service.listed = [0, 1, 2]
+    assert len(client.volumes()) == 2
+    assert service.listed == []
+    service.listed = [1, 2]
+    assert len(client.volumes(wait=False)) == 1
+    service.listed = [1] * 10_000
+    with pytest.raises(
+        DeadlineExceededError, match=r"after 0.05 s, with 1 volumes found so far; volumes\(wait=False\)"
+    ):
+        client.volumes(timeout_s=0.05)
+
+
 def test_a_listed_volume_opens_by_its_id(client: Client, service: FakeService) -> None:
     (summary,) = client.volumes()
     assert (summary.path, summary.shape, summary.series_number, summary.residency) == (
@@ -218,6 +234,18 @@ def test_errors_map(
         assert str(caught.value) == raised.message
         assert caught.value.reason == raised.reason
         assert caught.value.figures == figures
+
+
+def test_a_plane_is_rendered_by_its_name(client: Client) -> None:
+    volume = client.open("head")
+    for given, view in (("axial", volume.axial()), ("coronal", volume.coronal()), ("l", volume.sagittal())):
+        np.testing.assert_array_equal(volume.render(given), ramp_values(server_view(view)))
+    with pytest.raises(InvalidArgumentError, match="orientation 'front': one of a p r l h f axial coronal sagittal"):
+        volume.render("front")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a View is needed, not 20\.0"):
+        volume.render(20.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a View is needed, not 'axial'"):
+        client.render_frame("axial")  # type: ignore[arg-type]
 
 
 def test_candidates_are_listed(client: Client, service: FakeService) -> None:

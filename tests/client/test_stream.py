@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -228,19 +229,29 @@ def test_a_broken_stream_says_why(
         stream.settle()
 
 
-def test_it_comes_back_after_the_server_was_restarted(service: FakeService) -> None:
+def test_it_comes_back_after_the_server_was_restarted(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
     restarted = FakeService()
     with serving(service) as address:
         client = Client(address, timeout_s=30)
         volume = client.open("head")
         stream = volume.stream(volume.axial(1.0, size_px=SIZE_PX))
         assert_shows(stream.settle(), volume.axial(1.0, size_px=SIZE_PX))
+        assert stream.is_connected
     last = volume.axial(3.0, size_px=SIZE_PX)
     stream.show(last)  # while nobody is there
+    with stream._call.changed:
+        assert stream._call.changed.wait_for(lambda: not stream.is_connected, 30)
+    with pytest.raises(DeadlineExceededError, match=rf"no frame within 0 s: .*{address}.*; it is tried again"):
+        stream.next_frame(timeout_s=0)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert re.fullmatch(rf".*{address}.*; trying again for 120 s", caplog.records[0].getMessage())
     with serving(restarted, int(address.rpartition(":")[2])):
         assert_shows(stream.settle(), last)
         assert restarted.received[0].hello.resume_token == "resume"
+        assert stream.is_connected
+        assert caplog.records[1].getMessage() == f"connected to {address} again"
         stream.close()
+        assert not stream.is_connected
         client.close()
 
 
@@ -302,6 +313,7 @@ def test_a_server_that_stays_away_is_given_up(service: FakeService, monkeypatch:
         stream.settle(volume.axial(size_px=SIZE_PX))
     with pytest.raises(UnavailableError):
         stream.settle(volume.axial(2.0, size_px=SIZE_PX))
+    assert not stream.is_connected
     stream.close()
     client.close()
 
@@ -312,6 +324,7 @@ async def test_asyncio_comes_back_after_the_server_was_restarted(service: FakeSe
         volume = await client.open("head")
         stream = volume.stream(volume.axial(1.0, size_px=SIZE_PX))
         await stream.settle()
+        assert stream.is_connected
     last = volume.axial(3.0, size_px=SIZE_PX)
     with serving(FakeService(), int(address.rpartition(":")[2])):
         assert_shows(await stream.settle(last), last)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from render import geometry as server_geometry
 from render import transfer as server_transfer
 from render import view as server_view
-from voxelcast import Camera, InvalidArgumentError, View, Viewport, VolumeDescription, VolumeGeometry, Window
+from voxelcast import Camera, InvalidArgumentError, View, Viewport, VolumeDescription, VolumeGeometry, Window, convert
 from voxelcast.views import Orientation
 
 AFFINE = np.array([[0.7, 0.1, 0.3, -90], [-0.1, 0.8, 0.2, 15], [0, -0.1, 2.5, 400], [0, 0, 0, 1]])
@@ -25,7 +25,7 @@ angles = st.floats(-720, 720)
 coordinates = st.floats(-500, 500)
 
 
-@pytest.mark.parametrize("orientation", get_args(Orientation))
+@pytest.mark.parametrize("orientation", [word for word in get_args(Orientation) if len(word) == 1])
 @pytest.mark.parametrize("size_px", [(512, 512), (300, 700), (700, 300)])
 def test_planes_are_those_of_the_server(orientation: Orientation, size_px: tuple[int, int]) -> None:
     camera = View.oriented(VOLUME, orientation, size_px=size_px).camera
@@ -34,6 +34,20 @@ def test_planes_are_those_of_the_server(orientation: Orientation, size_px: tuple
     )
     for name in ("position", "look_at", "up", "parallel_scale_mm"):
         np.testing.assert_allclose(getattr(camera, name), getattr(theirs, name), rtol=0, atol=1e-9, err_msg=name)
+
+
+def test_a_plane_has_a_name() -> None:
+    for name, view in (("axial", View.axial), ("coronal", View.coronal), ("sagittal", View.sagittal)):
+        assert View.oriented(VOLUME, name) == view(VOLUME)
+    assert View.mip(VOLUME, "coronal") == View.mip(VOLUME, "a")
+    with pytest.raises(InvalidArgumentError, match="'side': one of a p r l h f axial coronal sagittal needed"):
+        View.oriented(VOLUME, "side")  # type: ignore[arg-type]
+
+
+def test_what_is_no_view_is_refused_in_words() -> None:
+    for word in ("axial", 3.5, b"a"):
+        with pytest.raises(TypeError, match=r"a View is needed, not .*: volume.axial\(\) makes one"):
+            convert.view_to_proto(word)  # type: ignore[arg-type]
 
 
 def test_the_geometry_is_that_of_the_server() -> None:
@@ -89,7 +103,7 @@ def test_turning_from_the_front_reaches_the_other_sides(
     np.testing.assert_allclose(turned, View.oriented(VOLUME, orientation).camera.basis[2], atol=1e-9)
 
 
-@pytest.mark.parametrize("orientation", get_args(Orientation))
+@pytest.mark.parametrize("orientation", [word for word in get_args(Orientation) if len(word) == 1])
 @pytest.mark.parametrize("size_px", [(512, 512), (300, 700), (700, 300)])
 def test_a_3d_view_shows_all_corners_however_it_turns(orientation: Orientation, size_px: tuple[int, int]) -> None:
     view = View.mip(VOLUME, orientation, size_px=size_px).rotated(33, 21)

@@ -190,9 +190,11 @@ def bound_steps(p: npt.NDArray[np.float64]) -> None:
 def packet_extent(
     p: npt.NDArray[np.float64], geometry: VolumeGeometry, camera: Camera, packet_px: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Bound a packet of rays: its size across and its step along, voxels on each axis, both shape (3,).
+    """Return a packet's size across and its step along, voxels on each axis, both shape (3,).
 
-    In perspective the size is that at the farthest corner of the volume, the step that of the steepest ray.
+    Exact where rays are parallel, and of a single ray the step is never longer. In perspective the size is that of the
+    packet on the plane, moved to the farthest corner of the volume: near enough to choose bricks by, but off the middle
+    rays lie apart along the line of sight as well, so that each packet has to see for itself whether it fits.
     """
     height, width = packet_px
     across = (width - 1) * np.abs(p[COLUMN : COLUMN + 3]) + (height - 1) * np.abs(p[ROW : ROW + 3])
@@ -200,5 +202,4 @@ def packet_extent(
         return across, np.abs(p[STEP : STEP + 3])
     farthest = float(np.linalg.norm(geometry.corners_mm - np.array(camera.position), axis=1).max())
     along = p[STEP_MM] * np.linalg.norm(geometry.voxel_from_patient[:3, :3], axis=1)
-    # A ray of the packet turns against its neighbour by at most one pixel's angle at the plane's nearest point.
     return across * max(farthest / math.sqrt(p[EYE_DISTANCE2]), 1.0), along

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from render.backends.base import Statistics
 from render.backends.cpu.compiling import kernel
 from render.backends.cpu.kernels_upload import BRICK
+from render.backends.cpu.packets import MAX_SEGMENT
 from render.backends.cpu.tiles import TilePool
 from render.backends.histogram import HISTOGRAM_BINS, histogram_per_bin, histogram_stride, statistics_of
 from render.volume import Volume
@@ -29,7 +30,6 @@ BOX_SLACK = 0.05
 """Voxels. What float32 may lose between a segment's box and its samples."""
 MIN_SEGMENT = 4
 """Samples. With fewer to a look-up the coarser level is cheaper."""
-MAX_SEGMENT = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class BrickGrid:
         return sum(level.nbytes for level in self.levels)
 
     def level_for(self, across: npt.NDArray[np.float64], along: npt.NDArray[np.float64]) -> tuple[Level, int]:
-        """Return the finest level that bounds a useful segment of a packet, and the samples of that segment.
+        """Return the finest level that bounds a useful segment of a packet of that size, and the segment's samples.
 
         Parameters
         ----------

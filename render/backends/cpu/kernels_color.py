@@ -24,7 +24,7 @@ from render.backends.cpu.operations import (
     store,
     to_i32,
 )
-from render.backends.cpu.packets import at, brick_at, clamp, corners, enter, store_packet, within
+from render.backends.cpu.packets import at, brick_at, clamp, corners, enter, segments, store_packet, within
 from render.backends.cpu.sampling import F, edge_sample, is_flat, probe, sample
 from render.backends.cpu.shading import ROWS, flush, new_queue, put, unpack
 
@@ -59,7 +59,6 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
         table_scale, table_offset = F(p[rays.TABLE_SCALE]), F(p[rays.TABLE_OFFSET])
         table_last = F(p[rays.TABLE_LAST])
         shown_from, shown_below = F(p[rays.SHOWN_FROM]), F(p[rays.SHOWN_BELOW])
-        length = F(p[rays.SEGMENT])
         layer = F(p[rays.LAYER_OPACITY]) * F(255)
         nothing, one = splat(F(0)), splat(F(1))
         flat = is_flat(p)
@@ -79,7 +78,8 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                 alpha = select(alive, nothing, one)
                 if start <= stop:
                     possible += np.int64(stop - start) + 1
-                    box = corners(p, ray, alive, start)
+                    length, bounded = segments(p, ray, alive, start, stop)
+                    box = corners(p, ray, alive, start, length)
                     # A little less than to the next brick, so that rounding can't reach one farther.
                     to_a_brick = F(0.9999) / max(abs(box[3]), abs(box[4]), abs(box[5]), F(1e-6))
                     rows = count = 0
@@ -91,7 +91,7 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                     while begin <= stop:
                         k = begin
                         end = min(k + (length - F(1)), stop)
-                        flag = flags[brick_at(p, box, begin - start)]
+                        flag = flags[brick_at(p, box, begin - start)] if bounded else np.uint8(HOLES)
                         distance = flag & FARTHEST
                         if distance != 0:
                             begin += max(length, np.floor(F(distance - 1) * to_a_brick))

@@ -30,6 +30,7 @@ from render.backends.cpu.packets import (
     enter,
     far_corners,
     greatest_between,
+    segments,
     store_packet,
     within,
 )
@@ -63,7 +64,6 @@ def extreme(
     slab_stride = row_stride * np.int64(p[SIZE + 1])
     sign, unit = F(p[rays.SIGN]), F(p[rays.UNIT])
     scale, offset = F(p[rays.SCALE] * p[rays.SIGN]), F(p[rays.OFFSET])
-    length = F(p[rays.SEGMENT])
     check = p[rays.CHECK_INVALID] != 0
     flat = is_flat(p)
     on_axis = p[rays.AXIS] >= 0
@@ -76,7 +76,8 @@ def extreme(
             best = select(alive, splat(-HUGE), splat(HUGE))
             if start <= stop:
                 possible += np.int64(stop - start) + 1
-                box, far = corners(p, ray, alive, start), far_corners(p, ray, alive, start)
+                length, bounded = segments(p, ray, alive, start, stop)
+                box, far = corners(p, ray, alive, start, length), far_corners(p, ray, alive, start, length)
                 count = np.int64((stop - start) / length) + 1
                 if count > room:
                     room = 2 * count
@@ -98,7 +99,8 @@ def extreme(
                         k = start + F(segment) * length
                         end = min(k + (length - F(1)), stop)
                         taken += np.int64(end - k) + 1
-                        if flat or (check and invalid[brick_at(p, box, F(segment) * length)] != 0):
+                        careful = check and (not bounded or invalid[brick_at(p, box, F(segment) * length)] != 0)
+                        if flat or careful:
                             while k <= end:
                                 x, y, z = at(ray, k)
                                 value, valid = probe(codes, p, x, y, z)
@@ -139,7 +141,6 @@ def mean(
     row_stride = np.int64(p[SIZE])
     slab_stride = row_stride * np.int64(p[SIZE + 1])
     scale, offset, unit = F(p[rays.SCALE]), F(p[rays.OFFSET]), F(p[rays.UNIT])
-    length = F(p[rays.SEGMENT])
     check = p[rays.CHECK_INVALID] != 0
     flat = is_flat(p)
     on_axis = p[rays.AXIS] >= 0
@@ -151,15 +152,17 @@ def mean(
             total, weight = nothing, nothing
             if start <= stop:
                 possible += np.int64(stop - start) + 1
-                box = corners(p, ray, alive, start)
+                length, bounded = segments(p, ray, alive, start, stop)
+                box = corners(p, ray, alive, start, length)
                 begin = start
                 while begin <= stop:
                     k = begin
                     end = min(k + (length - F(1)), stop)
                     brick = brick_at(p, box, begin - start)
-                    holes = flat or (check and invalid[brick] != 0)
+                    holes = flat or (check and (not bounded or invalid[brick] != 0))
                     part = nothing
-                    if low[brick] == high[brick] and not holes and k >= inner_first and end <= inner_last:
+                    constant = bounded and low[brick] == high[brick] and not holes
+                    if constant and k >= inner_first and end <= inner_last:
                         part = splat(F(low[brick]) * unit * (end - k + F(1)))
                         weight = weight + (end - k + F(1))
                     else:

@@ -1,9 +1,9 @@
 """What the ray marching kernels share: a packet's span, and which brick bounds a segment of it.
 
 A packet is marched in segments of a fixed number of samples. The grid's bricks are bounds over themselves and their
-next neighbours (see `bricks`), so the brick at the low corner of a segment's box bounds all its samples: one look-up
-decides whether a segment is worth taking. Where segments are expensive and each that falls counts, the bricks that the
-box reaches into are asked one by one.
+next neighbours (see `bricks`), so the brick at the low corner of a segment's box bounds all its samples if the box is
+no larger than a brick: one look-up decides whether a segment is worth taking. Where segments are expensive and each
+that falls counts, the bricks that the box reaches into are asked one by one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, packe
 SIZE, GRID = rays.SIZE, rays.GRID
 SLACK = 0.01
 """What float32 may lose of a box's corner: voxels, or bricks, which are more."""
+MAX_SEGMENT = 64
+"""Samples."""
 
 
 @inline
@@ -73,6 +75,42 @@ def enter(p: Any, top: int, left: int) -> Any:
 
 
 @inline
+def segments(p: Any, ray: Any, alive: Any, start: Any, stop: Any) -> Any:
+    """Return ``(length, bounded)``: samples to a segment, and whether the brick at its low corner bounds it.
+
+    Where rays are parallel both are known from the host. In perspective each packet's rays spread by themselves, and
+    some more than its size on the image plane says: far off the middle they turn along the line of sight as well.
+    """
+    length = F(p[rays.SEGMENT])
+    if p[rays.PERSPECTIVE] == 0:
+        return length, True
+    path = stop - start
+    fitting = min(
+        fitting_axis(p, 0, ray[0], ray[3], alive, start, path),
+        fitting_axis(p, 1, ray[1], ray[4], alive, start, path),
+        fitting_axis(p, 2, ray[2], ray[5], alive, start, path),
+    )
+    if fitting < F(1):
+        return length, False
+    return min(np.floor(fitting), F(MAX_SEGMENT)), True
+
+
+@inline
+def fitting_axis(p: Any, axis: int, x: Any, step: Any, alive: Any, start: Any, path: Any) -> Any:
+    """Return how many samples a segment may have whose box fits a brick along an axis, with a fraction, all the way.
+
+    Its low corner moves on by the least of the steps, so that the box grows by all that the steps differ.
+    """
+    if p[GRID + axis] <= 2:
+        return F(MAX_SEGMENT)  # a brick with its next neighbour is all there is from it on
+    here = fma(step, start, x)
+    low, high = reduce_min(select(alive, here, splat(HUGE))), reduce_max(select(alive, here, splat(-HUGE)))
+    least, most = reduce_min(select(alive, step, splat(HUGE))), reduce_max(select(alive, step, splat(-HUGE)))
+    room = F(1 / p[rays.BRICKS_PER_VOXEL] - 1 - SLACK) - (high - low) - (most - least) * path
+    return room / max(most, -least, most - least, F(1e-6)) + F(1)
+
+
+@inline
 def corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any) -> Any:
     """Return ``(c, s)``: the box of the segment that begins u samples after `start` has its low side at c + s * u."""
     here = fma(step, start, x)
@@ -82,9 +120,9 @@ def corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any) -> Any:
 
 
 @inline
-def corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
+def corners(p: Any, ray: Any, alive: Any, start: Any, length: Any) -> Any:
     """`corner_axis` of the three axes, in bricks."""
-    span, scale = F(p[rays.SEGMENT] - 1), F(p[rays.BRICKS_PER_VOXEL])
+    span, scale = length - F(1), F(p[rays.BRICKS_PER_VOXEL])
     cx, sx = corner_axis(ray[0], ray[3], alive, start, span)
     cy, sy = corner_axis(ray[1], ray[4], alive, start, span)
     cz, sz = corner_axis(ray[2], ray[5], alive, start, span)
@@ -101,9 +139,9 @@ def far_corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any) -> Any
 
 
 @inline
-def far_corners(p: Any, ray: Any, alive: Any, start: Any) -> Any:
+def far_corners(p: Any, ray: Any, alive: Any, start: Any, length: Any) -> Any:
     """`far_corner_axis` of the three axes, in bricks."""
-    span, scale = F(p[rays.SEGMENT] - 1), F(p[rays.BRICKS_PER_VOXEL])
+    span, scale = length - F(1), F(p[rays.BRICKS_PER_VOXEL])
     cx, sx = far_corner_axis(ray[0], ray[3], alive, start, span)
     cy, sy = far_corner_axis(ray[1], ray[4], alive, start, span)
     cz, sz = far_corner_axis(ray[2], ray[5], alive, start, span)

@@ -55,3 +55,11 @@ def view_of(
     method, slab_mm, function = WORKS[work]
     layer = Layer(volume.id, transfer_function=function)
     return View(camera_of(volume, perspective=perspective), Viewport(*size, **viewport), (layer,), method, slab_mm)
+
+
+def turning_view(volume: Volume, work: str, *, fov_deg: float = 90.0, distance_mm: float = 80.0) -> View:
+    """Few rays at a wide angle along k: if its voxels are flat, packets reach farther along it than across."""
+    target = np.add(volume.geometry.center_mm, [3.0, 2.0, 0.0])
+    camera = Camera(tuple(target - [0.0, 0.0, distance_mm]), tuple(target), (0, -1, 0), fov_deg=fov_deg)
+    method, slab_mm, function = WORKS[work]
+    return View(camera, Viewport(40, 40), (Layer(volume.id, transfer_function=function),), method, slab_mm)

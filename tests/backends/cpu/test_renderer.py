@@ -21,7 +21,7 @@ from render.geometry import VolumeGeometry
 from render.transfer import Shading, load_preset
 from render.view import Camera, Layer, RenderingMethod, View, Viewport
 from render.volume import Volume
-from tests.backends.cpu.scenes import WORKS, body, view_of
+from tests.backends.cpu.scenes import WORKS, body, turning_view, view_of
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,22 @@ def test_nor_does_it_at_other_levels_of_bricks(
     compare_with_skipping_off(renderer, monkeypatch, volume, dataclasses.replace(view, camera=camera), work)
     size = levels[-1]  # after the pixel that upload draws
     assert size == BRICK if closer > 1 else BRICK < size < 128
+
+
+@pytest.mark.parametrize("work", ["max", "min", "mean", "color", "color_shaded"])
+@pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
+@pytest.mark.parametrize("surface", [24, 64])
+def test_nor_where_rays_turn_along_the_line_of_sight(
+    renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch, work: str, holes: bool, surface: int
+) -> None:
+    """In perspective a packet's rays may lie apart along an axis on which its pixels do not."""
+    shape = (120, 20, 40)
+    codes = np.where(np.indices(shape)[0] >= surface, 1000, -1000).astype(np.int16)
+    if holes:
+        codes[surface + 8 : surface + 16, :, 8:] = -2000
+    geometry = VolumeGeometry(shape, np.diag([5.0, 5.0, 0.4, 1.0]))
+    volume = Volume("flat", geometry, codes, invalid_code=-2000 if holes else None)
+    compare_with_skipping_off(renderer, monkeypatch, volume, turning_view(volume, work), work)
 
 
 def compare_with_skipping_off(

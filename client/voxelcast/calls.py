@@ -22,7 +22,7 @@ from voxelcast.views import View
 DEFAULT_TIMEOUT_S = 60.0
 """For every call but those that load a volume."""
 DEFAULT_LOAD_TIMEOUT_S = 600.0
-"""For `open` and the uploads, which read, decode and make resident, and for lists, which wait until folders are read."""
+"""For `open` and the uploads, which read, decode and make resident; and for lists, which wait for the first scan."""
 
 ProgressCallback: TypeAlias = Callable[[LoadProgress], None]
 

@@ -220,7 +220,8 @@ export class Toolbar {
       ({ window }) => window !== "auto" && active.state && sameWindow(window, active.state.window),
     );
     this.windows.value = color || index < 0 ? "" : String(index);
-    this.windows.options[0]?.replaceChildren(color ? "Window" : "Custom window");
+    const custom = active.state && !color ? `Custom ${windowText(active.state.window)}` : "Window";
+    this.windows.options[0]?.replaceChildren(custom);
     const label = color || !active.state ? "Window" : (this.choices[index]?.label.replace(SOURCE, "") ?? "Custom");
     this.windowsName.textContent = SHORT[label] ?? label;
     for (const tab of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.tabs.children)) {

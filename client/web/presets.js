@@ -68,6 +68,10 @@ export function windowChoices(description) {
   const { minimum_value: low, maximum_value: high } = description;
   const general = [{ label: "Auto (what is seen)", window: /** @type {Window | "auto"} */ ("auto") }];
   if (description.summary.modality === "PT") general.push({ label: "Projection", window: petProjectionWindow(description) });
+  if (isCt) {
+    general.push({ label: "MIP", window: CT_PROJECTION_WINDOWS.MAXIMUM_IP });
+    general.push({ label: "MinIP", window: CT_PROJECTION_WINDOWS.MINIMUM_IP });
+  }
   if (high > low) general.push({ label: "Full range", window: exactWindow((low + high) / 2, high - low) });
   const all = [...own, ...general].filter((choice, index, among) => among.findIndex(sameFigures(choice)) === index);
   if (!isCt) {

@@ -38,6 +38,21 @@ def test_slab_and_projections(viewer: ViewerPage, oracle: Oracle) -> None:
     assert_exact(viewer, oracle, "3d")
 
 
+def test_the_window_of_a_projection_has_its_name_and_one_that_is_dragged_its_figures(viewer: ViewerPage) -> None:
+    def chosen() -> list[str]:
+        return str(viewer.page.locator("#windows option:checked").text_content()).split()
+
+    mode = viewer.page.get_by_label("3D: projection")
+    for method in ("MIP", "MinIP"):
+        mode.select_option(method)
+        viewer.settle()
+        assert chosen() == [method, *viewer.text("3d", "window-text").split()]
+        assert viewer.page.locator("#windows-name").text_content() == method
+    viewer.drag("axial", 60, 25)
+    viewer.settle()
+    assert chosen() == ["Custom", *viewer.text("axial", "window-text").split()]
+
+
 def test_a_colour_picture_has_neither_window_nor_inversion_nor_slices(viewer: ViewerPage) -> None:
     viewer.page.mouse.click(*viewer.center("3d"))
     before = viewer.view("3d")

@@ -48,7 +48,10 @@ test("a projection of a whole CT gets its own window, until the reader has chose
   assert.equal(projectionWindow(ct, "VOLUME_RENDERED", maximum), ct.default_window);
   const chosen = exactWindow(1, 2);
   assert.equal(projectionWindow(ct, "MAXIMUM_IP", chosen), chosen);
+  const named = (method) => windowChoices(ct).find(({ window }) => window === projectionWindow(ct, method, ct.default_window));
+  assert.deepEqual([named("MAXIMUM_IP"), named("MINIMUM_IP")].map(({ label, key }) => [label, key]), [["MIP", ""], ["MinIP", ""]]);
   const mr = description("MR");
+  assert.ok(!windowChoices(mr).some(({ label }) => label.endsWith("IP")));
   assert.equal(projectionWindow(mr, "MAXIMUM_IP", mr.default_window), mr.default_window);
 });
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ class CupyDevice:
 
     def allocate(self, nbytes: int, stream: Stream) -> CupyBuffer:
         """Return memory of the pool, of the stream's own part of it."""
-        with self._told(f"allocating {format_bytes(nbytes)}"), self._current(), stream:
+        with self._told("allocating {}", nbytes), self._current(), stream:
             return CupyBuffer(self._pool.malloc(nbytes), nbytes)
 
     def texture(self, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> CupyTexture:
@@ -121,7 +121,7 @@ class CupyDevice:
         nbytes = slices * rows * columns * dtype.itemsize
         kind = runtime.cudaChannelFormatKindUnsigned if is_int else runtime.cudaChannelFormatKindFloat
         mode = runtime.cudaReadModeNormalizedFloat if is_int else runtime.cudaReadModeElementType
-        with self._told(f"allocating a texture of {format_bytes(nbytes)}"), self._current():
+        with self._told("allocating a texture of {}", nbytes), self._current():
             channel = textures.ChannelFormatDescriptor(8 * dtype.itemsize, 0, 0, 0, kind)
             array = textures.CUDAarray(channel, columns, rows, slices, runtime.cudaArraySurfaceLoadStore)
             resource = textures.ResourceDescriptor(runtime.cudaResourceTypeArray, cuArr=array)
@@ -138,7 +138,7 @@ class CupyDevice:
 
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
         """Return page-locked memory, which lives as long as the array."""
-        with self._told(f"pinning {format_bytes(nbytes)} of the host's memory"), self._current():
+        with self._told("pinning {} of the host's memory", nbytes), self._current():
             return np.frombuffer(self._cuda.alloc_pinned_memory(nbytes), np.uint8, nbytes)
 
     def upload(self, buffer: Buffer, offset: int, source: npt.NDArray[Any], stream: Stream) -> None:
@@ -243,20 +243,44 @@ class CupyDevice:
                 found = self._functions[program, kernel]
             return found
 
-    @contextlib.contextmanager
-    def _told(self, doing: str) -> Iterator[None]:
-        """Turn what CuPy raises into our errors; each of its messages is about the card, never about a patient."""
-        try:
-            yield
-        except (DeviceError, DeviceMemoryError):
-            raise
-        except self._cuda.memory.OutOfMemoryError as error:
-            raise DeviceMemoryError(f"{self.name} has no memory left {doing}", device=self.name) from error
-        except Exception as error:
-            if getattr(error, "status", None) == MEMORY_ALLOCATION:
-                raise DeviceMemoryError(f"{self.name} has no memory left {doing}", device=self.name) from error
-            said = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise DeviceError(f"{self.name} failed {doing}: {said}", device=self.name) from error
+    def _told(self, doing: str, nbytes: int = 0) -> _Told:
+        """Return what turns errors that CuPy raises within it into ours."""
+        return _Told(self, doing, nbytes)
+
+    def _ours(self, error: Exception, doing: str) -> DeviceError | DeviceMemoryError:
+        """Return our error for one of CuPy's; each of its messages is about the card, never about a patient."""
+        out_of_memory = self._cuda.memory.OutOfMemoryError
+        if isinstance(error, out_of_memory) or getattr(error, "status", None) == MEMORY_ALLOCATION:
+            return DeviceMemoryError(f"{self.name} has no memory left {doing}", device=self.name)
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        return DeviceError(f"{self.name} failed {doing}: {said}", device=self.name)
+
+
+class _Told:
+    """A call of CuPy's. A frame makes a dozen: generators would take a good part of its time.
+
+    Parameters
+    ----------
+    device
+        Whose.
+    doing
+        For the message of an error; ``{}`` in it stands for `nbytes`.
+    nbytes
+        Put into words only for that message.
+    """
+
+    __slots__ = ("_device", "_doing", "_nbytes")
+
+    def __init__(self, device: CupyDevice, doing: str, nbytes: int) -> None:
+        self._device, self._doing, self._nbytes = device, doing, nbytes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, (DeviceError, DeviceMemoryError)):
+            return
+        raise self._device._ours(error, self._doing.format(format_bytes(self._nbytes))) from error
 
 
 def packed(argument: Argument) -> Any:

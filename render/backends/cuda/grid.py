@@ -7,6 +7,7 @@ what is empty or hopeless in bulk, then on a fine one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,6 +67,7 @@ class Segments:
     coarse_segments: int
 
 
+@functools.lru_cache(maxsize=256)
 def levels(shape: tuple[int, int, int]) -> tuple[Level, ...]:
     """Return the levels of a volume of this shape ``(K, J, I)``, finest first."""
     size, result = BRICK, []
@@ -94,12 +96,8 @@ def segments_of(grid: Sequence[Level], along: npt.NDArray[np.float64], reach: fl
     reach
         Voxels around a sample that are read with it.
     """
-    counts = [
-        int((level.size - 1 - BOX_SLACK - 2 * reach) / max(float(along.max()), 1e-6)) + 1
-        if level.size - 1 - BOX_SLACK - 2 * reach >= 0
-        else 0
-        for level in grid
-    ]
+    longest, lost = max(*along.tolist(), 1e-6), 1 + BOX_SLACK + 2 * reach
+    counts = [int((level.size - lost) / longest) + 1 if level.size >= lost else 0 for level in grid]
     # The coarsest level is a single brick, which bounds everything.
     counts[-1] = MAX_SEGMENT * MAX_COARSE_SEGMENTS
     fine = next(n for n, count in enumerate(counts) if count >= MIN_SEGMENT)

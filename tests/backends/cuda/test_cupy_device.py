@@ -61,6 +61,13 @@ def test_what_cupy_raises_becomes_ours_in_one_line(raised: Exception, kind: type
     assert "\n" not in str(caught.value)
 
 
+def test_bytes_are_in_words_in_the_message() -> None:
+    device = bare_device()
+    with pytest.raises(DeviceMemoryError, match=r"no memory left allocating 4\.00 KiB$"):
+        with device._told("allocating {}", 4096):
+            raise PoolError
+
+
 def bare_device() -> Any:
     device = object.__new__(CupyDevice)
     device._index = 0

@@ -100,7 +100,14 @@ class VolumeGeometry:
         normal /= np.linalg.norm(normal)
         return float(np.linalg.norm(i_step)), float(np.linalg.norm(j_step)), abs(float(k_step @ normal))
 
-    @property
+    @functools.cached_property
+    def axis_lengths_mm(self) -> Float64Array:
+        """From a voxel's centre to the next along i, j and k, mm, shape (3,); oblique to the slices where sheared."""
+        lengths: Float64Array = np.linalg.norm(self.patient_from_voxel[:3, :3], axis=0)
+        lengths.setflags(write=False)
+        return lengths
+
+    @functools.cached_property
     def smallest_spacing_mm(self) -> float:
         """The smallest of `spacing_mm` among the axes that have more than one voxel (else of all), mm."""
         sizes = self.shape[::-1]
@@ -120,7 +127,7 @@ class VolumeGeometry:
         index = np.array([[(-0.5, n[axis] - 0.5)[(corner >> axis) & 1] for axis in range(3)] for corner in range(8)])
         return self.to_patient(index)
 
-    @property
+    @functools.cached_property
     def diagonal_mm(self) -> float:
         """The longest distance between two corners, mm."""
         corners = self.corners_mm

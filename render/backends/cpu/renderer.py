@@ -277,7 +277,7 @@ def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View) -> None:
         return
     geometry = volume.geometry
     axes = geometry.patient_from_voxel[:3, :3]
-    probe = geometry.smallest_spacing_mm / 2 / np.linalg.norm(axes, axis=0)
+    probe = geometry.smallest_spacing_mm / 2 / geometry.axis_lengths_mm
     p[rays.PROBE : rays.PROBE + 3] = probe
     per_index = volume.slope / p[rays.UNIT] / (2 * probe)
     p[rays.GRADIENT : rays.GRADIENT + 9] = (np.linalg.inv(axes).T * per_index).ravel()

@@ -68,6 +68,29 @@ PARAMETERS = np.dtype(
     align=True,
 )
 
+_RAYS = {
+    "origin": rays.ORIGIN,
+    "column": rays.COLUMN,
+    "row": rays.ROW,
+    "step": rays.STEP,
+    "eye": rays.EYE,
+    "eye_right_mm": rays.EYE_RIGHT,
+    "eye_down_mm": rays.EYE_DOWN,
+    "spacing_right_mm": rays.SPACING_RIGHT,
+    "spacing_down_mm": rays.SPACING_DOWN,
+    "eye_distance2_mm2": rays.EYE_DISTANCE2,
+    "step_mm": rays.STEP_MM,
+    "lattice": rays.LATTICE,
+    "first": rays.FIRST,
+    "last": rays.LAST,
+}
+"""The float64 fields, which come first, all of them from `rays.ray_parameters`."""
+_DOUBLES = np.concatenate([first + np.arange(PARAMETERS[name].itemsize // 8) for name, first in _RAYS.items()])
+_SINGLES_AT, _INTS_AT = (PARAMETERS.fields[name][1] for name in ("scale", "perspective"))  # type: ignore[index]
+_INTS_END = PARAMETERS.fields["coarse_segments"][1] + 4  # type: ignore[index]
+"""Bytes where the float32 and the int32 fields begin, and where these end."""
+_NO_SHADING = (0.0,) * 17
+
 TABLE_ENTRY = np.dtype([("opacity", np.float32), ("color", np.uint32)], align=True)
 """``struct Entry`` of ``kernels/color.cu``."""
 
@@ -133,30 +156,32 @@ def plan_frame(
     shape_px = -(-view.viewport.height_px // stride), -(-view.viewport.width_px // stride)
     lattice = rays.lattice_of(geometry, view.slab_mm, quality.step_factor)
     p = rays.ray_parameters(geometry, view.camera, rays.coarser(view.plane, stride), shape_px, lattice)
-    block = np.zeros((), PARAMETERS)
-    _set_rays(block, p)
-    block["height"], block["width"] = shape_px
-    block["scale"], block["offset"], block["sign"] = volume.slope, volume.intercept, 1
-    block["invalid_code"] = NO_CODE if volume.invalid_code is None else volume.invalid_code
-    block["has_invalid"], block["margin"] = has_invalid, MARGIN
-    kernel = _kernel_of(view)
+    kernel, sign = _kernel_of(view), 1
     if kernel == "extreme":
         # A negative slope turns the greatest code into the least value.
         greatest = (view.rendering_method is RenderingMethod.MAXIMUM_IP) == (volume.slope > 0)
-        block["sign"] = 1 if greatest else -1
-    if view.is_color:
-        assert tables is not None
-        _set_table(block, view.layers[0].opacity, tables)
-    if kernel == "composite_shaded":
-        _set_shading(block, volume, view)
+        sign = 1 if greatest else -1
+    shaded = kernel == "composite_shaded"
+    reach = SHADED_REACH if shaded and has_invalid else 0.0
     along = rays.packet_extent(p, geometry, view.camera, (1, 1))[1] if lattice.step_mm else np.zeros(3)
     grid = levels(geometry.shape)
-    segments = segments_of(grid, along, float(block["reach"]))
+    segments = segments_of(grid, along, reach)
     fine, coarse = grid[segments.fine], grid[segments.coarse]
-    block["fine_grid"], block["coarse_grid"] = fine.shape[::-1], coarse.shape[::-1]
-    block["fine_per_voxel"], block["coarse_per_voxel"] = 1 / fine.size, 1 / coarse.size
-    block["segment"], block["coarse_segments"] = segments.samples, segments.coarse_segments
-    return FramePlan(kernel, block, shape_px, lattice, segments)
+    block = np.zeros(PARAMETERS.itemsize, np.uint8)
+    np.take(p, _DOUBLES, out=block[:_SINGLES_AT].view(np.float64))
+    block[_SINGLES_AT:_INTS_AT].view(np.float32)[:] = [
+        *(volume.slope, volume.intercept, sign),
+        *_table(view, tables),
+        *(_shading(volume, view) if shaded else _NO_SHADING),
+        *p[rays.AHEAD : rays.AHEAD + 9].tolist(),
+        *(SHADED_MARGIN if shaded else MARGIN, reach, 1 / fine.size, 1 / coarse.size),
+    ]
+    block[_INTS_AT:_INTS_END].view(np.int32)[:] = [
+        *(view.camera.fov_deg is not None, shape_px[1], shape_px[0], *geometry.shape[::-1]),
+        *(NO_CODE if volume.invalid_code is None else volume.invalid_code, has_invalid),
+        *(*fine.shape[::-1], *coarse.shape[::-1], segments.samples, segments.coarse_segments),
+    ]
+    return FramePlan(kernel, block.view(PARAMETERS).reshape(()), shape_px, lattice, segments)
 
 
 def table_entries(tables: TransferTables) -> npt.NDArray[Any]:
@@ -181,50 +206,23 @@ def _kernel_of(view: View) -> str:
     return "mean" if view.rendering_method is RenderingMethod.AVERAGE_IP else "extreme"
 
 
-def _set_rays(block: npt.NDArray[Any], p: npt.NDArray[np.float64]) -> None:
-    for name, first in (
-        ("origin", rays.ORIGIN),
-        ("column", rays.COLUMN),
-        ("row", rays.ROW),
-        ("step", rays.STEP),
-        ("eye", rays.EYE),
-        ("size", rays.SIZE),
-    ):
-        block[name] = p[first : first + 3]
-    for name, at in (
-        ("eye_right_mm", rays.EYE_RIGHT),
-        ("eye_down_mm", rays.EYE_DOWN),
-        ("spacing_right_mm", rays.SPACING_RIGHT),
-        ("spacing_down_mm", rays.SPACING_DOWN),
-        ("eye_distance2_mm2", rays.EYE_DISTANCE2),
-        ("step_mm", rays.STEP_MM),
-        ("lattice", rays.LATTICE),
-        ("first", rays.FIRST),
-        ("last", rays.LAST),
-        ("perspective", rays.PERSPECTIVE),
-    ):
-        block[name] = p[at]
-    block["ahead"] = p[rays.AHEAD : rays.AHEAD + 9]
+def _table(view: View, tables: TransferTables | None) -> tuple[float | np.float32, ...]:
+    """Return ``table_low`` to ``layer_opacity``."""
+    if not view.is_color:
+        return 0.0, 0.0, 0.0, 0.0
+    assert tables is not None
+    return *table_range(tables), view.layers[0].opacity
 
 
-def _set_table(block: npt.NDArray[Any], opacity: float, tables: TransferTables) -> None:
-    block["layer_opacity"] = opacity
-    block["table_low"], block["table_scale"], block["table_last"] = table_range(tables)
-
-
-def _set_shading(block: npt.NDArray[Any], volume: Volume, view: View) -> None:
-    """Set the light and the gradient's neighbours, which lie half the smallest spacing along each voxel axis."""
+def _shading(volume: Volume, view: View) -> tuple[float, ...]:
+    """Return ``ambient`` to ``gradient``: its neighbours lie half the smallest spacing along each voxel axis."""
     function = view.layers[0].transfer_function
     assert function is not None
     assert function.shading is not None
-    light = function.shading
-    block["ambient"], block["diffuse"] = light.ambient, light.diffuse
-    block["specular"], block["shininess"] = light.specular, light.shininess
-    block["floor2"] = function.gradient_floor**2
-    axes = volume.geometry.patient_from_voxel[:3, :3]
-    probe = volume.geometry.smallest_spacing_mm / 2 / np.linalg.norm(axes, axis=0)
-    block["probe"] = probe
-    block["gradient"] = (np.linalg.inv(axes).T * (volume.slope / (2 * probe))).ravel()
-    block["margin"] = SHADED_MARGIN
-    if block["has_invalid"]:
-        block["reach"] = SHADED_REACH
+    light, geometry = function.shading, volume.geometry
+    probe = geometry.smallest_spacing_mm / 2 / geometry.axis_lengths_mm
+    gradient = geometry.voxel_from_patient[:3, :3].T * (volume.slope / (2 * probe))
+    return (
+        *(light.ambient, light.diffuse, light.specular, light.shininess, function.gradient_floor**2),
+        *(*probe.tolist(), *gradient.ravel().tolist()),
+    )

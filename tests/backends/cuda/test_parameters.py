@@ -9,8 +9,18 @@ import re
 import numpy as np
 import pytest
 
+from render.backends import rays
+from render.backends.cuda.grid import levels
 from render.backends.cuda.kernels import KERNELS, launch_grid, source, text
-from render.backends.cuda.parameters import PARAMETERS, TABLE_ENTRY, plan_frame, table_entries
+from render.backends.cuda.parameters import (
+    PARAMETERS,
+    SHADED_MARGIN,
+    SHADED_REACH,
+    TABLE_ENTRY,
+    plan_frame,
+    table_entries,
+    table_range,
+)
 from render.backends.tables import ENTRIES, transfer_tables
 from render.frame import FINAL, Quality
 from tests import phantoms
@@ -99,6 +109,64 @@ def test_each_view_has_its_kernel() -> None:
         "color": "composite",
         "color_shaded": "composite_shaded",
     }
+
+
+def test_each_field_of_the_block_has_its_value() -> None:
+    """The block is filled in runs of one type: a value too many or too few would move all that follow."""
+    volume = phantoms.blobs(GRIDS["oblique"], INT16_PADDED, holes=0.1)
+    tables = transfer_tables(SOFT, 0.45, 1.0, 0.0, (-1000, 1000))
+    view = make_view(volume, "color_shaded", slanted_camera(volume.geometry))
+    camera = dataclasses.replace(view.camera, parallel_scale_mm=None, fov_deg=30.0)
+    view = dataclasses.replace(view, camera=camera, layers=(dataclasses.replace(view.layers[0], opacity=0.75),))
+    plan = plan_frame(view, volume, has_invalid=True, quality=FINAL, tables=tables)
+    block, geometry = plan.parameters, volume.geometry
+    p = rays.ray_parameters(geometry, camera, view.plane, plan.shape_px, plan.lattice)
+    function = view.layers[0].transfer_function
+    assert function is not None
+    assert function.shading is not None
+    axes = geometry.patient_from_voxel[:3, :3]
+    probe = geometry.smallest_spacing_mm / 2 / np.linalg.norm(axes, axis=0)
+    grid = levels(geometry.shape)
+    fine, coarse = grid[plan.segments.fine], grid[plan.segments.coarse]
+    expected = {
+        **{name: p[at : at + 3] for name, at in (("origin", rays.ORIGIN), ("column", rays.COLUMN), ("row", rays.ROW))},
+        **{name: p[at : at + 3] for name, at in (("step", rays.STEP), ("eye", rays.EYE), ("size", rays.SIZE))},
+        "eye_right_mm": p[rays.EYE_RIGHT],
+        "eye_down_mm": p[rays.EYE_DOWN],
+        "spacing_right_mm": p[rays.SPACING_RIGHT],
+        "spacing_down_mm": p[rays.SPACING_DOWN],
+        "eye_distance2_mm2": p[rays.EYE_DISTANCE2],
+        "step_mm": plan.lattice.step_mm,
+        "lattice": p[rays.LATTICE],
+        "first": p[rays.FIRST],
+        "last": p[rays.LAST],
+        "scale": volume.slope,
+        "offset": volume.intercept,
+        "sign": 1,
+        **dict(zip(("table_low", "table_scale", "table_last"), table_range(tables), strict=True)),
+        "layer_opacity": 0.75,
+        "floor2": function.gradient_floor**2,
+        **{name: getattr(function.shading, name) for name in ("ambient", "diffuse", "specular", "shininess")},
+        "probe": probe,
+        "gradient": (np.linalg.inv(axes).T * (volume.slope / (2 * probe))).ravel(),
+        "ahead": p[rays.AHEAD : rays.AHEAD + 9],
+        "margin": SHADED_MARGIN,
+        "reach": SHADED_REACH,
+        "fine_per_voxel": 1 / fine.size,
+        "coarse_per_voxel": 1 / coarse.size,
+        "perspective": 1,
+        "width": 37,
+        "height": 29,
+        "invalid_code": -2000,
+        "has_invalid": 1,
+        "fine_grid": fine.shape[::-1],
+        "coarse_grid": coarse.shape[::-1],
+        "segment": plan.segments.samples,
+        "coarse_segments": plan.segments.coarse_segments,
+    }
+    assert set(expected) == set(PARAMETERS.names or ())
+    for name, value in expected.items():
+        np.testing.assert_allclose(block[name], value, rtol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(("work", "slope", "greatest"), [("max", 1, 1), ("max", -1, 0), ("min", 1, 0), ("min", -1, 1)])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,18 @@ import numpy as np
 
 from benchmarks.cuda_card import Card, median_ms, view_at, work_of
 from benchmarks.subjects import WORKS, Subject
+from render.backends.base import Renderer
 from render.backends.cuda.device import Program
 from render.backends.cuda.drawing import Lane
 from render.backends.cuda.kernels import KERNELS, options, source
 from render.backends.cuda.renderer import CudaRenderer
 from render.backends.cuda.resident import CudaVolume
 from render.encoding import Encoding, encode
-from render.frame import PictureRequest, Quality
+from render.errors import DeviceLostError
+from render.frame import Frame, PictureRequest, Quality
+from render.frame_threads import FrameThreads
+from render.residency import VolumeCache
+from render.view import View
 
 JPEG_QUALITY = 80
 SESSION_WORKS = ("mip", "thin_mpr", "vr_shaded", "slab_max")
@@ -179,50 +185,46 @@ def jpeg(card: Card, subject: Subject, resident: CudaVolume, plan: CudaPlan) -> 
 
 
 def sessions(card: Card, subject: Subject, resident: CudaVolume, plan: CudaPlan) -> list[dict[str, Any]]:
-    """Measure frames a second of so many sessions at a time, each a thread that turns its own view, JPEG included."""
-    return [_sessions(card.texture, subject, resident, plan, count) for count in plan.sessions]
+    """Measure frames a second of so many sessions at a time, each turning its own view, JPEG included.
+
+    As a server draws them: on its frame threads, dealt out by its turns.
+    """
+    return [asyncio.run(_sessions(card.texture, subject, resident, plan, count)) for count in plan.sessions]
 
 
-def _sessions(
+async def _sessions(
     renderer: CudaRenderer, subject: Subject, resident: CudaVolume, plan: CudaPlan, count: int
 ) -> dict[str, Any]:
     volumes, request = {subject.volume.id: resident}, PictureRequest(JPEG_QUALITY)
+    threads = FrameThreads(renderer, VolumeCache(renderer, 1 << 40))
     times: list[list[float]] = [[] for _ in range(count)]
-    failures: list[str] = []
-    ready = threading.Barrier(count + 1)
-    ended = threading.Event()
 
-    def session(number: int) -> None:
-        work = work_of(SESSION_WORKS[number % len(SESSION_WORKS)])
-        views = [view_at(subject, work, number + 5 * n, plan.session_px) for n in range(24)]
-        try:
-            renderer.render_picture(views[0], volumes, request, quality=INTERACTIVE)
-            ready.wait(120)
-            while not ended.is_set() or not times[number]:
-                start = time.perf_counter()
-                view = views[len(times[number]) % len(views)]
-                frame = renderer.render_picture(view, volumes, request, quality=INTERACTIVE)
-                encode(frame, Encoding.JPEG, jpeg_quality=JPEG_QUALITY)
-                times[number].append((time.perf_counter() - start) * 1e3)
-        except Exception as error:
-            failures.append(f"{type(error).__name__}: {error}")
-            ready.abort()
+    async def frame(number: int, view: View) -> None:
+        def draw(drawing: Renderer, _: object, cancelled: Callable[[], bool]) -> Frame:
+            assert isinstance(drawing, CudaRenderer)
+            try:
+                made = drawing.render_picture(view, volumes, request, quality=INTERACTIVE, cancelled=cancelled)
+            except DeviceLostError as error:
+                raise RuntimeError(f"DeviceLostError: {error.message}") from error  # there is nowhere else to draw it
+            encode(made, Encoding.JPEG, jpeg_quality=JPEG_QUALITY)
+            return made
 
-    threads = [threading.Thread(target=session, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        ready.wait(120)
-    except threading.BrokenBarrierError:
-        failures.append("not all sessions came up")
+        await threads.draw(draw, (), key=str(number), is_final=False, cancelled=None)
+
+    async def session(number: int, until: float) -> None:
+        views = turned[number]
+        while time.perf_counter() < until or not times[number]:
+            start = time.perf_counter()
+            await frame(number, views[len(times[number]) % len(views)])
+            times[number].append((time.perf_counter() - start) * 1e3)
+
+    works = [work_of(SESSION_WORKS[n % len(SESSION_WORKS)]) for n in range(count)]
+    turned = [[view_at(subject, work, n + 5 * m, plan.session_px) for m in range(24)] for n, work in enumerate(works)]
+    await asyncio.gather(*(frame(n, turned[n][0]) for n in range(count)))  # lanes, encoders, tables
     began = time.perf_counter()
-    ended.wait(0 if failures else plan.session_s)
-    ended.set()
-    for thread in threads:
-        thread.join()
+    await asyncio.gather(*(session(n, began + plan.session_s) for n in range(count)))
     seconds = time.perf_counter() - began
-    if failures:
-        raise RuntimeError(failures[0])
+    await threads.close()
     frames = [len(each) for each in times]
     every = np.concatenate([np.array(each) for each in times])
     return {

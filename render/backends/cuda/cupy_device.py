@@ -284,5 +284,12 @@ class _Told:
 
 
 def packed(argument: Argument) -> Any:
-    """Return an argument as CuPy takes it: a buffer is the 8 bytes of its address."""
-    return np.uint64(argument.pointer.ptr) if isinstance(argument, CupyBuffer) else argument
+    """Return an argument as CuPy takes it: a buffer is the 8 bytes of its address, a structure plain bytes.
+
+    CuPy asks an array for its ``__array_interface__``, which would describe every field: a tenth of a millisecond.
+    """
+    if isinstance(argument, CupyBuffer):
+        return np.uint64(argument.pointer.ptr)
+    if isinstance(argument, np.ndarray) and argument.dtype.fields:
+        return argument.view(np.dtype((np.void, argument.dtype.itemsize)))
+    return argument

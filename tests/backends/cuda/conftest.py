@@ -1,4 +1,4 @@
-"""The kernels, compiled for the host once for each state of their text: what was built stays in pytest's cache."""
+"""A card where there is one, and the kernels for the host: built once for each state of their text, and kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from functools import cache
 
 import pytest
 
+from render.backends.cuda.cupy_device import CupyDevice
+from render.backends.cuda.probe import probe
 from tests.backends.cuda.host_shim import Kernels, build
 
 KEPT = 16
@@ -23,3 +25,14 @@ def host_kernels(
     for library in sorted(directory.glob("*.so"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
         library.unlink(missing_ok=True)
     return cache(lambda dtype, texture: build(directory, dtype, texture=texture))
+
+
+@pytest.fixture(scope="session")
+def card(request: pytest.FixtureRequest) -> CupyDevice:
+    """Return the first card; skips the test where there is none, or fails it if one is required."""
+    found = probe()
+    if found.reason:
+        if request.config.getoption("--require-gpu"):
+            pytest.fail(found.reason)
+        pytest.skip(found.reason)
+    return CupyDevice(found.cards[0].index)

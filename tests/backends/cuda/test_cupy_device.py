@@ -20,13 +20,18 @@ from render.backends.cuda.probe import import_with_cache
 from render.errors import DeviceError, DeviceMemoryError
 
 
-def test_a_buffer_is_its_address_and_the_rest_goes_as_it_is() -> None:
+def test_a_buffer_is_its_address_and_a_structure_its_bytes() -> None:
     pointer = SimpleNamespace(ptr=(1 << 47) + 512)
     given = packed(CupyBuffer(pointer, 4))
     assert isinstance(given, np.uint64)
     assert int(given) == pointer.ptr
     block = np.zeros(1, PARAMETERS)
-    assert packed(block) is block
+    block["width"] = 77
+    given = packed(block)
+    assert given.size == 1
+    assert given.dtype.fields is None  # CuPy would describe each of them, in each launch
+    assert given.tobytes() == block.tobytes()
+    assert given.__array_interface__["data"] == block.__array_interface__["data"]
     assert packed(np.int32(7)).nbytes == 4
 
 

@@ -1,106 +1,69 @@
-"""The CUDA renderer on a card: what every renderer has to draw, by both ways to sample, and that memory returns."""
+"""What only a card can show: that it builds and encodes, that memory returns, and that volumes grow on it."""
 
 from __future__ import annotations
 
 import dataclasses
 import gc
-from collections.abc import Iterator
 
 import imagecodecs
 import numpy as np
 import pytest
 
-pytest.register_assert_rewrite("tests.backends.conformance")
-
-from render.backends.cpu.renderer import CpuRenderer  # noqa: E402
-from render.backends.cuda.cupy_device import CupyDevice  # noqa: E402
-from render.backends.cuda.device import Program  # noqa: E402
-from render.backends.cuda.frames import Sampling  # noqa: E402
-from render.backends.cuda.kernels import KERNELS  # noqa: E402
-from render.backends.cuda.probe import probe  # noqa: E402
-from render.backends.cuda.renderer import CudaRenderer  # noqa: E402
-from render.backends.cuda.selftest import disagreement  # noqa: E402
-from render.encoding import Encoding, encode  # noqa: E402
-from render.frame import PictureRequest, Quality  # noqa: E402
-from render.lookup import LookupTable  # noqa: E402
-from render.transfer import Window, WindowFunction  # noqa: E402
-from render.volume import Volume  # noqa: E402
-from tests import phantoms  # noqa: E402
-from tests.backends import conformance, scenes  # noqa: E402
-from tests.backends.conformance import Conformance  # noqa: E402
-from tests.backends.cuda import texture_bound  # noqa: E402
-from tests.backends.cuda.arrivals import Source, grown  # noqa: E402
-from tests.backends.references import remembering  # noqa: E402
-from tests.backends.scenes import make_view, slanted_camera  # noqa: E402
-from tests.comparison import compare  # noqa: E402
-from tests.phantoms import GRIDS, INT16  # noqa: E402
-from tests.reference import render_reference  # noqa: E402
+from render.backends.cpu.renderer import CpuRenderer
+from render.backends.cuda.device import Program
+from render.backends.cuda.kernels import KERNELS
+from render.backends.cuda.renderer import CudaRenderer
+from render.backends.cuda.selftest import disagreement
+from render.encoding import Encoding, encode
+from render.frame import PictureRequest, Quality
+from render.lookup import LookupTable
+from render.transfer import Window, WindowFunction
+from render.volume import Volume
+from tests import phantoms
+from tests.backends import scenes
+from tests.backends.cuda.arrivals import Source, grown
+from tests.backends.scenes import make_view, slanted_camera
+from tests.comparison import compare
+from tests.phantoms import GRIDS, INT16
+from tests.reference import render_reference
 
 pytestmark = pytest.mark.gpu
 BUDGET = 1 << 30
 
 
-@pytest.fixture(scope="module")
-def device(request: pytest.FixtureRequest) -> CupyDevice:
-    found = probe()
-    if found.reason:
-        if request.config.getoption("--require-gpu"):
-            pytest.fail(found.reason)
-        pytest.skip(found.reason)
-    return CupyDevice(found.cards[0].index)
-
-
-class TestExact(Conformance):
-    @pytest.fixture(scope="class")
-    def renderer(self, device) -> Iterator[CudaRenderer]:
-        with remembering():
-            yield CudaRenderer(device, BUDGET, sampling=Sampling.EXACT, band_samples=1 << 12, chunk_bytes=1000)
-
-
-class TestTexture(Conformance):
-    @pytest.fixture(scope="class")
-    def renderer(self, device) -> Iterator[CudaRenderer]:
-        """Judged by the derived bound in the place of the exact renderers' tolerance."""
-        with remembering() as patch:
-            for module in (conformance, scenes):
-                patch.setattr(module, "compare", texture_bound.compare)
-            patch.setattr(conformance, "value_tolerance", texture_bound.value_tolerance)
-            yield CudaRenderer(device, BUDGET, sampling=Sampling.TEXTURE, band_samples=1 << 12, chunk_bytes=1000)
-
-
-def test_every_kernel_is_built(device) -> None:
+def test_every_kernel_is_built(card) -> None:
     for module, names in KERNELS.items():
         for dtype in ("int16", "float32"):
             for texture in (False, True):
                 for name in names:
-                    assert device._function(Program(module, dtype, texture), name).num_regs > 0
+                    assert card._function(Program(module, dtype, texture), name).num_regs > 0
 
 
-def test_the_self_test_passes(device) -> None:
-    renderer, judge = CudaRenderer(device, BUDGET), CpuRenderer(1)
+def test_the_self_test_passes(card) -> None:
+    renderer, judge = CudaRenderer(card, BUDGET), CpuRenderer(1)
     assert disagreement(renderer, judge) == ""
     judge.close()
 
 
-def test_a_thousand_loads_return_to_the_baseline(device) -> None:
-    renderer = CudaRenderer(device, BUDGET)
+def test_a_thousand_loads_return_to_the_baseline(card) -> None:
+    renderer = CudaRenderer(card, BUDGET)
     volume = phantoms.noise(GRIDS["oblique"], INT16)
     view = make_view(volume, "max", slanted_camera(volume.geometry), (9, 7))
     gc.collect()
-    before = device.memory().used
+    before = card.memory().used
     pictures = []
     for n in range(1000):
         resident = renderer.upload(volume)
         if n % 100 == 0:
             pictures.append(renderer.render(view, {volume.id: resident}).pixels)
         renderer.release(resident)
-    assert device.memory().used == before
+    assert card.memory().used == before
     for picture in pictures:
         np.testing.assert_array_equal(picture, pictures[0])
 
 
-def test_a_picture_is_what_the_host_would_show_whoever_encodes_it(device) -> None:
-    renderer = CudaRenderer(device, BUDGET)
+def test_a_picture_is_what_the_host_would_show_whoever_encodes_it(card) -> None:
+    renderer = CudaRenderer(card, BUDGET)
     volume = phantoms.blobs(GRIDS["oblique"], INT16)
     resident = renderer.upload(volume)
     for work in ("thin", "color_shaded"):
@@ -114,8 +77,8 @@ def test_a_picture_is_what_the_host_would_show_whoever_encodes_it(device) -> Non
 
 
 @pytest.mark.parametrize("stored", ["int16", "padded", "float32"])
-def test_a_volume_that_grows_ends_as_an_upload(device, stored) -> None:
-    renderer, source = CudaRenderer(device, BUDGET, chunk_bytes=1000), Source(stored)
+def test_a_volume_that_grows_ends_as_an_upload(card, stored) -> None:
+    renderer, source = CudaRenderer(card, BUDGET, chunk_bytes=1000), Source(stored)
     ours, expected = grown(renderer, source), renderer.upload(source.whole)
     assert ours.statistics == expected.statistics
     for work in scenes.WORKS:
@@ -125,8 +88,8 @@ def test_a_volume_that_grows_ends_as_an_upload(device, stored) -> None:
             np.testing.assert_array_equal(pictures[0].pixels, pictures[1].pixels)
 
 
-def test_a_volume_in_part_is_what_the_reference_draws(device) -> None:
-    renderer, source = CudaRenderer(device, BUDGET), Source("int16")
+def test_a_volume_in_part_is_what_the_reference_draws(card) -> None:
+    renderer, source = CudaRenderer(card, BUDGET), Source("int16")
     state = renderer.grow(None, source.take((9, 13)), [(9, 13)])
     for work in scenes.WORKS:
         frame = renderer.render(
@@ -136,8 +99,8 @@ def test_a_volume_in_part_is_what_the_reference_draws(device) -> None:
         assert compare(render_reference(frame.view, source.marked()), frame, source.marked()).agrees, work
 
 
-def test_a_voi_lut_and_a_colour_image_are_shown_as_on_the_host(device) -> None:
-    renderer = CudaRenderer(device, BUDGET)
+def test_a_voi_lut_and_a_colour_image_are_shown_as_on_the_host(card) -> None:
+    renderer = CudaRenderer(card, BUDGET)
     table = LookupTable(-300, 16, np.random.default_rng(5).integers(0, 65536, 700).astype("<u2").tobytes())
     volume = phantoms.blobs(GRIDS["oblique"], INT16)
     volume = dataclasses.replace(volume, info=dataclasses.replace(volume.info, voi_luts=(table,)))

@@ -1,6 +1,7 @@
 // Kernels that give values, float32 in modality units, NaN outside: one sample a ray, the extreme and the mean of the
 // samples along a ray. Each draws rows row_from to row_to - 1 of `out`, which is the whole picture.
 #include "bricks.cuh"
+#include "marching.cuh"
 #include "parameters.cuh"
 #include "rays.cuh"
 #include "sampling.cuh"
@@ -103,9 +104,14 @@ extern "C" __global__ void extreme(const __grid_constant__ Parameters p, const C
                     if (valid) best = fmaxf(best, p.sign * value);
                 }
             } else {
-                for (float k = begin; k <= end; k += 1.0f)
-                    best = fmaxf(best, p.sign * sample(voxels, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
-                                                       fmaf(ray.step_z, k, ray.z)));
+                float k = begin;
+                for (; k + (AT_ONCE - 1) <= end; k += AT_ONCE) {
+                    float values[AT_ONCE];
+                    sample_several(voxels, ray, k, end, values);
+#pragma unroll
+                    for (int n = 0; n < AT_ONCE; ++n) best = fmaxf(best, p.sign * values[n]);
+                }
+                for (; k <= end; k += 1.0f) best = fmaxf(best, p.sign * sample_at(voxels, ray, k));
             }
         }
     }
@@ -170,9 +176,14 @@ extern "C" __global__ void mean(const __grid_constant__ Parameters p, const Code
                 }
             } else {
                 taken += static_cast<int>(end - begin) + 1;
-                for (float k = begin; k <= end; k += 1.0f)
-                    part += sample(voxels, fmaf(ray.step_x, k, ray.x), fmaf(ray.step_y, k, ray.y),
-                                   fmaf(ray.step_z, k, ray.z));
+                float k = begin;
+                for (; k + (AT_ONCE - 1) <= end; k += AT_ONCE) {
+                    float values[AT_ONCE];
+                    sample_several(voxels, ray, k, end, values);
+#pragma unroll
+                    for (int n = 0; n < AT_ONCE; ++n) part += values[n];
+                }
+                for (; k <= end; k += 1.0f) part += sample_at(voxels, ray, k);
                 inside += end - begin + 1.0f;
             }
             sum.add(part);

@@ -335,9 +335,8 @@ class SeriesLoader:
 
 def _log(root: Path, scan: Scan) -> None:
     """Say what a root holds, in figures."""
-    logger.info(
-        "%s: %d volumes in %d files, %d of them skipped", root, len(scan.volumes), scan.files, len(scan.skipped)
-    )
+    counts = len(scan.volumes), scan.files, len(scan.skipped)
+    logger.info("%s: volumes: %d, files: %d, skipped: %d", root, *counts)
     if links := sum(file.reason == SYMBOLIC_LINK for file in scan.skipped):
         logger.warning("%s: %d symbolic link%s skipped: links are not followed", root, links, "s" * (links > 1))
 

@@ -63,7 +63,7 @@ def test_a_root_is_told_with_how_many_links_were_skipped(
     with Catalog([root], ingest) as catalog:
         assert catalog.wait_until_scanned(60)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{root}: 2 volumes in 11 files, 1 of them skipped",
+        f"{root}: volumes: 2, files: 11, skipped: 1",
         f"{root}: 1 symbolic link skipped: links are not followed",
     ]
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]

@@ -152,3 +152,12 @@ def test_an_unknown_preset_is_answered_with_the_list() -> None:
     with pytest.raises(InvalidArgumentError, match="CT-Bone") as caught:
         load_preset("CT-Toast")
     assert "CT-Toast" in str(caught.value)
+
+
+def test_bones_lie_under_flesh_until_their_preset_is_moved() -> None:
+    bone = load_preset("CT-Bone")
+    assert bone.opacity(50.0) == pytest.approx(0.0723, abs=1e-4)
+    assert 1 - (1 - bone.opacity(50.0)) ** 30 > 0.85
+    moved = bone.shifted(200)
+    assert moved.opacity(50.0) == 0
+    assert moved.opacity(841.385) == pytest.approx(0.715686)

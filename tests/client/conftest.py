@@ -1,4 +1,4 @@
-"""A fake server and a client of it."""
+"""A fake server and a client of it; a real one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from render.backends.cpu import CpuRenderer, compile_kernels
 from tests.client.fake_service import FakeService, serving
+from tests.client.served import Served, real_server
 from voxelcast import Client
 
 
@@ -25,3 +27,17 @@ def address(service: FakeService) -> Iterator[str]:
 def client(address: str) -> Iterator[Client]:
     with Client(address, timeout_s=30) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[CpuRenderer]:
+    compile_kernels()
+    renderer = CpuRenderer(1)
+    yield renderer
+    renderer.close()
+
+
+@pytest.fixture
+def served(renderer: CpuRenderer) -> Iterator[Served]:
+    with real_server(renderer) as served:
+        yield served

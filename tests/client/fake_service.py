@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+import voxelcast
 from render.encoding import EncodedFrame, Encoding, encode
 from render.errors import VoxelcastError
 from render.frame import Frame
@@ -364,3 +365,15 @@ def _description(revision: int = 1) -> volume_pb2.VolumeDescription:
             )
         ],
     )
+
+
+def expected(view: voxelcast.View) -> np.ndarray[Any, Any]:
+    """Return the pixels of a client's view."""
+    theirs = view_from_proto(voxelcast.convert.view_to_proto(view))
+    return ramp_color(theirs) if view.is_color else ramp_values(theirs)
+
+
+def assert_shows(frame: voxelcast.Frame, view: voxelcast.View) -> None:
+    """Assert that a frame is the exact one of a view."""
+    assert frame.is_exact
+    np.testing.assert_allclose(frame.array, expected(view), atol=frame.value_step / 2)

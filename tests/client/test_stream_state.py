@@ -2,67 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from render.v1 import view_pb2
-from render.v1.frame_pb2 import FRAME_QUALITY_FINAL, FRAME_QUALITY_INTERACTIVE, FrameHeader
 from render.v1.render_service_pb2 import StreamFramesResponse
-from render.v1.stream_pb2 import ClientMessage, FrameMessage, ServerMessage, ViewClosed, ViewSet, VolumeList
-from tests.client.fake_service import sharing, stream_error, welcome
+from render.v1.stream_pb2 import ServerMessage, VolumeList
+from tests.client.fake_service import stream_error, welcome
+from tests.client.stream_messages import acknowledged, frames, sent, view
 from voxelcast import InvalidArgumentError, NotFoundError, ProtocolError
 from voxelcast.errors import SCAN_INTERVAL_S
 from voxelcast.stream_state import VIEW_INTERVAL_S, StreamState
-
-LATER = math.inf
-
-
-def view(slab_mm: float) -> view_pb2.View:
-    return view_pb2.View(slab_mm=slab_mm)
-
-
-def frames(
-    sequence: int, revision: int, *, chunks: int = 1, final: bool = True, view_id: str = "main", epoch: int = 1
-) -> list[StreamFramesResponse]:
-    """Return the chunks of a frame whose payload says its sequence."""
-    payload = f"frame {sequence}".encode()
-    parts = [payload[index::chunks] for index in range(chunks)]
-    return [
-        StreamFramesResponse(
-            frame=FrameMessage(
-                header=FrameHeader(
-                    view_id=view_id,
-                    sequence=sequence,
-                    epoch=epoch,
-                    view_revision=revision,
-                    quality=FRAME_QUALITY_FINAL if final else FRAME_QUALITY_INTERACTIVE,
-                    lossless=final,
-                    payload_bytes=len(payload),
-                    chunk_index=index,
-                    chunk_count=chunks,
-                ),
-                payload=part,
-            )
-        )
-        for index, part in enumerate(parts)
-    ]
-
-
-def sent(state: StreamState) -> list[ClientMessage]:
-    """Return all that is to be sent, views too."""
-    result = []
-    now_s = 0.0
-    while (message := state.next_message(now_s)) is not None:
-        result.append(message)
-        now_s += VIEW_INTERVAL_S
-    return result
-
-
-def acknowledged(state: StreamState) -> list[int]:
-    return [m.acknowledge.sequence for m in sent(state) if m.WhichOneof("message") == "acknowledge"]
 
 
 @pytest.fixture
@@ -375,106 +325,3 @@ def test_what_is_shown_meanwhile_is_what_is_asked_for(state: StreamState) -> Non
     state.close_view("main")
     assert [m.WhichOneof("message") for m in sent(state)] == ["close_view"]
     assert state.send_again_at_s() is None
-
-
-def view_set(revision: int, slab_mm: float, view_id: str = "theirs") -> StreamFramesResponse:
-    told = ViewSet(view_id=view_id, revision=revision, view=view(slab_mm))
-    return StreamFramesResponse(message=ServerMessage(view_set=told))
-
-
-def kinds(messages: list[ClientMessage]) -> list[str | None]:
-    return [message.WhichOneof("message") for message in messages]
-
-
-def test_who_watches_shows_what_the_driver_sets_and_sets_nothing() -> None:
-    state = StreamState("test")
-    state.watch("secret")
-    assert kinds(sent(state)) == ["hello", "watch"]
-    state.receive(welcome(resume_token="r"))
-    assert state.is_watching
-    assert not state.is_settled, "there is nothing to see yet"
-    assert state.settled_frame("theirs") is None
-    state.receive(sharing(driving=False))
-    state.receive(view_set(7, 1))
-    assert state.views == {"theirs": view(1)}
-    for part in frames(1, 7, view_id="theirs"):
-        state.receive(part)
-    assert state.take() is not None
-    assert state.is_settled
-    assert acknowledged(state) == [1]
-    with pytest.raises(InvalidArgumentError, match="drive"):
-        state.show("mine", view(2))
-    state.receive(view_set(8, 2))
-    assert not state.is_settled
-    closed = ViewClosed(view_id="theirs")
-    state.receive(StreamFramesResponse(message=ServerMessage(view_closed=closed)))
-    assert state.views == {}
-
-
-def test_who_takes_the_wheel_goes_on_from_the_drivers_revision() -> None:
-    state = StreamState("test")
-    state.watch("secret")
-    sent(state)
-    state.receive(welcome(resume_token="r"))
-    state.receive(sharing(driving=False))
-    state.receive(view_set(7, 1))
-    state.drive()
-    assert kinds(sent(state)) == ["drive"]
-    assert state.is_watching, "until the server says so"
-    state.receive(sharing(driving=True))
-    assert state.show("theirs", view(2)) == 8
-    # Somebody else takes the wheel before it was sent.
-    state.receive(sharing(driving=False))
-    assert sent(state) == []
-    # What was on its way at that moment is refused, which is no news.
-    state.receive(stream_error("INVALID_ARGUMENT", "this session watches", "theirs", 8))
-    assert state.take() is None
-
-
-@pytest.mark.parametrize("driving", [True, False])
-def test_a_restarted_server_is_asked_again_by_who_watches_only(driving: bool) -> None:
-    state = StreamState("test")
-    state.show("mine", view(1))
-    sent(state)
-    state.receive(welcome(resume_token="r"))
-    state.receive(sharing(driving=driving, share_id="secret"))
-    state.reconnect()
-    assert kinds(sent(state)) == ["hello"]
-    state.receive(welcome(epoch=1, resume_token="s"))
-    assert kinds(sent(state)) == (["set_view"] if driving else ["watch"])
-    assert state.is_watching is not driving
-
-
-@pytest.mark.parametrize("driving", [True, False])
-def test_a_session_that_was_taken_up_takes_part_again_by_itself(driving: bool) -> None:
-    state = StreamState("test")
-    state.show("mine", view(1))
-    sent(state)
-    state.receive(welcome(resume_token="r"))
-    state.receive(sharing(driving=driving))
-    state.reconnect()
-    sent(state)
-    state.receive(welcome(epoch=2, resume_token="s"))
-    assert kinds(sent(state)) == (["set_view"] if driving else [])
-    assert state.is_watching is not driving
-
-
-def test_a_watch_that_the_server_never_heard_of_is_sent_again() -> None:
-    state = StreamState("test")
-    state.receive(welcome(resume_token="r"))
-    state.watch("secret")
-    state.reconnect()
-    assert kinds(sent(state)) == ["hello"]
-    state.receive(welcome(epoch=2, resume_token="s"))
-    assert kinds(sent(state)) == ["watch"]
-
-
-def test_an_id_of_nothing_is_an_error_and_the_stream_goes_on() -> None:
-    state = StreamState("test")
-    state.watch("secret")
-    sent(state)
-    state.receive(welcome(resume_token="r"))
-    state.receive(stream_error("INVALID_ARGUMENT", "nothing is shared under it", "", 0))
-    with pytest.raises(InvalidArgumentError, match="nothing is shared"):
-        state.take("main")
-    assert state.show("main", view(1)) == 1

@@ -22,6 +22,7 @@ const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
 /** How often the list is asked for while nothing is open: roots are scanned in the background. */
 const LIST_MS = 1000;
 const AWAITED = "The address names a series that the server has not found yet: it is still reading its folders.";
+const UNSHARED = "Sharing has ended while the connection was lost. Share again for a new link.";
 const GONE = "That series is not on the server any more.";
 const UNKNOWN = "The address names a series that this server does not have. Choose one of these.";
 /** Ids are no words for a reader. */
@@ -182,7 +183,7 @@ class App {
   /**
    * Who drives is another.
    *
-   * @param {import("./stream.js").Sharing | null} sharing
+   * @param {import("./stream.js").Sharing | null} sharing null: the server that comes back knows of no sharing.
    */
   shared(sharing) {
     const link = sharing && `#watch=${encodeURIComponent(sharing.share_id)}`;
@@ -191,6 +192,7 @@ class App {
       for (const pane of this.workspace.panes) pane.takeOver();
       if (!wasWatching && sharing.participants === 1) this.offer(new URL(/** @type {string} */ (link), location.href).href);
     }
+    if (!sharing && !this.stream.watching) this.statusBar.notice(UNSHARED);
     const own = `#volume=${encodeURIComponent(this.volumeId)}`;
     if (link || this.volumeId) history.replaceState(null, "", this.stream.watching && link ? link : own);
     this.showSharing();

@@ -118,6 +118,23 @@ def test_it_comes_back_after_a_restart(
         server.stop()
 
 
+def test_who_shared_is_told_when_the_server_has_forgotten_it(chromium: Any, torso: Any) -> None:
+    server = PageServer(torso)
+    port = server.port
+    try:
+        with opened(chromium, server.url) as viewer:
+            viewer.settle()
+            viewer.page.get_by_role("button", name="Share").click()
+            viewer.page.get_by_role("button", name="You drive · 0 watching").wait_for()
+            server.stop()
+            viewer.wait(lambda state: state["status"] == "waiting")
+            server = PageServer(torso, port=port)
+            viewer.page.get_by_text("Sharing has ended while the connection was lost").wait_for()
+            assert viewer.page.get_by_role("button", name="Share").is_visible()
+    finally:
+        server.stop()
+
+
 def test_a_damaged_frame_is_not_painted(chromium: Any, page_server: PageServer, oracle: Oracle) -> None:
     damaged: list[bool] = []
 

@@ -1,4 +1,4 @@
-"""Small DICOM series with any geometry, pixel type and transfer syntax, written file by file."""
+"""Small DICOM series with any geometry, pixel type and transfer syntax, written file by file; what a scan owes them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+
+from render.dicom.source import Scan
 
 ENCODERS: Mapping[str, Callable[[npt.NDArray[Any]], bytes]] = {
     JPEGLSLossless: imagecodecs.jpegls_encode,
@@ -147,3 +149,13 @@ def save(dataset: Dataset, path: Path, pixels: npt.NDArray[Any], transfer_syntax
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         file.compress(RLELossless, generate_instance_uid=False)
     file.save_as(path, enforce_file_format=True)
+
+
+def assert_accounted(found: Scan, folder: Path) -> None:
+    """Assert that every file of a folder is in a series or was skipped, with a reason."""
+    on_disk = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or p.is_file())
+    said = sorted([path for series in found.series for path in series.paths] + [f.path for f in found.skipped])
+    assert said == on_disk
+    assert found.files == len(on_disk)
+    assert all(file.reason for file in found.skipped)
+    assert all(series.reason for series in found.series if not series.volumes)

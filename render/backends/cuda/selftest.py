@@ -19,8 +19,8 @@ COLOR_TOLERANCE = 5
 """Levels. Twice the two and a half that a renderer may be off."""
 FRACTION = 0.99
 """Of the pixels that have to agree: beside a steep transfer function or a face a rounding decides."""
-TEXTURE_FRACTION = 2.0**-9
-"""Of the difference of neighbours along each axis, what texture sampling may be off besides, and half a code."""
+TEXTURE_FRACTIONS = 2.0**-9, 3 * 2.0**-9, 5 * 2.0**-9
+"""Of the difference of neighbours along k, j and i, what texture sampling may be off besides, and half a code."""
 FEWER_STEPS = Quality(step_factor=2.0)
 """Not final, so that a card samples by texture."""
 
@@ -96,7 +96,7 @@ def _pictures(volume: Volume) -> list[tuple[str, View, Quality]]:
 
 def _texture_error(volume: Volume) -> float:
     codes = volume.codes.astype(np.float64)
-    return TEXTURE_FRACTION * sum(float(np.abs(np.diff(codes, axis=n)).max()) for n in range(3)) + 0.5
+    return sum(part * float(np.abs(np.diff(codes, axis=n)).max()) for n, part in enumerate(TEXTURE_FRACTIONS)) + 0.5
 
 
 def _agreeing(ours: Frame, theirs: Frame, tolerance: float) -> float:

@@ -12,6 +12,7 @@ from tests.backends.cuda.host_shim import Kernels, build
 from tests.backends.cuda.shim_renderer import ShimRenderer
 from tests.backends.cuda.texture_bound import INT16_ERROR, cell_bounds, pixel_bounds
 from tests.backends.scenes import make_view, slanted_camera
+from tests.comparison import VALUE_FRACTION
 from tests.phantoms import FLOAT32, GRIDS, INT16, INT16_PADDED, INT16_RESCALED
 
 STORAGES = {
@@ -46,8 +47,9 @@ def test_every_value_is_within_the_bound(host_kernels, stored, work, projection)
     # What float32 loses in a coordinate of a few dozen voxels, where neighbours differ by all of the range.
     rounding = 1e-4 * float(np.nanmax(volume.values()) - np.nanmin(volume.values()))
     assert (off <= bound + rounding).all(), (off - bound).max()
-    # Not vacuous: the unit was used, and some pixel comes near what it may be off.
-    assert off.max() > 0.1 * bound.max()
+    # Not vacuous: the unit was used, and some pixel comes near what it may be off; less so where many samples, off in
+    # both directions, are averaged.
+    assert off.max() > (0.05 if work == "mean" else 0.1) * bound.max()
 
 
 @pytest.mark.parametrize("work", ["color", "color_shaded"])
@@ -61,20 +63,20 @@ def test_every_colour_is_within_the_bound(host_kernels, work, stored) -> None:
 
 
 def test_a_unit_with_six_bits_is_noticed(host_kernels, tmp_path) -> None:
-    """Negative control: a fraction four times as coarse does not fit into the bound."""
+    """Negative control: weights four times as coarse does not fit into the bound."""
     coarse = build(tmp_path, "float32", texture=True, defines=("-DFRACTION_STEPS=64.0f",))
     volume = phantoms.noise(GRIDS["oblique"], FLOAT32)
     exact, texture, bound = pictures(host_kernels, volume, "thin", coarse=coarse)
     off = np.nan_to_num(np.abs(exact - texture))
-    assert (off > bound + 1)[~np.isnan(exact)].mean() > 0.03
+    assert (off > bound + 1)[~np.isnan(exact)].mean() > 10 * (1 - VALUE_FRACTION)
 
 
 def test_a_cell_is_bounded_by_its_own_edges() -> None:
     codes = np.zeros((1, 2, 3), np.float32)
     codes[0, 1, 2] = 512.0
     volume = phantoms.store("edge", phantoms.grid(codes.shape, (1.0, 1.0, 1.0)), codes, FLOAT32)
-    # Cell (1, 0) has an edge of 512 along i and one along j; (2, 0) only that along j; (0, ...) none.
-    assert cell_bounds(volume)[0].tolist() == [[0, 2, 1], [0, 1, 0]]
+    # Cell (1, 0) has an edge of 512 along i and one along j; (2, 0) only that along j; (1, 1) only that along i.
+    assert cell_bounds(volume)[0].tolist() == [[0, 8, 3], [0, 5, 0]]
 
 
 def test_int16_is_off_by_half_a_code_more() -> None:

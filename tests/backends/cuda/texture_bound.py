@@ -1,10 +1,13 @@
 """How far a picture sampled by the texture unit may be from the exact one: derived, sample by sample, in float64.
 
-One sample. The unit's weights have 8 fractional bits (CUDA programming guide, "Linear Filtering"), so each of the
-three fractions is off by at most 2^-9. Interpolation is linear in each fraction alone, with a slope of at most the
-greatest difference of two neighbours along that axis in the sample's cell; moving the three one after the other,
-within the cell, adds up to ``2^-9 * (Di + Dj + Dk)``. Of a 16-bit format the unit returns 16 bits: half a code more.
-To an extreme, a brick counts that exceeds it by a 64th of a code (``exceeds`` in ``values.cu``): that much more.
+One sample. The eight texels' weights are multiples of 2^-8 (CUDA programming guide, "Linear Filtering"), and on an H100
+they are shared out axis by axis, each share rounded: k between two slices, each slice's between two rows, each row's
+between two texels. A weight that is off by 2^-9 at a share moves the value by at most that much of the difference of the
+two neighbours it is shared between: one share along k, and along j and i that of the fraction itself and one for each
+slice or row: ``2^-9 * (5 Di + 3 Dj + Dk)``, the greatest differences along each axis in the sample's cell. (Measured
+there with the other two fractions at a half: off by 3, 3 and 1 times 2^-9 at most.) Of a 16-bit format the unit returns
+16 bits: half a code more. To an extreme, a brick counts that exceeds it by a 64th of a code (``exceeds`` in
+``values.cu``): that much more.
 
 Values. Maximum, minimum and mean move by no more than the sample that moves most.
 
@@ -42,7 +45,8 @@ from tests.reference import (
     sample_range,
 )
 
-FRACTION_ERROR = 2.0**-9
+WEIGHT_ERRORS = 2.0**-9, 3 * 2.0**-9, 5 * 2.0**-9
+"""Of the differences of neighbours along k, j and i."""
 INT16_ERROR = 1 / 2 + 1 / 64
 """Codes."""
 
@@ -80,8 +84,8 @@ def cell_bounds(volume: Volume) -> Float64Array:
             here, there = ([slice(None)] * 3 for _ in range(2))
             here[other], there[other] = slice(None, -1), slice(1, None)
             steps = np.maximum(steps[tuple(here)], steps[tuple(there)])
-        total += steps
-    in_codes = FRACTION_ERROR * total + (INT16_ERROR if volume.codes.dtype == np.int16 else 0.0)
+        total += WEIGHT_ERRORS[axis] * steps
+    in_codes = total + (INT16_ERROR if volume.codes.dtype == np.int16 else 0.0)
     return in_codes * abs(volume.slope)
 
 

@@ -64,8 +64,9 @@ struct TexelWeight {
     float part;
 };
 
-// Linear filtering as the CUDA programming guide has it: xB = x - 0.5, i = floor(xB), the fraction in fixed point with
-// 8 bits, 1.0 among them; addresses clamped. A test makes the fraction coarser, to see that this is noticed.
+// Linear filtering as the CUDA programming guide has it: xB = x - 0.5, i = floor(xB), weights in fixed point with 8 bits,
+// 1.0 among them; addresses clamped. The weights are shared out axis by axis and each share rounded, as on an H100. A
+// test makes them coarser, to see that this is noticed.
 #ifndef FRACTION_STEPS
 #define FRACTION_STEPS 256.0f
 #endif
@@ -73,8 +74,13 @@ struct TexelWeight {
 inline TexelWeight texel_weight(float x, int size) {
     const float at = x - 0.5f, whole = std::floor(at);
     const int index = static_cast<int>(whole);
-    return {std::clamp(index, 0, size - 1), std::clamp(index + 1, 0, size - 1),
-            std::floor((at - whole) * FRACTION_STEPS + 0.5f) / FRACTION_STEPS};
+    return {std::clamp(index, 0, size - 1), std::clamp(index + 1, 0, size - 1), at - whole};
+}
+
+// The share of a weight, in whole steps, that the texel after or before a point has.
+inline float share(float weight, float part, bool after) {
+    const float behind = std::floor(weight * part + 0.5f);
+    return after ? behind : weight - behind;
 }
 
 template <class T>
@@ -90,8 +96,8 @@ inline float tex3D<float>(cudaTextureObject_t object, float x, float y, float z)
     for (int n = 0; n < 8; ++n) {
         const long long k = n & 4 ? wz.after : wz.before, j = n & 2 ? wy.after : wy.before;
         const long long at = (k * array.size[1] + j) * array.size[0] + (n & 1 ? wx.after : wx.before);
-        const double weight =
-            (n & 4 ? wz.part : 1.0 - wz.part) * (n & 2 ? wy.part : 1.0 - wy.part) * (n & 1 ? wx.part : 1.0 - wx.part);
+        const float slice = share(FRACTION_STEPS, wz.part, n & 4), row = share(slice, wy.part, n & 2);
+        const double weight = share(row, wx.part, n & 1) / FRACTION_STEPS;
         total += weight * (array.is_uint16 ? static_cast<const std::uint16_t *>(array.texels)[at]
                                            : static_cast<const float *>(array.texels)[at]);
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +63,9 @@ class CompilationError(Exception):
 
 def library_path() -> Path | None:
     """Return NVRTC's library among the installed wheels, or None."""
-    found = importlib.util.find_spec("nvidia")
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        for path in sorted(Path(folder).glob("cu*/lib/libnvrtc.so.*")):
+    # Not by importing "nvidia": where one of NVIDIA's wheels makes it a package of its own, the others are not in it.
+    for folder in sys.path:
+        for path in sorted(Path(folder, "nvidia").glob("cu*/lib/libnvrtc.so.*")):
             if "builtins" not in path.name:
                 return path
     return None

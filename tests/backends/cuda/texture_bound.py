@@ -2,12 +2,11 @@
 
 One sample. The eight texels' weights are multiples of 2^-8 (CUDA programming guide, "Linear Filtering"), and on an H100
 they are shared out axis by axis, each share rounded: k between two slices, each slice's between two rows, each row's
-between two texels. A weight that is off by 2^-9 at a share moves the value by at most that much of the difference of the
-two neighbours it is shared between: one share along k, and along j and i that of the fraction itself and one for each
-slice or row: ``2^-9 * (5 Di + 3 Dj + Dk)``, the greatest differences along each axis in the sample's cell. (Measured
-there with the other two fractions at a half: off by 3, 3 and 1 times 2^-9 at most.) Of a 16-bit format the unit returns
-16 bits: half a code more. To an extreme, a brick counts that exceeds it by a 64th of a code (``exceeds`` in
-``values.cu``): that much more.
+between two texels. A share that is off by 2^-9 moves the value by that much of the difference of the two neighbours it
+is shared between: one share along k, and along j and i that of the fraction itself and one for each slice or row:
+``2^-9 * (5 Di + 3 Dj + Dk)``, the greatest differences along each axis in the sample's cell. (Measured there with the
+other two fractions at a half: off by 3, 3 and 1 times 2^-9 at most.) Of a 16-bit format the unit returns 16 bits: half
+a code more. To an extreme, a brick counts that exceeds it by a 64th of a code (``exceeds`` in ``values.cu``): as much.
 
 Values. Maximum, minimum and mean move by no more than the sample that moves most.
 

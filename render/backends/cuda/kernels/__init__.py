@@ -33,9 +33,9 @@ Sampling
 object has: linear filter, clamped addressing on all axes, coordinates not normalised; over int16 volumes a CUDA array
 of **uint16**, read as normalised float, which `texels` fills (so it needs the flag for surface load and store); over
 float32 volumes one of float32, read as it is. Texture kernels read linear memory too, next to invalid voxels.
-A sample by texture is off by at most ``2**-9`` times five of the greatest differences of neighbours along i, three along
-j and one along k, all within its cell, and half a code for int16: an H100 rounds each texel's weight, and returns 16-bit
-formats in 16 bits. A CUDA array has at most 16,384 voxels a side; a larger volume is sampled exactly.
+A sample by texture is off by at most ``2**-9`` times five of the greatest differences of neighbours along i, three
+along j and one along k, all within its cell, and half a code for int16: an H100 rounds each texel's weight, and returns
+16-bit formats in 16 bits. A CUDA array has at most 16,384 voxels a side; a larger volume is sampled exactly.
 
 Pictures: `values`, `color`
 ---------------------------

@@ -250,10 +250,10 @@ class View:
     @functools.cached_property
     def plane(self) -> ImagePlane:
         """Where the pixels lie: the plane through ``look_at``, after the flips."""
-        right, down, _ = self.camera.basis
+        right, down, _ = (axis.tolist() for axis in self.camera.basis)
         spacing = 2 * self.camera.half_height_mm / self.viewport.height_px
-        row = _vector(-right if self.viewport.flip_horizontal else right)
-        column = _vector(-down if self.viewport.flip_vertical else down)
+        row = _turned(right) if self.viewport.flip_horizontal else tuple(right)
+        column = _turned(down) if self.viewport.flip_vertical else tuple(down)
         across = spacing * (self.viewport.width_px - 1) / 2
         along = spacing * (self.viewport.height_px - 1) / 2
         x, y, z = (c - r * across - d * along for c, r, d in zip(self.camera.look_at, row, column, strict=True))
@@ -292,6 +292,11 @@ def _unit(vector: Iterable[float]) -> Vector:
     x, y, z = vector
     length = math.sqrt(x * x + y * y + z * z)
     return x / length, y / length, z / length
+
+
+def _turned(vector: Iterable[float]) -> Vector:
+    x, y, z = vector
+    return -x, -y, -z
 
 
 def _vector(array: npt.NDArray[np.float64]) -> Vector:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
 from render.backends.base import Statistics
@@ -57,26 +57,27 @@ class HeldVolume(Generic[H]):
         """Bytes of everything that it takes on the device, and of all the tables that may be remembered."""
         return self._nbytes
 
-    @contextmanager
-    def in_use(self) -> Iterator[H]:
-        """Hold the voxels while a frame is drawn.
+    def in_use(self) -> AbstractContextManager[H]:
+        """Hold the voxels while a frame is drawn; entering it gives the renderer's own part.
 
         Raises
         ------
         VolumeNotFoundError
-            If the volume has been released.
+            On entering, if the volume has been released.
         """
+        return _Use(self)
+
+    def _take(self) -> H:
         with self._changed:
             if self._held is None:
                 raise VolumeNotFoundError(f"volume {self._volume.id} has been released", volume_id=self._volume.id)
-            held = self._held
             self._users += 1
-        try:
-            yield held
-        finally:
-            del held  # before whoever waits for it goes on
-            with self._changed:
-                self._users -= 1
+            return self._held
+
+    def _give_back(self) -> None:
+        with self._changed:
+            self._users -= 1
+            if self._held is None:  # else nobody waits
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -84,6 +85,21 @@ class HeldVolume(Generic[H]):
         with self._changed:
             self._held = None
             self._changed.wait_for(lambda: self._users == 0)
+
+
+class _Use(AbstractContextManager[H]):
+    """One frame's use of a volume."""
+
+    __slots__ = ("_volume",)
+
+    def __init__(self, volume: HeldVolume[H]) -> None:
+        self._volume = volume
+
+    def __enter__(self) -> H:
+        return self._volume._take()
+
+    def __exit__(self, *raised: object) -> None:
+        self._volume._give_back()
 
 
 class Remembered(Generic[T]):

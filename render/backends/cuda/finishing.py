@@ -230,5 +230,5 @@ class Finishing:
 
 
 def _samples_in(counts: npt.NDArray[np.uint8]) -> tuple[int, int]:
-    taken, possible = counts.view(np.uint64).reshape(COUNT_PLACES, 2).sum(axis=0)
-    return int(taken), int(possible)
+    taken, possible = np.add.reduce(counts.view(np.uint64).reshape(COUNT_PLACES, 2)).tolist()
+    return taken, possible

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -91,7 +92,7 @@ class AsyncClient:
 
     async def open(
         self,
-        source: str | VolumeSummary,
+        source: str | os.PathLike[str] | VolumeSummary,
         *,
         series: str | int = "",
         volume_index: int | None = None,

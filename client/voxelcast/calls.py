@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -28,11 +29,12 @@ ProgressCallback: TypeAlias = Callable[[LoadProgress], None]
 
 
 def open_request(
-    source: str | VolumeSummary, series: str | int, volume_index: int | None, *, in_part: bool
+    source: str | os.PathLike[str] | VolumeSummary, series: str | int, volume_index: int | None, *, in_part: bool
 ) -> OpenVolumeRequest:
     """Return the request for a path, or for the volume of a list."""
     if isinstance(source, VolumeSummary):
         return OpenVolumeRequest(volume_id=source.volume_id, in_part=in_part)
+    source = os.fspath(source)
     if not source:
         raise InvalidArgumentError("open: a path below a served root, or a volume's id, is needed")
     try:

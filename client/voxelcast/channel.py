@@ -57,7 +57,9 @@ class Endpoint:
     ca_file: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.address.strip() or "://" in self.address:
+        # Without a port gRPC takes that of HTTPS.
+        is_bare = ":" not in self.address and not (self.tls or self.ca_file)
+        if not self.address.strip() or "://" in self.address or is_bare:
             raise InvalidArgumentError(f"address {self.address!r}: host:port needed, localhost:50051 say")
         if not self.token.isascii() or not (self.token.isprintable()):
             raise InvalidArgumentError("token: printable ASCII needed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -109,7 +110,7 @@ class Client:
 
     def open(
         self,
-        source: str | VolumeSummary,
+        source: str | os.PathLike[str] | VolumeSummary,
         *,
         series: str | int = "",
         volume_index: int | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -241,7 +242,9 @@ class View:
         one they are measured along the normal from the patient's origin, in the direction whose largest component
         is positive (left, back or head).
         """
-        offset_mm = slice_mm - self.slice_mm
+        if not isinstance(slice_mm, numbers.Real):
+            raise TypeError(f"slice_mm: a number needed, not {slice_mm!r:.80}")
+        offset_mm = float(slice_mm) - self.slice_mm
         if not math.isfinite(offset_mm):
             raise InvalidArgumentError(f"slice_mm {slice_mm}: not finite")
         return replace(self, camera=self.camera.moved(self._slice_axis * offset_mm))
@@ -262,10 +265,12 @@ class View:
         self, window: Window | float | None, width: float | None = None, function: WindowFunction = "linear-exact"
     ) -> View:
         """Change the window: a `Window`, a center and a width, or None for the volume's default."""
-        if isinstance(window, int | float):
+        if isinstance(window, numbers.Real):
             if width is None:
                 raise InvalidArgumentError("with_window: a center needs a width")
-            window = Window(window, width, function)
+            window = Window(float(window), float(width), function)
+        if not (window is None or isinstance(window, Window)):
+            raise TypeError(f"with_window: a Window, a center and a width, or None needed, not {window!r:.80}")
         return self._with_layer(replace(self.layers[0], window=window))
 
     def with_transfer_function(self, transfer_function: TransferFunction | str | None) -> View:

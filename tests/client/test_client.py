@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,13 @@ def test_opening_reports_progress_and_describes(client: Client, service: FakeSer
     np.testing.assert_array_equal(volume.render(acquisition), ramp_values(server_view(acquisition)))
     volume.refresh()
     assert volume.description.revision == 2
+
+
+def test_a_path_may_be_a_path(client: Client, service: FakeService) -> None:
+    client.open(Path("head"))
+    assert service.open_requests[-1].path == "head"
+    with pytest.raises(TypeError, match="not int"):
+        client.open(123)  # type: ignore[arg-type]
 
 
 def test_a_list_waits_until_the_folders_are_read(
@@ -339,6 +347,9 @@ def test_the_token_goes_with_every_call(address: str, service: FakeService) -> N
 def test_addresses_and_files_that_make_no_sense() -> None:
     with pytest.raises(InvalidArgumentError, match="host:port needed"):
         Client("http://localhost:50051")
+    with pytest.raises(InvalidArgumentError, match="host:port needed"):
+        Client("localhost")
+    Client("viewer.example", tls=True).close()
     with pytest.raises(InvalidArgumentError, match="ca_file"):
         Client("localhost:50051", ca_file="/nowhere/ca.pem")
     with pytest.raises(InvalidArgumentError, match="printable ASCII"):

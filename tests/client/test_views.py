@@ -175,3 +175,9 @@ def test_what_makes_no_sense_is_refused_here() -> None:
         Window(0, 0)
     with pytest.raises(InvalidArgumentError, match="needs a width"):
         View.axial(VOLUME).with_window(40)
+    assert View.axial(VOLUME).with_window(np.float32(40), np.int16(400)) == View.axial(VOLUME).with_window(40, 400)
+    with pytest.raises(TypeError, match="with_window: a Window, a center and a width, or None needed, not 'bone'"):
+        View.axial(VOLUME).with_window("bone")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="slice_mm: a number needed, not '20'"):
+        View.axial(VOLUME, "20")  # type: ignore[arg-type]
+    assert View.axial(VOLUME, np.float32(420)).slice_mm == pytest.approx(420)

@@ -111,6 +111,7 @@ class CudaRenderer:
     def close(self) -> None:
         """Give the lanes and the pool back; no frame may be in hand."""
         self._frames.close()
+        self._uploader.close()
         self._device.close()
 
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:

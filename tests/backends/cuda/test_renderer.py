@@ -386,3 +386,12 @@ def test_an_upload_may_lose_the_card_too(device, renderer) -> None:
     with pytest.raises(DeviceLostError, match="running bricks"):
         renderer.upload(volume_of())
     assert renderer.lost is not None
+
+
+def test_every_byte_of_a_large_chunk_arrives(device) -> None:
+    renderer = CudaRenderer(device, BUDGET, chunk_bytes=(3 << 20) + 1234)  # several threads fill it
+    codes = np.random.default_rng(3).integers(-1000, 2000, (33, 251, 259), np.int16)
+    resident = renderer.upload(phantoms.store("large", phantoms.grid(codes.shape, (1.0, 1.0, 1.0)), codes, INT16))
+    with resident.in_use() as held:
+        assert held.codes.memory.tobytes() == resident.volume.codes.tobytes()
+    renderer.close()

@@ -121,7 +121,10 @@ class Device(Protocol):
         """Return a texture over voxels ``(K, J, I)`` of codes of this type, its contents undefined."""
 
     def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
-        """Return memory of the host that copies in both directions can run from beside the processor."""
+        """Return memory of the host that copies in both directions can run from beside the processor.
+
+        It is kept by the array, which every view of it has as its base, and is used again once that is gone.
+        """
 
     def upload(self, buffer: Buffer, offset: int, source: npt.NDArray[Any], stream: Stream) -> None:
         """Copy to the device; `source` is pinned, and is not touched before an event recorded after this."""

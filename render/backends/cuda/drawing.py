@@ -116,7 +116,7 @@ class Drawing:
         self._lane, self._device, self._stream = lane, lane.device, lane.stream
         self._plan, self._resident, self._held = plan, resident, held
         self._texture, self._band_samples = texture, band_samples
-        self._dtype = str(resident.volume.codes.dtype)
+        self._dtype = resident.code_type
 
     def draw(
         self,

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from render.backends.cuda.device import Buffer, Device, Program
 from render.backends.cuda.drawing import Drawn, Lane
 from render.backends.cuda.encoder_trial import require_faithful
-from render.backends.cuda.kernels import COUNT_BYTES, COUNT_PLACES, launch_blocks
+from render.backends.cuda.kernels import COUNT_BYTES, launch_blocks
+from render.backends.cuda.pixels import PixelMemory
 from render.backends.cuda.resident import CudaVolume, Grays
 from render.errors import DeviceEncoderError
 from render.frame import PictureRequest, ShownPicture
@@ -27,6 +28,7 @@ from render.transfer import Window, WindowFunction
 
 logger = logging.getLogger(__name__)
 
+PICTURE = Program("picture")
 WINDOW_FUNCTIONS = {WindowFunction.LINEAR_EXACT: 0, WindowFunction.LINEAR: 1, WindowFunction.SIGMOID: 2}
 """``enum WindowFunction`` of ``kernels/picture.cu``. A table of the source has a kernel of its own."""
 
@@ -110,12 +112,16 @@ class Finishing:
         Of its samples.
     encoders
         Of the card.
+    memory
+        That pixels come back into.
     """
 
-    def __init__(self, lane: Lane, drawn: Drawn, counts: Buffer, encoders: Encoders) -> None:
+    def __init__(self, lane: Lane, drawn: Drawn, counts: Buffer, encoders: Encoders, memory: PixelMemory) -> None:
         self._lane, self._device, self._stream = lane, lane.device, lane.stream
         self._drawn, self._counts, self._encoders = drawn, counts, encoders
         self._rows, self._columns = drawn.shape_px
+        self._memory = memory
+        self._is_lent = False
         self._grays_read: Grays | None = None
 
     def pixels(self) -> Finished:
@@ -207,7 +213,10 @@ class Finishing:
 
     def _download_pixels(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         counts = self._download_counts()
-        target = self._pinned()[COUNT_BYTES : COUNT_BYTES + 4 * self._rows * self._columns]
+        nbytes = 4 * self._rows * self._columns
+        lent = self._memory.lend(nbytes)
+        self._is_lent = lent is not None
+        target = self._pinned()[COUNT_BYTES : COUNT_BYTES + nbytes] if lent is None else lent
         self._device.download(self._drawn.pixels, target, self._stream)
         return counts, target
 
@@ -223,12 +232,12 @@ class Finishing:
     def _pixels_in(self, target: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         shape = self._drawn.shape_px
         pixels = target.reshape(*shape, 4) if self._drawn.is_color else target.view(np.float32).reshape(shape)
-        return pixels.copy()
+        return pixels if self._is_lent else pixels.copy()
 
     def _launch(self, kernel: str, count: int, *arguments: Any) -> None:
-        self._device.launch(Program("picture"), kernel, launch_blocks(count), arguments, self._stream)
+        self._device.launch(PICTURE, kernel, launch_blocks(count), arguments, self._stream)
 
 
 def _samples_in(counts: npt.NDArray[np.uint8]) -> tuple[int, int]:
-    taken, possible = np.add.reduce(counts.view(np.uint64).reshape(COUNT_PLACES, 2)).tolist()
-    return taken, possible
+    pairs = counts.view(np.uint64)
+    return int(np.add.reduce(pairs[::2])), int(np.add.reduce(pairs[1::2]))

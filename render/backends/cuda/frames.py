@@ -18,6 +18,7 @@ from render.backends.cuda.drawing import BAND_SAMPLES, Drawing, Drawn, Lane
 from render.backends.cuda.finishing import Encoders, Finished, Finishing
 from render.backends.cuda.kernels import COUNT_BYTES, launch_blocks
 from render.backends.cuda.parameters import FramePlan, plan_frame
+from render.backends.cuda.pixels import PixelMemory
 from render.backends.cuda.resident import CudaVolume, Held, KeyedTables
 from render.backends.rays import lattice_of
 from render.errors import DeviceError
@@ -64,6 +65,7 @@ class Frames:
 
     def __init__(self, device: Device, sampling: Sampling, band_samples: int = BAND_SAMPLES) -> None:
         self.encoders = Encoders(device)
+        self._memory = PixelMemory(device)
         self._device = device
         self._sampling = sampling
         self._band_samples = band_samples
@@ -135,7 +137,8 @@ class Frames:
                 self._drawn(lane, work, part, quality, counts, cancelled)
                 for work, part in zip(works, held, strict=True)
             ]
-            finishing = Finishing(lane, drawn[0] if len(drawn) == 1 else joined(lane, drawn), counts, self.encoders)
+            whole = drawn[0] if len(drawn) == 1 else joined(lane, drawn)
+            finishing = Finishing(lane, whole, counts, self.encoders, self._memory)
             if picture is None:
                 return finishing.pixels()
             resident, layer = works[0].resident, works[0].applied.layers[0]

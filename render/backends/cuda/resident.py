@@ -115,6 +115,8 @@ class CudaVolume(HeldVolume[Held]):
 
     Attributes
     ----------
+    code_type
+        ``int16`` or ``float32``, as programs are told; NumPy takes microseconds to say it.
     grays
         By VOI LUT, those that pictures have been shown through.
     """
@@ -128,6 +130,7 @@ class CudaVolume(HeldVolume[Held]):
         statistics: Statistics,
         ground: Ground | None = None,
     ) -> None:
+        self.code_type = str(volume.codes.dtype)
         self.code_range = code_range
         self.has_invalid = has_invalid
         self.ground = ground

@@ -54,7 +54,11 @@ AHEAD = 64
 """3 x 3, row by row: unit direction in patient space = matrix @ (step of a ray in voxels)."""
 AXIS = 73
 """Along which of the volume's axes all rays run: 0, 1, 2, or `NO_AXIS`."""
-PARAMETERS = 74
+BOUND_BASE, BOUND_STEP = 74, 75
+"""Bound of a sample, times its unit and sign = BOUND_BASE + BOUND_STEP * (what is kept for it in a byte)."""
+CELLS, CELL_SEGMENT = 76, 79
+"""Fine cells along i, j and k; samples to a ray's segment that one of them bounds, 0 if none is to be asked."""
+PARAMETERS = 80
 
 NO_AXIS = -1.0
 

@@ -3,14 +3,14 @@
 The finest bricks have `kernels_upload.BRICK` voxels a side; each coarser level doubles that, until one brick is left.
 What is kept for a brick are bounds over itself *and its next neighbours* along i, j and k: a box that begins
 anywhere in a brick and is at most ``size - 1`` voxels long, with the voxels that its samples read, lies within those.
-So one look-up bounds any box of that size. Where a closer bound is worth eight look-ups (MIP and MinIP), a brick's own
-bounds are there too.
+So one look-up bounds any box of that size. MIP and MinIP have these bounds in a byte too, in steps, and the same of
+finer cells, which bound a single ray's part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from render.backends.base import Statistics
 from render.backends.cpu.compiling import kernel
-from render.backends.cpu.kernels_upload import BRICK
+from render.backends.cpu.kernels_upload import BRICK, CELL, STEP_SLACK, STEPS
 from render.backends.cpu.packets import MAX_SEGMENT
 from render.backends.cpu.tiles import TilePool
 from render.backends.histogram import HISTOGRAM_BINS, histogram_per_bin, histogram_stride, statistics_of
@@ -30,6 +30,8 @@ BOX_SLACK = 0.05
 """Voxels. What float32 may lose between a segment's box and its samples."""
 MIN_SEGMENT = 4
 """Samples. With fewer to a look-up the coarser level is cheaper."""
+MIN_PART = 3
+"""Samples. To ask a fine cell costs half of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +48,9 @@ class Level:
         uint8: whether one of those voxels is invalid.
     around
         uint8: whether one of them, or of those `size` voxels around them, is.
-    own_low, own_high
-        Bounds of the valid codes in a brick alone.
+    most, least
+        uint8: the same bounds in steps of the grid, `high` up from its minimum and `low` down from its maximum, rounded
+        outwards.
     """
 
     size: int
@@ -55,14 +58,37 @@ class Level:
     high: npt.NDArray[Any]
     invalid: npt.NDArray[np.uint8]
     around: npt.NDArray[np.uint8]
-    own_low: npt.NDArray[Any]
-    own_high: npt.NDArray[Any]
+    most: npt.NDArray[np.uint8]
+    least: npt.NDArray[np.uint8]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
         around = 0 if self.around is self.invalid else self.around.nbytes
-        return int(2 * (self.low.nbytes + self.high.nbytes) + self.invalid.nbytes + around)
+        return int(self.low.nbytes + self.high.nbytes + self.invalid.nbytes + around + 2 * self.most.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class FineCells:
+    """Bounds of cells of `CELL` voxels a side, each with its next neighbours; shape ``(K, J, I)`` in cells.
+
+    Attributes
+    ----------
+    most, least
+        As of a `Level`.
+    """
+
+    most: npt.NDArray[np.uint8]
+    least: npt.NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.most.nbytes + self.least.nbytes
+
+    def segment_for(self, along: npt.NDArray[np.float64]) -> int:
+        """Return the samples of a ray that one cell bounds for sure, by its step along each axis in voxels."""
+        return min(int((CELL - 1 - BOX_SLACK) / max(float(along.max()), 1e-6)) + 1, MAX_SEGMENT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,25 +101,35 @@ class BrickGrid:
         Over all valid codes; ``minimum > maximum`` if there are none.
     has_invalid
         Whether any voxel is.
+    step
+        In codes, of bounds that are kept in a byte.
+    cells
+        Finer than the finest level; None while a volume grows.
     """
 
     levels: tuple[Level, ...]
     minimum: float
     maximum: float
     has_invalid: bool
+    step: float
+    cells: FineCells | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of all levels."""
-        return sum(level.nbytes for level in self.levels)
+        return sum(level.nbytes for level in self.levels) + (self.cells.nbytes if self.cells else 0)
 
-    def level_for(self, across: npt.NDArray[np.float64], along: npt.NDArray[np.float64]) -> tuple[Level, int]:
+    def level_for(
+        self, across: npt.NDArray[np.float64], along: npt.NDArray[np.float64], least: int = MIN_SEGMENT
+    ) -> tuple[Level, int]:
         """Return the finest level that bounds a useful segment of a packet of that size, and the segment's samples.
 
         Parameters
         ----------
         across, along
             Size of the packet and its step, voxels on each axis, shape (3,).
+        least
+            So many samples are useful.
         """
         sizes, steps = across.tolist(), along.tolist()
         for level in self.levels:
@@ -101,10 +137,37 @@ class BrickGrid:
             if min(room) < 0:
                 continue
             samples = int(min(left / max(step, 1e-6) for left, step in zip(room, steps, strict=True))) + 1
-            if samples >= MIN_SEGMENT:
+            if samples >= least:
                 return level, min(samples, MAX_SEGMENT)
         # The coarsest level is a single brick, which bounds everything.
         return self.levels[-1], MAX_SEGMENT
+
+    def levels_for_extremes(
+        self, across: npt.NDArray[np.float64], along: npt.NDArray[np.float64]
+    ) -> tuple[Level, int, int]:
+        """Return `level_for`, for segments made of equal parts that the fine cells bound, and the samples of a part.
+
+        The part is 0 where the fine cells are of no use.
+        """
+        part = self.cells.segment_for(along) if self.cells is not None else 0
+        if part < MIN_PART:
+            return *self.level_for(across, along), 0
+        level, segment = self.level_for(across, along, least=part + 1)
+        parts = -(-segment // part)
+        part = segment // parts
+        return level, parts * part, part
+
+
+def _step_of(minimum: float, maximum: float) -> float:
+    """Return the step of bounds in a byte: fine enough to be of use, coarse enough for float32 to tell steps apart."""
+    if minimum >= maximum:
+        return 1.0
+    return max((maximum - minimum) / STEPS, max(abs(minimum), abs(maximum)) * 2.0**-16)
+
+
+def _steps_to(distance: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.uint8]:
+    """`kernels_upload.steps_to` of each distance."""
+    return np.where(distance > 0, np.clip(distance / step + STEP_SLACK, 0, 255), 0).astype(np.uint8)
 
 
 def _with_neighbours(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
@@ -177,22 +240,24 @@ class Cells:
         """Return the grid of all levels."""
         low, high, invalid = self.low, self.high, self.invalid
         minimum, maximum, has_invalid = float(low.min()), float(high.max()), bool(invalid.any())
+        step = _step_of(minimum, maximum)
         levels, size = [], BRICK
         while True:
             bad = _with_neighbours(invalid, np.maximum)
+            least, most = _with_neighbours(low, np.minimum), _with_neighbours(high, np.maximum)
             levels.append(
                 Level(
                     size,
-                    _with_neighbours(low, np.minimum),
-                    _with_neighbours(high, np.maximum),
+                    least,
+                    most,
                     bad,
                     _widened(bad) if has_invalid else bad,
-                    low.copy(),  # a volume that grows changes its finest bricks
-                    high.copy(),
+                    _steps_to(most.astype(np.float64) - minimum, step),
+                    _steps_to(maximum - least.astype(np.float64), step),
                 )
             )
             if max(low.shape) == 1:
-                return BrickGrid(tuple(levels), minimum, maximum, has_invalid)
+                return BrickGrid(tuple(levels), minimum, maximum, has_invalid, step)
             low, high = _halved(low, np.minimum), _halved(high, np.maximum)
             invalid = _halved(invalid, np.maximum)
             size *= 2
@@ -212,7 +277,24 @@ def build_bricks(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> Bri
     """
     cells = Cells.without_voxels(volume)
     cells.fill(volume, codes, pool, [(0, volume.geometry.shape[0])])
-    return cells.grid()
+    return with_cells(cells.grid(), volume, codes, pool)
+
+
+def with_cells(grid: BrickGrid, volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> BrickGrid:
+    """Return a grid with the fine cells too: another pass over the voxels, now that their range is known."""
+    if grid.minimum > grid.maximum:
+        return grid
+    shape = tuple(-(-n // CELL) for n in volume.geometry.shape)
+    most, least = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    build = kernel("cells", codes.dtype)
+    build.compile()
+    pool.run(
+        lambda part: build(
+            codes, volume.geometry.shape, grid.minimum, grid.maximum, grid.step, most, least, part[0], part[1]
+        ),
+        [(layer, min(layer + 2, shape[0]), 0, 0) for layer in range(0, shape[0], 2)],
+    )
+    return replace(grid, cells=FineCells(_with_neighbours(most, np.maximum), _with_neighbours(least, np.maximum)))
 
 
 def measure(volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, pool: TilePool) -> Statistics:

@@ -86,15 +86,23 @@ def _of_dtype(dtype: Any) -> dict[str, Kernel]:
         types.uint8[:, :, ::1],
         *(types.int64,) * 2,
     )
+    cells = (
+        codes,
+        _SHAPE,
+        *(types.float64,) * 3,
+        *(types.uint8[:, :, ::1],) * 2,
+        *(types.int64,) * 2,
+    )
     histogram = (codes, types.int64, types.int64, *(types.float64,) * 2, types.int64[::1], *(types.int64,) * 2)
     visible = (codes, codes, _U8, _SHAPE, types.int64[::1], *(types.float64,) * 2, types.uint8[::1])
     composite = (codes, _P, _U8, _F32, _I32, _F32, types.int32[:, ::1], *_TILE)
     is_int = dtype == types.int16
     texts: list[tuple[str, Callable[..., Any], Any]] = [
         ("bricks", kernels_upload.bricks_int16 if is_int else kernels_upload.bricks_float32, upload),
+        ("cells", kernels_upload.cells_int16 if is_int else kernels_upload.cells_float32, cells),
         ("histogram", kernels_upload.histogram_int16 if is_int else kernels_upload.histogram_float32, histogram),
         ("thin", kernels_plane.thin, (codes, _P, _U8, _VALUES, *_TILE)),
-        ("extreme", kernels_values.extreme, (codes, _P, codes, _U8, _VALUES, *_TILE)),
+        ("extreme", kernels_values.extreme, (codes, _P, _U8, _U8, _U8, _VALUES, *_TILE)),
         ("mean", kernels_values.mean, (codes, _P, codes, codes, _U8, _VALUES, *_TILE)),
         ("visible", kernels_upload.visible_bricks, visible),
         ("composite", kernels_color.composite_kernel(False), composite),
@@ -114,7 +122,7 @@ def _all_kernels() -> dict[str, Kernel]:
         ),
     }
     # In the order of need: an MPR of a CT comes first, then it moving, float32 volumes last.
-    soon = {name: by_int.pop(name) for name in ("bricks_int16", "histogram_int16", "thin_int16")}
+    soon = {name: by_int.pop(name) for name in ("bricks_int16", "cells_int16", "histogram_int16", "thin_int16")}
     return soon | resize | by_int | by_float
 
 

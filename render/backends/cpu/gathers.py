@@ -37,8 +37,8 @@ from render.backends.cpu.lanes import (
 )
 from render.backends.cpu.weights import WEIGHT_ONE
 
-_I16, _I32, _I64, _FLOAT = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-_ELEMENTS = {types.int16: _I16, types.int32: _I32, types.float32: _FLOAT}
+_I8, _I16, _I32, _I64, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+_ELEMENTS = {types.uint8: _I8, types.int16: _I16, types.int32: _I32, types.float32: _FLOAT}
 
 
 def lane_pointers(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, index: Any) -> list[Any]:
@@ -49,13 +49,42 @@ def lane_pointers(context: Any, builder: Any, array_type: Any, array: Any, offse
     return [builder.gep(base, [builder.sext(lane, _I64)]) for lane in lanes]
 
 
+def _permutation() -> str | None:
+    """Return x86's instruction for `permute` as an LLVM intrinsic, if it is sure to be there for this many lanes."""
+    if MULTIPLY_ADD is None:
+        return None
+    features = host_features()
+    if WIDTH == 16 and features.get("avx512f"):
+        return "llvm.x86.avx512.permvar.sf.512"
+    return "llvm.x86.avx2.permps" if WIDTH == 8 and features.get("avx2") else None
+
+
+@primitive
+def permute(typingctx: Any, values: Any, index: Any) -> Any:
+    """Return in each lane the value of lane `index`, float32."""
+    if values != F32 or index != I32:
+        return None
+    name = _permutation()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if name is not None:
+            return call_llvm(builder, name, LLVM[F32], *args)
+        lanes = ir.Constant(LLVM[F32], ir.Undefined)
+        for lane in (ir.Constant(_I32, number) for number in range(WIDTH)):
+            value = builder.extract_element(args[0], builder.extract_element(args[1], lane))
+            lanes = builder.insert_element(lanes, value, lane)
+        return lanes
+
+    return F32(values, index), codegen
+
+
 def _is_codes(array: Any) -> bool:
     return isinstance(array, types.Array) and array.ndim == 1 and array.dtype in _ELEMENTS
 
 
 @primitive
 def gather(typingctx: Any, array: Any, index: Any) -> Any:
-    """``array[index]`` in each lane: int32 lanes from int16 and int32, float32 lanes from float32."""
+    """``array[index]`` in each lane: int32 lanes from uint8, int16 and int32, float32 lanes from float32."""
     if not _is_codes(array) or index != I32:
         return None
     result = F32 if array.dtype == types.float32 else I32
@@ -67,6 +96,8 @@ def gather(typingctx: Any, array: Any, index: Any) -> Any:
             value = builder.load(pointer)
             if array.dtype == types.int16:
                 value = builder.sext(value, _I32)
+            elif array.dtype == types.uint8:
+                value = builder.zext(value, _I32)
             lanes = builder.insert_element(lanes, value, ir.Constant(_I32, lane))
         return lanes
 

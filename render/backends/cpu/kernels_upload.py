@@ -13,6 +13,13 @@ from render.backends.cpu.operations import WIDTH, fma, inline, load, maximum, mi
 
 BRICK = 8
 """Voxels along each side of the finest bricks."""
+CELL_BITS = 2
+CELL = 1 << CELL_BITS
+"""Voxels along each side of a fine cell."""
+STEPS = 250
+"""From the least code of a volume to the greatest, in bounds that are kept in a byte."""
+STEP_SLACK = 1 + 1 / 32
+"""To round such a bound outwards, with more than what float32 loses when a kernel turns it into a code again."""
 FARTHEST, HOLES = 127, 128
 """What a brick's flag holds: the distance of visible ones, at most so many; a bit, whether it has invalid voxels."""
 
@@ -116,6 +123,69 @@ def bricks_float32(
                     bad += row_bad[x]
                 low[layer, line, column], high[layer, line, column] = least, most
                 invalid[layer, line, column] = bad != bad
+
+
+def cells_int16(
+    codes: Any, shape: Any, base: float, top: float, step: float, most: Any, least: Any, layer_from: int, layer_to: int
+) -> None:
+    """Fill layers of `most` and `least`, shape ``(K, J, I)`` in fine cells, uint8: bounds in steps, rounded outwards.
+
+    Steps count from the least code of the volume, `base`, up, and from the greatest, `top`, down. Invalid voxels count
+    too, at most as these: that widens a bound and is no error.
+    """
+    nz, ny, nx = shape
+    row_low, row_high = np.empty(nx, np.int16), np.empty(nx, np.int16)
+    for layer in range(layer_from, layer_to):
+        for line in range(most.shape[1]):
+            row_low[:] = 32767
+            row_high[:] = -32768
+            for z in range(layer * CELL, min(layer * CELL + CELL, nz)):
+                for y in range(line * CELL, min(line * CELL + CELL, ny)):
+                    at = (z * ny + y) * nx
+                    widen_int16(codes[at : at + nx], row_low, row_high)
+            store_cells(row_low, row_high, base, top, step, most[layer, line], least[layer, line])
+
+
+def cells_float32(
+    codes: Any, shape: Any, base: float, top: float, step: float, most: Any, least: Any, layer_from: int, layer_to: int
+) -> None:
+    """`cells_int16` for float32; what is not finite counts for nothing."""
+    nz, ny, nx = shape
+    row_low, row_high = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    row_bad = np.empty(nx, np.float32)
+    for layer in range(layer_from, layer_to):
+        for line in range(most.shape[1]):
+            row_low[:] = np.inf
+            row_high[:] = -np.inf
+            for z in range(layer * CELL, min(layer * CELL + CELL, nz)):
+                rows = min(CELL, ny - line * CELL)
+                widen_float32(codes, (z * ny + line * CELL) * nx, rows, row_low, row_high, row_bad)
+            store_cells(row_low, row_high, base, top, step, most[layer, line], least[layer, line])
+
+
+@inline
+def store_cells(low: Any, high: Any, base: Any, top: Any, step: Any, most: Any, least: Any) -> None:
+    """Turn the bounds of a row of columns into those of a row of fine cells."""
+    whole = low.size // CELL
+    for cell in range(most.size):
+        x = cell * CELL
+        if cell < whole:
+            greatest = max(max(high[x], high[x + 1]), max(high[x + 2], high[x + 3]))
+            smallest = min(min(low[x], low[x + 1]), min(low[x + 2], low[x + 3]))
+        else:
+            greatest, smallest = high[x], low[x]
+            for column in range(x + 1, low.size):
+                greatest, smallest = max(greatest, high[column]), min(smallest, low[column])
+        most[cell] = steps_to(greatest - base, step)
+        least[cell] = steps_to(top - smallest, step)
+
+
+@inline
+def steps_to(distance: Any, step: Any) -> Any:
+    """Return how many steps reach a distance for sure."""
+    if distance <= 0:
+        return np.uint8(0)
+    return np.uint8(min(distance / step + STEP_SLACK, 255.0))
 
 
 def histogram_int16(

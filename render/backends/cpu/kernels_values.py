@@ -17,24 +17,29 @@ from render.backends.cpu.operations import (
     PACKET_HEIGHT,
     PACKET_WIDTH,
     WIDTH,
+    any_lane,
     fma,
+    inline,
+    load,
     maximum,
     reduce_min,
     select,
     splat,
+    store,
 )
 from render.backends.cpu.packets import (
     at,
+    bound_segments,
     brick_at,
     corners,
     enter,
-    far_corners,
-    greatest_between,
+    highest,
     segments,
     store_packet,
     within,
 )
 from render.backends.cpu.sampling import HUGE, F, edge_sample, is_flat, probe, sample
+from render.backends.cpu.single_rays import NEARLY_ALL, cell_bound, put, take_vector
 
 SIZE = rays.SIZE
 NAN = F(np.nan)
@@ -49,6 +54,7 @@ def extreme(
     p: Any,
     bounds: Any,
     invalid: Any,
+    cells: Any,
     out: Any,
     row_from: int,
     row_to: int,
@@ -59,17 +65,20 @@ def extreme(
 
     A segment is left out if its bound does not exceed what every ray of the packet has already. Those with the
     highest bounds go first, so that most others fall; what is left after `BEST_FIRST` of them goes in its order.
+    Of a segment that stays, the parts are asked for ray by ray (see `single_rays`). `cells` are theirs, `bounds` the
+    bricks', both in steps.
     """
-    row_stride = np.int64(p[SIZE])
-    slab_stride = row_stride * np.int64(p[SIZE + 1])
-    sign, unit = F(p[rays.SIGN]), F(p[rays.UNIT])
+    sign = F(p[rays.SIGN])
     scale, offset = F(p[rays.SCALE] * p[rays.SIGN]), F(p[rays.OFFSET])
     check = p[rays.CHECK_INVALID] != 0
     flat = is_flat(p)
     on_axis = p[rays.AXIS] >= 0
+    asks = p[rays.CELL_SEGMENT] > 0
     taken = possible = np.int64(0)
     room: Any = 256
     bound = np.empty(room, np.float32)
+    ids = np.empty(3 * WIDTH, np.int32)
+    most, kept = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     for top in range(row_from, row_to, PACKET_HEIGHT):
         for left in range(column_from, column_to, PACKET_WIDTH):
             ray, first, last, alive, start, stop, inner_first, inner_last = enter(p, top, left)
@@ -77,52 +86,109 @@ def extreme(
             if start <= stop:
                 possible += np.int64(stop - start) + 1
                 length, bounded = segments(p, ray, alive, start, stop)
-                box, far = corners(p, ray, alive, start, length), far_corners(p, ray, alive, start, length)
+                part_length = min(F(p[rays.CELL_SEGMENT]), length) if asks else length
+                parts = np.int64(length / part_length)
+                length = F(parts) * part_length
+                box = corners(p, ray, alive, start, length)
                 count = np.int64((stop - start) / length) + 1
-                if count > room:
-                    room = 2 * count
+                if count + WIDTH > room:
+                    room = 2 * (count + WIDTH)
                     bound = np.empty(room, np.float32)
-                for other in range(count):
-                    bound[other] = greatest_between(p, bounds, box, far, F(other) * length, sign) * unit
+                bound_segments(p, bounds, box, length, bounded, count, bound)
                 low = -HUGE
+                waiting = np.int64(0)
                 best_first: Any = BEST_FIRST if count > IN_ORDER else 0
                 for turn in range(best_first + count):
-                    segment: Any = 0 if turn < best_first else turn - best_first
+                    segment: Any = turn - best_first
                     if turn < best_first:
-                        for other in range(1, count):
-                            if bound[other] > bound[segment]:
-                                segment = other
+                        segment = highest(bound, count)
                         if bound[segment] <= low:
                             break
-                    if bound[segment] > low:
-                        bound[segment] = -HUGE
-                        k = start + F(segment) * length
-                        end = min(k + (length - F(1)), stop)
+                    if bound[segment] <= low:
+                        continue
+                    holes = flat or (check and (not bounded or invalid[brick_at(p, box, F(segment) * length)] != 0))
+                    bound[segment] = -HUGE
+                    part: Any = segment * parts
+                    while part < (segment + 1) * parts:
+                        k = start + F(part) * part_length
+                        end = min(k + (part_length - F(1)), stop)
+                        part += 1
+                        if k > stop:
+                            break
+                        if asks and not holes:
+                            needed = cell_bound(p, cells, ray, k, part_length) > best
+                            if not any_lane(needed):
+                                continue
+                            if on_axis:
+                                while part < (segment + 1) * parts and any_lane(
+                                    cell_bound(p, cells, ray, end + F(1), part_length) > best
+                                ):
+                                    end = min(end + part_length, stop)
+                                    part += 1
+                            elif k >= inner_first and k + (part_length - F(1)) <= inner_last:
+                                total = put(ids, waiting, part - 1, needed)
+                                if total - waiting < NEARLY_ALL:
+                                    waiting = total
+                                    if waiting >= WIDTH:
+                                        taken += np.int64(part_length)
+                                        best = take_vector(
+                                            codes, p, ray, ids, start, part_length, sign, most, kept, best
+                                        )
+                                        store(ids, 0, load(ids, WIDTH))
+                                        waiting -= WIDTH
+                                    continue
                         taken += np.int64(end - k) + 1
-                        careful = check and (not bounded or invalid[brick_at(p, box, F(segment) * length)] != 0)
-                        if flat or careful:
-                            while k <= end:
-                                x, y, z = at(ray, k)
-                                value, valid = probe(codes, p, x, y, z)
-                                counts = valid & within(k, first, last)
-                                best = select(counts, maximum(value * sign, best), best)
-                                k += F(1)
-                        while k <= end:
-                            x, y, z = at(ray, k)
-                            if k < inner_first or k > inner_last:
-                                value = edge_sample(codes, p, x, y, z) * sign
-                                best = select(within(k, first, last), maximum(value, best), best)
-                            elif on_axis:
-                                until = min(end, inner_last)
-                                best = take(codes, p, (x, y, z), k, until, best, sign, False)
-                                k = until
-                            else:
-                                best = maximum(sample(codes, row_stride, slab_stride, x, y, z) * sign, best)
-                            k += F(1)
-                        low = reduce_min(best)
+                        best = take_packet(
+                            codes, p, ray, first, last, inner_first, inner_last, k, end, holes, sign, best
+                        )
+                    low = reduce_min(best)
+                if waiting > 0:
+                    taken += np.int64(part_length)
+                    store(ids, waiting, splat(ids[0]))
+                    best = take_vector(codes, p, ray, ids, start, part_length, sign, most, kept, best)
             best = select(alive & (best > -HUGE), fma(best, scale, splat(offset)), splat(NAN))
             store_packet(out, best, top, left, row_to, column_to)
     return taken * WIDTH, possible * WIDTH
+
+
+@inline
+def take_packet(
+    codes: Any,
+    p: Any,
+    ray: Any,
+    first: Any,
+    last: Any,
+    inner_first: Any,
+    inner_last: Any,
+    k: Any,
+    end: Any,
+    holes: Any,
+    sign: Any,
+    best: Any,
+) -> Any:
+    """Take samples `k` to `end` of all rays of a packet; return their `best` as it is then."""
+    row_stride = np.int64(p[SIZE])
+    slab_stride = row_stride * np.int64(p[SIZE + 1])
+    on_axis = p[rays.AXIS] >= 0
+    if holes:
+        while k <= end:
+            x, y, z = at(ray, k)
+            value, valid = probe(codes, p, x, y, z)
+            best = select(valid & within(k, first, last), maximum(value * sign, best), best)
+            k += F(1)
+    while k <= end:
+        x, y, z = at(ray, k)
+        if k < inner_first or k > inner_last:
+            value = edge_sample(codes, p, x, y, z) * sign
+            best = select(within(k, first, last), maximum(value, best), best)
+        elif on_axis:
+            until = min(end, inner_last)
+            best = take(codes, p, (x, y, z), k, until, best, sign, False)
+            k = until
+        else:
+            best = maximum(sample(codes, row_stride, slab_stride, x, y, z) * sign, best)
+        k += F(1)
+    return best
 
 
 def mean(

@@ -106,6 +106,7 @@ lane_row = KERNEL_SET["lane_row"]
 lane_column = KERNEL_SET["lane_column"]
 
 gather = KERNEL_SET["gather"]
+permute = KERNEL_SET["permute"]
 weight = KERNEL_SET["weight"]
 mix = KERNEL_SET["mix"]
 row = KERNEL_SET["row"]
@@ -143,6 +144,7 @@ __all__ = [
     "maximum",
     "minimum",
     "mix",
+    "permute",
     "prefetch",
     "reduce_max",
     "reduce_min",

@@ -2,8 +2,7 @@
 
 A packet is marched in segments of a fixed number of samples. The grid's bricks are bounds over themselves and their
 next neighbours (see `bricks`), so the brick at the low corner of a segment's box bounds all its samples if the box is
-no larger than a brick: one look-up decides whether a segment is worth taking. Where segments are expensive and each
-that falls counts, the bricks that the box reaches into are asked one by one.
+no larger than a brick: one look-up decides whether a segment is worth taking.
 """
 
 from __future__ import annotations
@@ -17,22 +16,30 @@ from render.backends.cpu.operations import (
     PACKET_HEIGHT,
     PACKET_WIDTH,
     WIDTH,
+    bits,
     extract,
     fma,
+    gather,
     inline,
+    lane_column,
+    lane_row,
+    load,
     maximum,
     minimum,
     reduce_max,
     reduce_min,
     select,
     splat,
+    store,
     store_rows,
+    to_f32,
+    to_i32,
 )
 from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, packet_rays
 
 SIZE, GRID = rays.SIZE, rays.GRID
 SLACK = 0.01
-"""What float32 may lose of a box's corner: voxels, or bricks, which are more."""
+"""Voxels. What float32 may lose of a box's corner."""
 MAX_SEGMENT = 64
 """Samples."""
 
@@ -130,44 +137,47 @@ def corners(p: Any, ray: Any, alive: Any, start: Any, length: Any) -> Any:
 
 
 @inline
-def far_corner_axis(x: Any, step: Any, alive: Any, start: Any, span: Any) -> Any:
-    """`corner_axis` of the box's high side, with the voxel beyond it that its samples read."""
-    here = fma(step, start, x)
-    high = reduce_max(select(alive, here, splat(-HUGE)))
-    slope = reduce_max(select(alive, step, splat(-HUGE)))
-    return high + max(F(0), slope * span) + F(1 + SLACK), slope
+def bound_segments(p: Any, bounds: Any, box: Any, length: Any, bounded: Any, count: Any, bound: Any) -> None:
+    """Bound each segment of a packet, times the samples' unit and sign, a segment to a lane; what follows is -HUGE.
 
-
-@inline
-def far_corners(p: Any, ray: Any, alive: Any, start: Any, length: Any) -> Any:
-    """`far_corner_axis` of the three axes, in bricks."""
-    span, scale = length - F(1), F(p[rays.BRICKS_PER_VOXEL])
-    cx, sx = far_corner_axis(ray[0], ray[3], alive, start, span)
-    cy, sy = far_corner_axis(ray[1], ray[4], alive, start, span)
-    cz, sz = far_corner_axis(ray[2], ray[5], alive, start, span)
-    return cx * scale, cy * scale, cz * scale, sx * scale, sy * scale, sz * scale
-
-
-@inline
-def greatest_between(p: Any, bounds: Any, near: Any, far: Any, u: Any, sign: Any) -> Any:
-    """Return the greatest own bound, times `sign`, of the bricks that a segment's box reaches into.
-
-    They are eight at most where rays are parallel; where they spread, all that the two corners leave possible.
+    `bounds` are the bricks' in steps.
     """
-    nx, ny, nz = np.int64(p[GRID]), np.int64(p[GRID + 1]), np.int64(p[GRID + 2])
-    i0: Any = min(max(np.int64(near[0] + near[3] * u - F(SLACK)), 0), nx - 1)
-    j0: Any = min(max(np.int64(near[1] + near[4] * u - F(SLACK)), 0), ny - 1)
-    k0: Any = min(max(np.int64(near[2] + near[5] * u - F(SLACK)), 0), nz - 1)
-    i1: Any = min(max(np.int64(far[0] + far[3] * u), i0), nx - 1)
-    j1: Any = min(max(np.int64(far[1] + far[4] * u), j0), ny - 1)
-    k1: Any = min(max(np.int64(far[2] + far[5] * u), k0), nz - 1)
-    greatest = -HUGE
-    for k in range(k0, k1 + 1):
-        for j in range(j0, j1 + 1):
-            row = (k * ny + j) * nx
-            for i in range(i0, i1 + 1):
-                greatest = max(greatest, F(bounds[row + i]) * sign)
-    return greatest
+    nx, ny, nz = p[GRID], p[GRID + 1], p[GRID + 2]
+    number = fma(lane_row(), F(PACKET_WIDTH), lane_column())
+    for first in range(0, count, WIDTH):
+        u = (number + F(first)) * length
+        index = brick_axis(p, box[0], box[3], u, nx)
+        index = index + brick_axis(p, box[1], box[4], u, ny) * np.int64(nx)
+        index = index + brick_axis(p, box[2], box[5], u, nz) * np.int64(nx * ny)
+        value = fma(to_f32(gather(bounds, index)), F(p[rays.BOUND_STEP]), splat(F(p[rays.BOUND_BASE])))
+        if not bounded:
+            value = splat(HUGE)
+        store(bound, first, select(number + F(first) < F(count), value, splat(-HUGE)))
+
+
+@inline
+def brick_axis(p: Any, near: Any, slope: Any, u: Any, bricks: Any) -> Any:
+    """Return the brick in which each lane's box begins, a little early for what rounding loses; `u` samples onwards."""
+    low = fma(u, slope, splat(near - F(SLACK / 2 * p[rays.BRICKS_PER_VOXEL])))
+    return to_i32(minimum(maximum(low, splat(F(0))), splat(F(bricks - 1))))
+
+
+@inline
+def highest(bound: Any, count: Any) -> Any:
+    """Return which of `count` bounds, padded to whole vectors, is the highest: the first."""
+    top = load(bound, 0)
+    for first in range(WIDTH, count, WIDTH):
+        top = maximum(load(bound, first), top)
+    greatest = reduce_max(top)
+    first = 0
+    found = bits(load(bound, 0) >= greatest)
+    while found == 0:
+        first += WIDTH
+        found = bits(load(bound, first) >= greatest)
+    while found & 1 == 0:
+        first += 1
+        found >>= 1
+    return first
 
 
 @inline

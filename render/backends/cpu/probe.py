@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from render.backends.cpu.gathers import gather, is_invalid, lerp, mix, row, weight
+from render.backends.cpu.gathers import gather, is_invalid, lerp, mix, permute, row, weight
 from render.backends.cpu.kernel_cache import compile_function
 from render.backends.cpu.lanes import (
     PACKET_WIDTH,
@@ -47,10 +47,11 @@ INVALID = 25
 UNIT = F(1 / WEIGHT_ONE)
 
 
-def probe(codes: Any, numbers: Any, packed: Any, out: Any) -> None:
+def probe(codes: Any, numbers: Any, packed: Any, steps: Any, out: Any) -> None:
     """Write a number for each lane to `out`; exact, whatever is fused. The arrays have `WIDTH` + 4 elements."""
     at = to_i32(fma(lane_row(), F(PACKET_WIDTH), lane_column()))
-    quarter = to_f32(at & np.int32(3)) * F(0.25)
+    back = splat(np.int32(WIDTH - 1)) - at
+    quarter = permute(to_f32(back & np.int32(3)) * F(0.25), back)
     none = quarter - quarter
     in_int, in_float = weight(codes, quarter), weight(numbers, quarter)
     pair = row(codes, 1, at, in_int) * UNIT + row(numbers, 1, at, in_float)
@@ -59,7 +60,7 @@ def probe(codes: Any, numbers: Any, packed: Any, out: Any) -> None:
     four = row4(codes, 0, at, weights4(codes, (quarter, none, none), 1.0)) * UNIT
     four = four + row4(numbers, 0, at, weights4(numbers, (quarter, none, none), 1.0))
     bad = is_invalid(gather(codes, at), np.int32(INVALID)) | is_invalid(gather(numbers, at), np.int32(0))
-    high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2))
+    high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2)) + to_f32(gather(steps, at))
     ends = splat(reduce_min(quarter) + reduce_max(to_f32(at)))
     rounded = floor(quarter) + ceil(quarter) + sqrt(absolute(splat(F(0)) - quarter * quarter))
     total = lerp(pair, apart, quarter) + four + high + ends + rounded
@@ -77,10 +78,13 @@ def arguments() -> tuple[npt.NDArray[Any], ...]:
     """Return what `probe` is tried on."""
     codes = (np.arange(WIDTH + 4, dtype=np.int16) * 40 % 64 - 15).astype(np.int16)
     packed = (np.arange(WIDTH + 4, dtype=np.uint32) * 900_000_001).view(np.int32)
-    return codes, codes[::-1].astype(F), packed, np.zeros(WIDTH, F)
+    steps = (np.arange(WIDTH + 4) * 37 + 100).astype(np.uint8)
+    return codes, codes[::-1].astype(F), packed, steps, np.zeros(WIDTH, F)
 
 
-def expected(codes: npt.NDArray[Any], numbers: npt.NDArray[Any], packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def expected(
+    codes: npt.NDArray[Any], numbers: npt.NDArray[Any], packed: npt.NDArray[Any], steps: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     """Return what `probe` must write, by NumPy in float64."""
     at = np.arange(WIDTH)
     quarter = (at & 3) * 0.25
@@ -91,7 +95,7 @@ def expected(codes: npt.NDArray[Any], numbers: npt.NDArray[Any], packed: npt.NDA
 
     lerped = between(1) * (1 - quarter) + between(0) * quarter
     four = both[at] * quarter + both[at + 1] * (1 - quarter)
-    high = (packed[at].view(np.uint32) >> 21) / 2
+    high = (packed[at].view(np.uint32) >> 21) / 2 + steps[at]
     rounded = np.floor(quarter) + np.ceil(quarter) + quarter
     total = np.maximum(lerped + four + high + (WIDTH - 1) + rounded, -1)
     return np.where((codes[at] == INVALID) | np.isnan(numbers[at]), -2, total)
@@ -106,8 +110,10 @@ def lanes_work() -> bool:
         Anything that numba or LLVM raise; ProbeCrashError if it ended the other process.
     """
     ensure_survival(WIDTH)
-    flat = (types.Array(dtype, 1, "C") for dtype in (types.int16, types.float32, types.int32, types.float32))
+    flat = (
+        types.Array(dtype, 1, "C") for dtype in (types.int16, types.float32, types.int32, types.uint8, types.float32)
+    )
     compiled = compile_function("probe", probe, types.void(*flat), WIDTH)
-    codes, numbers, packed, out = arguments()
-    compiled(codes, numbers, packed, out)
-    return np.array_equal(out, expected(codes, numbers, packed))
+    *given, out = arguments()
+    compiled(*given, out)
+    return np.array_equal(out, expected(*given))

@@ -21,9 +21,9 @@ from render.backends.channels import (
     render_channels,
     upload_channels,
 )
-from render.backends.cpu.bricks import NO_CODE, BrickGrid, Cells, Level, build_bricks, measure
+from render.backends.cpu.bricks import NO_CODE, BrickGrid, Cells, Level, build_bricks, measure, with_cells
 from render.backends.cpu.compiling import KERNELS, kernel
-from render.backends.cpu.kernels_upload import BRICK
+from render.backends.cpu.kernels_upload import BRICK, CELL
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import CpuVolume
 from render.backends.cpu.tiles import Tile, TilePool, cut
@@ -41,6 +41,7 @@ THIN_TILE = (64, 512)
 """Rows and columns of a tile. A thin view takes microseconds a packet, so its tiles are large."""
 MARCH_TILE = (32, 64)
 """A few milliseconds at most, even where nothing can be skipped: what another session's frame waits for."""
+EXTREMES = RenderingMethod.MAXIMUM_IP, RenderingMethod.MINIMUM_IP
 PIXEL = Viewport(1, 1)
 ENLARGED_ROWS = 128
 """Rows of a tile where fewer rays are brought to the viewport's size: half a millisecond at 512 pixels a row."""
@@ -100,13 +101,15 @@ class CpuRenderer:
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
         """Bytes that `upload` will take at most; a volume of fewer than 8 slices may take 5% over its voxels.
 
-        The coarser bricks add a seventh, those that stick out of a volume up to as much again.
+        The coarser bricks add a seventh, those that stick out of a volume up to as much again; fine cells up to half.
         """
         if dtype_bytes == COLOR_BYTES:
             return volume_nbytes + estimate_color_bytes(self, volume_nbytes)
         bricks = volume_nbytes / dtype_bytes / BRICK**3
-        grid = bricks * 8 / 7 * (4 * dtype_bytes + 1)
-        return volume_nbytes + int(2 * (grid + KEPT_TABLES * bricks)) + KEPT_TABLES * TABLE_BYTES + 4096
+        grid = bricks * 8 / 7 * (2 * dtype_bytes + 4)
+        cells = volume_nbytes / dtype_bytes / CELL**3 * 2
+        kept = KEPT_TABLES * bricks
+        return volume_nbytes + int(2 * (grid + kept) + 1.5 * cells) + KEPT_TABLES * TABLE_BYTES + 4096
 
     def upload(self, volume: Volume) -> CpuVolume | ColorVolume:
         """Make a volume resident: bricks, statistics. The voxels are shared. Blocks.
@@ -144,6 +147,8 @@ class CpuRenderer:
         grid = cells.grid()
         if grid.has_invalid and marked.invalid_code != volume.invalid_code:
             return self.upload(volume)  # what was taken for missing is a value
+        if not volume.missing_slices:
+            grid = with_cells(grid, volume, codes, self._pool)
         statistics = measure(volume, codes, grid, self._pool)
         return CpuVolume(volume, codes, grid, statistics, cells if volume.missing_slices else None)
 
@@ -210,6 +215,8 @@ class CpuRenderer:
         if not lattice.step_mm:
             along = np.zeros(3)  # one sample: the packet's own size decides
         level, segment = grid.level_for(across, along)
+        if view.slab_mm is None and view.rendering_method in EXTREMES:
+            level, segment, p[rays.CELL_SEGMENT] = grid.levels_for_extremes(across, along)
         p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
         p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment
         work = _Work(view, codes, level, p, shape_px)
@@ -218,7 +225,7 @@ class CpuRenderer:
         if view.is_color:
             draw, picture = self._composite(work, resident, grid, lattice.step_mm)
         else:
-            draw, picture = reduce_values(work, resident.volume.slope)
+            draw, picture = reduce_values(work, resident.volume.slope, grid)
         tile = THIN_TILE if view.slab_mm == 0 else MARCH_TILE
         counts: list[tuple[int, int]] = []
         self._pool.run(lambda tile: counts.append(draw(tile)), cut(*shape_px, *tile), cancelled)
@@ -293,7 +300,9 @@ def _check_size(volume: Volume) -> None:
         )
 
 
-def reduce_values(work: _Work, slope: float) -> tuple[Callable[[Tile], tuple[int, int]], npt.NDArray[np.float32]]:
+def reduce_values(
+    work: _Work, slope: float, grid: BrickGrid
+) -> tuple[Callable[[Tile], tuple[int, int]], npt.NDArray[np.float32]]:
     """Return what draws a tile of values, and the picture that it draws into."""
     codes, p, level = work.codes, work.p, work.level
     out = np.empty(work.shape_px, np.float32)
@@ -310,10 +319,16 @@ def reduce_values(work: _Work, slope: float) -> tuple[Callable[[Tile], tuple[int
     # A negative slope turns the greatest code into the least value.
     greatest = (work.view.rendering_method is RenderingMethod.MAXIMUM_IP) == (slope > 0)
     p[rays.SIGN] = 1 if greatest else -1
-    bounds = (level.own_high if greatest else level.own_low).reshape(-1)
+    bounds = (level.most if greatest else level.least).reshape(-1)
+    p[rays.BOUND_BASE] = (grid.minimum if greatest else -grid.maximum) * p[rays.UNIT]
+    p[rays.BOUND_STEP] = grid.step * p[rays.UNIT]
+    fine = bounds
+    if grid.cells is not None:
+        p[rays.CELLS : rays.CELLS + 3] = grid.cells.most.shape[::-1]
+        fine = (grid.cells.most if greatest else grid.cells.least).reshape(-1)
     extreme = kernel("extreme", codes.dtype)
     extreme.compile()
-    return (lambda tile: extreme(codes, p, bounds, invalid, out, *tile)), out
+    return (lambda tile: extreme(codes, p, bounds, invalid, fine, out, *tile)), out
 
 
 def visibility(

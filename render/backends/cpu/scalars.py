@@ -135,11 +135,17 @@ def lane_column() -> Any:
 
 @inline
 def gather(array: Any, index: Any) -> Any:
-    """Return ``array[index]``: int32 from int16 and int32, float32 from float32."""
+    """Return ``array[index]``: int32 from uint8, int16 and int32, float32 from float32."""
     value = array[np.uint64(index)]  # unsigned: numba would test for an index that counts from the end
     if isinstance(value, np.float32):
         return value
     return np.int32(value)
+
+
+@inline
+def permute(values: Any, index: Any) -> Any:
+    """Return the value of the only lane."""
+    return values
 
 
 @inline

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from render.backends.cpu import CpuRenderer
 from render.backends.cpu.bricks import BrickGrid, build_bricks, measure
 from render.backends.cpu.compiling import kernel
-from render.backends.cpu.kernels_upload import BRICK, FARTHEST, HOLES
+from render.backends.cpu.kernels_upload import BRICK, CELL, FARTHEST, HOLES
 from render.backends.cpu.tiles import TilePool
 from render.geometry import VolumeGeometry
 from render.volume import Volume
@@ -49,7 +49,8 @@ def test_one_brick_bounds_any_box_of_its_size(pool: TilePool, dtype: type, holes
     shape = data.draw(st.tuples(*[st.integers(1, 37)] * 3))
     volume = random_volume(shape, dtype, data.draw(st.integers(0, 99)), holes)
     values = volume.values()
-    for level in grid_of(volume, pool).levels:
+    grid = grid_of(volume, pool)
+    for level in grid.levels:
         low = [data.draw(st.floats(0, n - 1)) for n in shape]
         extent = [data.draw(st.floats(0, level.size - 1)) for _ in shape]
         box = tuple(slice(int(a), min(int(a + size) + 2, n)) for a, size, n in zip(low, extent, shape, strict=True))
@@ -61,13 +62,84 @@ def test_one_brick_bounds_any_box_of_its_size(pool: TilePool, dtype: type, holes
         if not np.isnan(inside).all():
             assert level.low[brick] <= np.nanmin(inside)
             assert level.high[brick] >= np.nanmax(inside)
+            assert in_codes(grid, level.most[brick], 1) >= np.nanmax(inside)
+            assert in_codes(grid, level.least[brick], -1) <= np.nanmin(inside)
+
+
+def in_codes(grid: BrickGrid, steps: np.uint8, sign: int) -> np.float32:
+    """Turn a bound in steps into a code as kernels do, in float32."""
+    base = np.float32(grid.minimum if sign > 0 else -grid.maximum)
+    return np.float32(sign) * (np.float32(steps) * np.float32(grid.step) + base)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("holes", [False, True])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_one_fine_cell_bounds_any_line_as_long_as_it_says(
+    pool: TilePool, dtype: type, holes: bool, data: st.DataObject
+) -> None:
+    shape = data.draw(st.tuples(*[st.integers(1, 23)] * 3))
+    volume = random_volume(shape, dtype, data.draw(st.integers(0, 99)), holes)
+    values, grid = volume.values(), grid_of(volume, pool)
+    if grid.cells is None:
+        assert np.isnan(values).all()
+        return
+    step = np.array([data.draw(st.floats(0, 1)) for _ in shape])
+    extent = step * (grid.cells.segment_for(step) - 1)
+    low = [data.draw(st.floats(0, n - 1)) for n in shape]
+    box = tuple(slice(int(a), min(int(a + size) + 2, n)) for a, size, n in zip(low, extent, shape, strict=True))
+    cell = tuple(int(a) // CELL for a in low)
+    if not np.isnan(values[box]).all():
+        assert in_codes(grid, grid.cells.most[cell], 1) >= np.nanmax(values[box])
+        assert in_codes(grid, grid.cells.least[cell], -1) <= np.nanmin(values[box])
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        np.array((-32768, 32767), np.int16),
+        np.array((32766, 32767), np.int16),
+        np.array((-1e6, 3), np.float32),
+        np.array((1e6, 1e6 + 0.25), np.float32),
+        np.array((-1e30, 1e30), np.float32),
+        np.array((0, 1e-30), np.float32),
+    ],
+)
+def test_bounds_in_steps_hold_for_every_range_and_cost_little(pool: TilePool, ends: np.ndarray) -> None:
+    low, high = ends.astype(np.float64)
+    steps = np.linspace(low, high, 4096).astype(ends.dtype)
+    codes = np.repeat(steps, CELL**3).reshape(-1, CELL, CELL, CELL).swapaxes(0, 1).reshape(CELL, -1, CELL)
+    volume = volume_of(np.ascontiguousarray(codes))
+    grid = grid_of(volume, pool)
+    assert grid.cells is not None
+    most, least = grid.cells.most[0, :-1, 0], grid.cells.least[0, :, 0]
+    above = np.array([in_codes(grid, each, 1) for each in most])
+    below = np.array([in_codes(grid, each, -1) for each in least])
+    assert (above >= steps[1:]).all()
+    assert (below <= steps).all()
+    assert (above.astype(np.float64) - steps[1:]).max() <= 2 * grid.step
+    assert grid.cells.most[0, 0, 0] > 0 or steps[1] == steps[0]
+    assert grid.cells.least[0, -1, 0] == 0
+
+
+def test_where_all_is_equal_nothing_is_above(pool: TilePool) -> None:
+    for value in (0, -1024, 32767):
+        grid = grid_of(volume_of(np.full((9, 10, 11), value, np.int16)), pool)
+        assert grid.cells is not None
+        assert not grid.cells.most.any()
+        assert not grid.cells.least.any()
+        assert in_codes(grid, grid.cells.most[0, 0, 0], 1) == value
 
 
 def test_a_brick_says_nothing_of_what_is_far(pool: TilePool) -> None:
     """Bounds that were too wide would skip nothing, and no other test would see it."""
     codes = np.zeros((64, 64, 64), np.int16)
     codes[40, 40, 40] = 900
-    finest = grid_of(volume_of(codes), pool).levels[0]
+    grid = grid_of(volume_of(codes), pool)
+    assert grid.cells is not None
+    assert (grid.cells.most > 0).sum() == 8
+    finest = grid.levels[0]
     assert finest.size == BRICK
     assert np.argwhere(finest.high == 900).min() == 40 // BRICK - 1
     assert (finest.high == 900).sum() == 8

@@ -6,13 +6,14 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
 from render.backends import rays
 from render.backends.cpu import CpuRenderer
-from render.backends.cpu.bricks import MAX_SEGMENT, BrickGrid, Level
+from render.backends.cpu.bricks import MAX_SEGMENT, BrickGrid, FineCells, Level
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.rays import WHOLE_TOLERANCE
 from render.errors import RenderCancelledError, UnsupportedError, VolumeNotFoundError
@@ -39,14 +40,15 @@ def pixels(frame: Frame) -> np.ndarray:
     return frame.values if frame.color is None else frame.color
 
 
-def skip_nothing(grid: BrickGrid, across: object, along: object) -> tuple[Level, int]:
+def skip_nothing(grid: BrickGrid, across: object, along: object, least: int = 0) -> tuple[Level, int]:
     """One brick whose bounds never rule anything out, for `BrickGrid.level_for`."""
     dtype = grid.levels[0].low.dtype
     low, high = (-32768, 32767) if dtype == np.int16 else (-1e30, 1e30)
     one = (1, 1, 1)
     invalid = np.full(one, grid.has_invalid, np.uint8)
     bounds = np.full(one, low, dtype), np.full(one, high, dtype)
-    return Level(1 << 20, *bounds, invalid, invalid, *bounds), MAX_SEGMENT
+    steps = np.full(one, 255, np.uint8)
+    return Level(1 << 20, *bounds, invalid, invalid, steps, steps), MAX_SEGMENT
 
 
 @pytest.mark.parametrize("perspective", [False, True])
@@ -78,9 +80,9 @@ def test_nor_does_it_at_other_levels_of_bricks(
     levels: list[int] = []
     choose = BrickGrid.level_for
 
-    def watched(grid: BrickGrid, across: np.ndarray, along: np.ndarray) -> tuple[Level, int]:
-        levels.append(choose(grid, across, along)[0].size)
-        return choose(grid, across, along)
+    def watched(grid: BrickGrid, across: np.ndarray, along: np.ndarray, **least: int) -> tuple[Level, int]:
+        levels.append(choose(grid, across, along, **least)[0].size)
+        return choose(grid, across, along, **least)
 
     monkeypatch.setattr(BrickGrid, "level_for", watched)
     compare_with_skipping_off(renderer, monkeypatch, volume, dataclasses.replace(view, camera=camera), work)
@@ -109,6 +111,7 @@ def compare_with_skipping_off(
 ) -> None:
     fast = pixels(draw(renderer, volume, view))
     monkeypatch.setattr(BrickGrid, "level_for", skip_nothing)
+    monkeypatch.setattr(FineCells, "segment_for", lambda cells, along: 0)
     slow = pixels(draw(renderer, volume, view))
     if WORKS[work][0] is RenderingMethod.VOLUME_RENDERED:
         # A packet ends when all its rays are nearly opaque, and a gradient's sample has weights of its own.
@@ -124,16 +127,51 @@ def compare_with_skipping_off(
         np.testing.assert_allclose(fast, slow, atol=1500 * WHOLE_TOLERANCE, rtol=0)
 
 
-def test_skipping_does_skip(renderer: CpuRenderer) -> None:
+@pytest.mark.parametrize("what", ["bricks", "cells"])
+@pytest.mark.parametrize("work", ["max", "min"])
+def test_skipping_does_skip(renderer: CpuRenderer, what: str, work: str) -> None:
     """The grid's bounds decide: with false ones the picture is false, so they are looked at."""
     volume = body()
-    view = view_of(volume, "max")
+    if work == "min":
+        volume = dataclasses.replace(volume, codes=-volume.codes)
+    view = view_of(volume, work)
     resident = renderer.upload(volume)
     with resident.in_use() as (_, grid):
-        for level in grid.levels:
-            level.own_high[...] = -1000
+        for bounds in grid.levels if what == "bricks" else (grid.cells,):
+            (bounds.most if work == "max" else bounds.least)[...] = 0
     lied_to = renderer.render(view, {volume.id: resident}).values
-    assert np.nanmax(lied_to) < np.nanmax(draw(renderer, volume, view).values)
+    assert not np.array_equal(lied_to, draw(renderer, volume, view).values, equal_nan=True)
+
+
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("work", ["max", "min"])
+def test_extremes_need_no_promise_of_how_far_rays_spread(
+    renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch, work: str, holes: bool
+) -> None:
+    """Boxes that are larger than the host foresaw are seen to be, and taken."""
+    volume = body(holes=holes)
+    view = view_of(volume, work, perspective=True)
+    extent = rays.packet_extent
+
+    def too_small(*args: Any) -> tuple[np.ndarray, np.ndarray]:
+        across, along = extent(*args)
+        return across * 0, along
+
+    monkeypatch.setattr(rays, "packet_extent", too_small)
+    compare_with_skipping_off(renderer, monkeypatch, volume, view, work)
+
+
+def test_a_volume_that_grows_gets_its_fine_cells_when_it_is_whole(renderer: CpuRenderer) -> None:
+    volume = body()
+    half = volume.geometry.shape[0] // 2
+    growing = dataclasses.replace(volume, missing_slices=volume.geometry.shape[0] - half)
+    first = renderer.grow(None, growing, [(0, half)])
+    with first.in_use() as (_, grid):
+        assert grid.cells is None
+    last = renderer.grow(first, volume, [(half, volume.geometry.shape[0])])
+    with last.in_use() as (_, grown), renderer.upload(volume).in_use() as (_, whole):
+        np.testing.assert_array_equal(grown.cells.most, whole.cells.most)
+        np.testing.assert_array_equal(grown.cells.least, whole.cells.least)
 
 
 def test_more_voxels_than_an_index_reaches_are_refused(renderer: CpuRenderer) -> None:

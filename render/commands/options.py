@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from render.blocking import leave
-from render.commands.progress import Progress
+from render.commands.progress import LogBeneath, Progress
 
 if TYPE_CHECKING:
     from render.engine import Engine
@@ -62,10 +62,10 @@ def run_server(
     options["memory_budget_bytes"] = options.pop("memory_budget")
     options["host_memory_bytes"] = options.pop("host_memory")
     settings = load_settings(options.pop("config"), roots=roots, **options)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    from render.server import Addresses, serve
-
     progress = Progress()
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.INFO, handlers=[LogBeneath(progress)], format=form)
+    from render.server import Addresses, serve
 
     def announce(addresses: Addresses) -> None:
         progress.close()

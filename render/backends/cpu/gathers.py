@@ -184,7 +184,7 @@ def join(builder: Any, parts: list[Any]) -> Any:
 
 
 @primitive
-def _dot_pairs(typingctx: Any, pairs: Any, weights: Any) -> Any:
+def dot_pairs(typingctx: Any, pairs: Any, weights: Any) -> Any:
     """Dot product of the two int16 halves of each lane, int32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -217,7 +217,7 @@ def _pairs_float32(typingctx: Any, codes: Any, offset: Any, index: Any) -> Any:
 
 
 @primitive
-def _pack_weight(typingctx: Any, weight: Any) -> Any:
+def pack_weight(typingctx: Any, weight: Any) -> Any:
     """Pack the weights of a pair: ``1 - w`` in the low half, ``w`` in the high half."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -289,7 +289,7 @@ def _mix(left: Any, right: Any, weight: Any) -> Any:
 def _row(codes: Any, offset: Any, index: Any, weight: Any) -> Any:
     if codes.dtype == types.int16:
         return lambda codes, offset, index, weight: to_f32(
-            _dot_pairs(_pairs_int16(codes, offset, index), _pack_weight(weight))
+            dot_pairs(_pairs_int16(codes, offset, index), pack_weight(weight))
         )
 
     def on_float(codes: Any, offset: Any, index: Any, weight: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from render.backends import rays
 from render.backends.cpu.axis_rays import take
 from render.backends.cpu.operations import (
+    BOX_ROWS,
     PACKET_HEIGHT,
     PACKET_WIDTH,
     WIDTH,
@@ -30,15 +31,17 @@ from render.backends.cpu.operations import (
 from render.backends.cpu.packets import (
     at,
     bound_segments,
+    box_at,
     brick_at,
     corners,
     enter,
     highest,
     segments,
     store_packet,
+    surround,
     within,
 )
-from render.backends.cpu.sampling import HUGE, F, edge_sample, is_flat, probe, sample
+from render.backends.cpu.sampling import HUGE, F, edge_sample, is_flat, near_sample, probe
 from render.backends.cpu.single_rays import NEARLY_ALL, cell_bound, put, take_vector
 
 SIZE = rays.SIZE
@@ -73,6 +76,7 @@ def extreme(
     check = p[rays.CHECK_INVALID] != 0
     flat = is_flat(p)
     on_axis = p[rays.AXIS] >= 0
+    rows = np.empty(max(BOX_ROWS, 1), np.int64)
     asks = p[rays.CELL_SEGMENT] > 0
     taken = possible = np.int64(0)
     room: Any = 256
@@ -86,6 +90,7 @@ def extreme(
             if start <= stop:
                 possible += np.int64(stop - start) + 1
                 length, bounded = segments(p, ray, alive, start, stop)
+                around = surround(p, ray, alive, start, stop, rows)
                 part_length = min(F(p[rays.CELL_SEGMENT]), length) if asks else length
                 parts = np.int64(length / part_length)
                 length = F(parts) * part_length
@@ -139,7 +144,7 @@ def extreme(
                                     continue
                         taken += np.int64(end - k) + 1
                         best = take_packet(
-                            codes, p, ray, first, last, inner_first, inner_last, k, end, holes, sign, best
+                            codes, p, ray, around, rows, first, last, inner_first, inner_last, k, end, holes, sign, best
                         )
                     low = reduce_min(best)
                 if waiting > 0:
@@ -156,6 +161,8 @@ def take_packet(
     codes: Any,
     p: Any,
     ray: Any,
+    around: Any,
+    rows: Any,
     first: Any,
     last: Any,
     inner_first: Any,
@@ -186,7 +193,8 @@ def take_packet(
             best = take(codes, p, (x, y, z), k, until, best, sign, False)
             k = until
         else:
-            best = maximum(sample(codes, row_stride, slab_stride, x, y, z) * sign, best)
+            value = near_sample(codes, row_stride, slab_stride, x, y, z, box_at(around, rows, k))
+            best = maximum(value * sign, best)
         k += F(1)
     return best
 
@@ -210,6 +218,7 @@ def mean(
     check = p[rays.CHECK_INVALID] != 0
     flat = is_flat(p)
     on_axis = p[rays.AXIS] >= 0
+    rows = np.empty(max(BOX_ROWS, 1), np.int64)
     taken = possible = np.int64(0)
     nothing, one = splat(F(0)), splat(F(1))
     for top in range(row_from, row_to, PACKET_HEIGHT):
@@ -219,6 +228,7 @@ def mean(
             if start <= stop:
                 possible += np.int64(stop - start) + 1
                 length, bounded = segments(p, ray, alive, start, stop)
+                around = surround(p, ray, alive, start, stop, rows)
                 box = corners(p, ray, alive, start, length)
                 begin = start
                 while begin <= stop:
@@ -248,7 +258,8 @@ def mean(
                                 value = edge_sample(codes, p, x, y, z)
                                 counts = within(k, first, last)
                             else:
-                                value = sample(codes, row_stride, slab_stride, x, y, z)
+                                near = box_at(around, rows, k)
+                                value = near_sample(codes, row_stride, slab_stride, x, y, z, near)
                                 counts = alive
                             part = part + select(counts, value, nothing)
                             weight = weight + select(counts, one, nothing)

@@ -52,10 +52,10 @@ def choose() -> KernelSet:
     if os.environ.get("VOXELCAST_LANES") == "1":
         return KernelSet("scalars", "VOXELCAST_LANES=1", False, (scalars,))
     try:
-        from render.backends.cpu import gathers, lanes, probe, rows4
+        from render.backends.cpu import boxes, gathers, lanes, probe, rows4
 
         if probe.lanes_work():
-            return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows4))
+            return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows4, boxes))
         reason = "SIMD lanes compute wrong numbers"
     except Exception as error:  # whatever numba and LLVM raise
         reason = f"SIMD lanes do not compile: {type(error).__name__}: {summary(error)}"
@@ -115,6 +115,10 @@ lerp = KERNEL_SET["lerp"]
 is_invalid = KERNEL_SET["is_invalid"]
 weights4 = KERNEL_SET["weights4"]
 row4 = KERNEL_SET["row4"]
+cell_rows = KERNEL_SET["cell_rows"]
+BOX_LENGTH: int = KERNEL_SET["BOX_LENGTH"]
+BOX_ROWS: int = KERNEL_SET["BOX_ROWS"]
+"""Voxels along i, and at most so many rows of them, of the box in which `cell_rows` is quick; 0 where there is none."""
 
 bits = KERNEL_SET["bits"]
 load = KERNEL_SET["load"]
@@ -122,6 +126,8 @@ store = KERNEL_SET["store"]
 store_rows = KERNEL_SET["store_rows"]
 
 __all__ = [
+    "BOX_LENGTH",
+    "BOX_ROWS",
     "KERNEL_SET",
     "PACKET_HEIGHT",
     "PACKET_WIDTH",
@@ -131,6 +137,7 @@ __all__ = [
     "any_lane",
     "bits",
     "ceil",
+    "cell_rows",
     "extract",
     "floor",
     "fma",

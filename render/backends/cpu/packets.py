@@ -13,6 +13,8 @@ import numpy as np
 
 from render.backends import rays
 from render.backends.cpu.operations import (
+    BOX_LENGTH,
+    BOX_ROWS,
     PACKET_HEIGHT,
     PACKET_WIDTH,
     WIDTH,
@@ -37,7 +39,7 @@ from render.backends.cpu.operations import (
 )
 from render.backends.cpu.sampling import HUGE, F, clip_inner, clip_volume, packet_rays
 
-SIZE, GRID = rays.SIZE, rays.GRID
+SIZE, GRID, COLUMN = rays.SIZE, rays.GRID, rays.COLUMN
 SLACK = 0.01
 """Voxels. What float32 may lose of a box's corner."""
 MAX_SEGMENT = 64
@@ -189,6 +191,71 @@ def brick_at(p: Any, box: Any, u: Any) -> Any:
     j: Any = min(max(np.int64(box[1] + box[4] * u), 0), ny - 1)
     k: Any = min(max(np.int64(box[2] + box[5] * u), 0), nz - 1)
     return (k * ny + j) * nx + i
+
+
+@inline
+def extent_axis(x: Any, step: Any, alive: Any, start: Any, stop: Any) -> Any:
+    """Return ``(c, s, extent)``: along this axis a packet's samples k lie from c + s * k on, `extent` voxels at most.
+
+    A coordinate's least is concave in k and its greatest convex, so between the ends the samples lie within.
+    """
+    here, there = fma(step, start, x), fma(step, stop, x)
+    low = reduce_min(select(alive, here, splat(HUGE)))
+    later = reduce_min(select(alive, there, splat(HUGE)))
+    extent = reduce_max(select(alive, here, splat(-HUGE))) - low
+    extent = max(extent, reduce_max(select(alive, there, splat(-HUGE))) - later)
+    slope = (later - low) / max(stop - start, F(1))
+    return low - slope * start, slope, extent
+
+
+@inline
+def surround(p: Any, ray: Any, alive: Any, start: Any, stop: Any, rows: Any) -> Any:
+    """Choose the box that goes with a packet's samples, see `operations.cell_rows`, and set its `rows`.
+
+    Returns
+    -------
+    shape
+        Rows of it, and its voxels along j and k; ``(0, 1, 1)`` if samples would not fit.
+    lines
+        ``(c, s, last)`` of the three axes: sample k's box begins at c + s * k, from 0 to `last`.
+    ahead
+        Voxels from there to the box of the next packet on the right.
+    """
+    cx, sx, extent_x = extent_axis(ray[0], ray[3], alive, start, stop)
+    cy, sy, extent_y = extent_axis(ray[1], ray[4], alive, start, stop)
+    cz, sz, extent_z = extent_axis(ray[2], ray[5], alive, start, stop)
+    nx, ny, nz = np.int64(p[SIZE]), np.int64(p[SIZE + 1]), np.int64(p[SIZE + 2])
+    # Voxels between which samples so far apart lie at worst.
+    j, k = np.int64(np.ceil(extent_y)) + 2, np.int64(np.ceil(extent_z)) + 2
+    count: Any = j * k
+    right_x, right_y, right_z = PACKET_WIDTH * p[COLUMN], PACKET_WIDTH * p[COLUMN + 1], PACKET_WIDTH * p[COLUMN + 2]
+    ahead = np.int64(np.rint(right_x)) + (np.int64(np.rint(right_y)) + np.int64(np.rint(right_z)) * ny) * nx
+    ahead += BOX_LENGTH // 2
+    if BOX_ROWS == 0 or count > BOX_ROWS or extent_x > BOX_LENGTH - 2 or nx < BOX_LENGTH or ny < j or nz < k:
+        count, j, k = 0, np.int64(1), np.int64(1)
+    else:
+        row_stride = nx
+        slab_stride = nx * ny
+        n = 0
+        for c in range(k):
+            for b in range(j):
+                rows[n] = c * slab_stride + b * row_stride
+                n += 1
+        for beyond in range(count, BOX_ROWS):
+            rows[beyond] = 0
+    return (count, j, k), (cx, sx, F(nx - BOX_LENGTH)), (cy, sy, F(ny - j)), (cz, sz, F(nz - k)), ahead
+
+
+@inline
+def box_at(around: Any, rows: Any, k: Any) -> Any:
+    """Return sample k's box, as `operations.cell_rows` takes it."""
+    shape, x, y, z, ahead = around
+    corner = (
+        np.int64(min(max(x[0] + x[1] * k, F(0)), x[2])),
+        np.int64(min(max(y[0] + y[1] * k, F(0)), y[2])),
+        np.int64(min(max(z[0] + z[1] * k, F(0)), z[2])),
+    )
+    return corner, shape, rows, (ahead, np.int64(k) & 3)
 
 
 @inline

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from render.backends.cpu.boxes import BOX_ROWS, FEW_ROWS, cell_rows
 from render.backends.cpu.gathers import gather, is_invalid, lerp, mix, permute, row, weight
 from render.backends.cpu.kernel_cache import compile_function
 from render.backends.cpu.lanes import (
@@ -47,7 +48,7 @@ INVALID = 25
 UNIT = F(1 / WEIGHT_ONE)
 
 
-def probe(codes: Any, numbers: Any, packed: Any, steps: Any, out: Any) -> None:
+def probe(codes: Any, numbers: Any, packed: Any, steps: Any, rows: Any, out: Any) -> None:
     """Write a number for each lane to `out`; exact, whatever is fused. The arrays have `WIDTH` + 4 elements."""
     at = to_i32(fma(lane_row(), F(PACKET_WIDTH), lane_column()))
     back = splat(np.int32(WIDTH - 1)) - at
@@ -59,6 +60,12 @@ def probe(codes: Any, numbers: Any, packed: Any, steps: Any, out: Any) -> None:
     apart = apart + mix(gather(numbers, at), gather(numbers, at + np.int32(1)), in_float)
     four = row4(codes, 0, at, weights4(codes, (quarter, none, none), 1.0)) * UNIT
     four = four + row4(numbers, 0, at, weights4(numbers, (quarter, none, none), 1.0))
+    one, zero = np.int64(1), np.int64(0)
+    for count in (FEW_ROWS, BOX_ROWS):  # a small box, a large one
+        box = (zero, zero, zero), (np.int64(count), 2 * one, 2 * one), rows, (zero, zero)
+        first = at & np.int32(3)
+        a, b, c, d = cell_rows(codes, one, one, first, first - first, first - first, in_int, box)
+        four = four + (a + b + c + d) * UNIT
     bad = is_invalid(gather(codes, at), np.int32(INVALID)) | is_invalid(gather(numbers, at), np.int32(0))
     high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2)) + to_f32(gather(steps, at))
     ends = splat(reduce_min(quarter) + reduce_max(to_f32(at)))
@@ -78,8 +85,10 @@ def arguments() -> tuple[npt.NDArray[Any], ...]:
     """Return what `probe` is tried on."""
     codes = (np.arange(WIDTH + 4, dtype=np.int16) * 40 % 64 - 15).astype(np.int16)
     packed = (np.arange(WIDTH + 4, dtype=np.uint32) * 900_000_001).view(np.int32)
+    rows = np.zeros(max(BOX_ROWS, 4), np.int64)
+    rows[:4] = 0, 1, 1, 2
     steps = (np.arange(WIDTH + 4) * 37 + 100).astype(np.uint8)
-    return codes, codes[::-1].astype(F), packed, steps, np.zeros(WIDTH, F)
+    return codes, codes[::-1].astype(F), packed, steps, rows, np.zeros(WIDTH, F)
 
 
 def expected(
@@ -95,6 +104,9 @@ def expected(
 
     lerped = between(1) * (1 - quarter) + between(0) * quarter
     four = both[at] * quarter + both[at + 1] * (1 - quarter)
+    first = codes[np.add.outer((0, 1, 1, 2), at & 3)]
+    second = codes[np.add.outer((1, 2, 2, 3), at & 3)]
+    four += 2 * (first * (1 - quarter) + second * quarter).sum(0)
     high = (packed[at].view(np.uint32) >> 21) / 2 + steps[at]
     rounded = np.floor(quarter) + np.ceil(quarter) + quarter
     total = np.maximum(lerped + four + high + (WIDTH - 1) + rounded, -1)
@@ -111,9 +123,10 @@ def lanes_work() -> bool:
     """
     ensure_survival(WIDTH)
     flat = (
-        types.Array(dtype, 1, "C") for dtype in (types.int16, types.float32, types.int32, types.uint8, types.float32)
+        types.Array(dtype, 1, "C")
+        for dtype in (types.int16, types.float32, types.int32, types.uint8, types.int64, types.float32)
     )
     compiled = compile_function("probe", probe, types.void(*flat), WIDTH)
-    *given, out = arguments()
-    compiled(*given, out)
+    *given, rows, out = arguments()
+    compiled(*given, rows, out)
     return np.array_equal(out, expected(*given))

@@ -10,6 +10,7 @@ from render.backends import rays
 from render.backends.cpu.operations import (
     absolute,
     ceil,
+    cell_rows,
     floor,
     fma,
     gather,
@@ -110,6 +111,16 @@ def clip_inner(p: Any, x: Any, y: Any, z: Any, step_x: Any, step_y: Any, step_z:
 def sample(codes: Any, row_stride: Any, slab_stride: Any, x: Any, y: Any, z: Any) -> Any:
     """Trilinear, times `gathers.weight_unit`. Every lane must lie within the volume's outermost voxel centres."""
     return trilinear(codes, row_stride, slab_stride, x, y, z, to_i32(x), to_i32(y), to_i32(z))
+
+
+@inline
+def near_sample(codes: Any, row_stride: Any, slab_stride: Any, x: Any, y: Any, z: Any, box: Any) -> Any:
+    """Return `sample`, which is quicker where the lanes lie in the `box`, as `cell_rows` takes it."""
+    ix, iy, iz = to_i32(x), to_i32(y), to_i32(z)
+    across = weight(codes, x - to_f32(ix))
+    a, b, c, d = cell_rows(codes, row_stride, slab_stride, ix, iy, iz, across, box)
+    fy, fz = y - to_f32(iy), z - to_f32(iz)
+    return lerp(lerp(a, b, fy), lerp(c, d, fy), fz)
 
 
 @inline

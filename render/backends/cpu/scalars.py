@@ -20,6 +20,7 @@ from render.backends.cpu.weights import WEIGHT_ONE
 
 F = np.float32
 WIDTH = PACKET_WIDTH = PACKET_HEIGHT = 1
+BOX_LENGTH = BOX_ROWS = 0
 
 Function = TypeVar("Function")
 
@@ -174,6 +175,27 @@ def mix(left: Any, right: Any, weight: Any) -> Any:
 def row(codes: Any, offset: int, index: Any, weight: Any) -> Any:
     """`mix` of ``codes[offset + index]`` and its right neighbour."""
     return mix(gather(codes, offset + index), gather(codes, offset + index + 1), weight)
+
+
+@inline
+def cell_rows(
+    codes: Any,
+    row_stride: Any,
+    slab_stride: Any,
+    ix: Any,
+    iy: Any,
+    iz: Any,
+    across: Any,
+    box: Any,
+) -> Any:
+    """Return `row` of the four rows of the cell at ``(ix, iy, iz)``; a box of voxels is of no use to one ray."""
+    at = ix + iy * row_stride + iz * slab_stride
+    return (
+        row(codes, 0, at, across),
+        row(codes, row_stride, at, across),
+        row(codes, slab_stride, at, across),
+        row(codes, slab_stride + row_stride, at, across),
+    )
 
 
 @inline

@@ -162,14 +162,32 @@ def blocks(assembly: str) -> list[str]:
 
 
 @pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="the hosts are x86-64 CPUs")
-@pytest.mark.parametrize(("name", "width"), [("haswell", 8), ("avx512", 16)])
-def test_a_sample_takes_four_loads_a_ray_and_no_more(compiled: dict[str, Compiled], name: str, width: int) -> None:
-    """Pairs along x come in one 32-bit load, by intent: a lane's gather of AVX2 and AVX-512 costs as much."""
-    samples = [block for block in blocks(compiled[name].assembly("extreme_int16")) if block.count("vpmaddwd") == 4]
+def test_a_sample_takes_four_loads_a_ray_and_no_more(compiled: dict[str, Compiled]) -> None:
+    """Pairs along x come in one 32-bit load, by intent: a lane's gather of AVX2 costs as much."""
+    samples = [block for block in blocks(compiled["haswell"].assembly("extreme_int16")) if block.count("vpmaddwd") == 4]
     assert len(samples) == 4  # near a face, plain, and of single rays: a full vector, and the last
     for block in samples:
         assert "gather" not in block
-        assert len(re.findall(r"(?:vmovd|vpinsrd)\t[^\n%]*\(%(?!rsp)", block)) == 4 * width  # no voxel is on the stack
+        assert len(pair_loads(block)) == 4 * 8
+
+
+def pair_loads(block: str) -> list[str]:
+    return re.findall(r"(?:vmovd|vpinsrd)\t[^\n%]*\(%(?!rsp)", block)  # no voxel is on the stack
+
+
+@pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="the hosts are x86-64 CPUs")
+def test_sixteen_rays_share_the_rows_of_a_box(compiled: dict[str, Compiled]) -> None:
+    """One 128-bit load a row, 16 of them and for a large box 8 more, and look-ups in registers."""
+    parts = blocks(compiled["avx512"].assembly("extreme_int16"))
+    boxed = [block for block in parts if re.search(r"vperm[it]2w", block)]
+    assert sorted(len(re.findall(r"vperm[it]2w", block)) for block in boxed) == [8, 12]
+    rows = r"(?:vmovdqu\w*|vinserti128|vinserti32x4)\t[^\n%]*\(%[^\n]*%[xy]mm"
+    assert sum(len(re.findall(rows, block)) for block in boxed) == 16 + 8
+    assert not any("gather" in block or pair_loads(block) for block in boxed)
+    # Rays near a face, single rays (a full vector, and the last), and those beside the box have four loads each.
+    for sums, count in ((4, 3), (0, 1)):
+        apart = [block for block in parts if block.count("vpmaddwd") == sums and len(pair_loads(block)) == 4 * 16]
+        assert len(apart) == count
 
 
 def cross_compile(text: str, triple: str, cpu: str) -> str:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numba import njit
 
-from render.backends.cpu import gathers, lanes, operations, rows4, scalars, weights
+from render.backends.cpu import boxes, gathers, lanes, operations, rows4, scalars, weights
 from render.backends.cpu.operations import KernelSet
 
 F = np.float32
 INDEX = np.arange(16, dtype=np.int32)
 SETS = {
-    "lanes": KernelSet("lanes", "", False, (lanes, gathers, rows4)),
+    "lanes": KernelSet("lanes", "", False, (lanes, gathers, rows4, boxes)),
     "scalars": KernelSet("scalars", "", False, (scalars,)),
 }
 
@@ -189,6 +189,63 @@ def test_four_voxels_are_weighted(of: Operations, dtype: type) -> None:
     unit = weights.weight_unit(dtype)
     np.testing.assert_allclose(out / unit, a * first + b * (1 - rest) + c * third + d * fourth, atol=0.8)
     np.testing.assert_allclose(rise / unit, a * first - b * rest + c * third + d * fourth, atol=0.8)
+
+
+NX, NY = 11, 9
+CELLS = np.stack((INDEX % 4 + INDEX // 8 % 3, INDEX % 3, INDEX // 4 % 2)).astype(np.int32)
+"""Of 7 x 4 x 3 voxels at most."""
+
+
+def rows_of(of: Operations, codes: Any, cells: Any, corner: Any, shape: Any, beside: int = 0) -> Any:
+    """Return `cell_rows` of cells, and the rows read one by one; `beside` moves the box's rows, as nobody should."""
+    load, keep = of.load, of.keep
+    cell_rows, row, weight = of.all("cell_rows", "row", "weight")
+    lanes_rows = np.zeros(max(of["BOX_ROWS"], 1), np.int64)
+    for n in range(min(shape[0], of["BOX_ROWS"])):
+        lanes_rows[n] = n // shape[1] * NX * NY + n % shape[1] * NX + beside
+
+    @njit
+    def run(codes: Any, corner: Any, shape: Any, rows: Any, i: Any, j: Any, k: Any, w: Any, *out: Any) -> None:
+        box = corner, shape, rows, (np.int64(7), np.int64(3))
+        x, y, z, across = load(i), load(j), load(k), weight(codes, load(w))
+        a, b, c, d = cell_rows(codes, NX, NX * NY, x, y, z, across, box)
+        at = x + y * NX + z * (NX * NY)
+        keep(a, out[0])
+        keep(b, out[1])
+        keep(c, out[2])
+        keep(d, out[3])
+        keep(row(codes, 0, at, across), out[4])
+        keep(row(codes, NX, at, across), out[5])
+        keep(row(codes, NX * NY, at, across), out[6])
+        keep(row(codes, NX * NY + NX, at, across), out[7])
+
+    fractions = np.random.default_rng(6).random(16, dtype=F)
+    shared = codes, tuple(np.int64(c) for c in corner), tuple(np.int64(n) for n in shape), lanes_rows
+    out = of.over(run, *cells, fractions, outs=8, shared=shared)
+    return out[:4], out[4:]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("shape", [(12, 4, 3), (16, 4, 4), (24, 6, 4), (24, 4, 6), (0, 1, 1)], ids=str)
+def test_cells_from_a_box_are_those_from_memory(of: Operations, dtype: type, shape: tuple[int, int, int]) -> None:
+    codes = np.random.default_rng(5).integers(-3000, 3000, NX * NY * 8).astype(dtype)
+    start = (2, 1, 1)
+    cells = CELLS + np.array(start, np.int32)[:, None]
+    # At the corner, and where some cells lie beyond one of the box's six faces.
+    corners = [start, *(tuple(c + s * (n == axis) for n, c in enumerate(start)) for axis in range(3) for s in (-1, 1))]
+    for corner in corners:
+        found, wanted = rows_of(of, codes, cells, corner, shape)
+        np.testing.assert_array_equal(found, wanted, err_msg=str(corner))
+
+
+def test_cells_in_a_box_are_read_from_it(of: Operations) -> None:
+    codes = np.arange(NX * NY * 8).astype(np.int16)
+    for shape in ((12, 4, 3), (24, 6, 4)):
+        found, wanted = rows_of(of, codes, CELLS, (0, 0, 0), shape, beside=1)
+        moved = 1 if of["BOX_ROWS"] else 0
+        np.testing.assert_allclose((found - wanted) * weights.weight_unit(np.dtype(np.int16)) ** -1, moved, atol=1e-3)
+        far, wanted = rows_of(of, codes, CELLS, (0, 0, 5), shape, beside=1)
+        np.testing.assert_array_equal(far, wanted)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])

@@ -42,7 +42,8 @@ THIN_TILE = (64, 512)
 MARCH_TILE = (32, 64)
 """A few milliseconds at most, even where nothing can be skipped: what another session's frame waits for."""
 EXTREMES = RenderingMethod.MAXIMUM_IP, RenderingMethod.MINIMUM_IP
-PIXEL = Viewport(1, 1)
+WARM = Viewport(512, 512)
+"""Drawn at upload, within a millisecond or two: a usual size, and tiles for all threads."""
 ENLARGED_ROWS = 128
 """Rows of a tile where fewer rays are brought to the viewport's size: half a millisecond at 512 pixels a row."""
 
@@ -126,9 +127,11 @@ class CpuRenderer:
         grid = build_bricks(volume, codes, self._pool)
         resident = CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool))
         if kernel("thin", codes.dtype).is_ready:
-            # A pixel: what is computed once, of the geometry and by the interpreter, is no part of the first frame.
-            camera = oriented_camera(Orientation.FEET, volume.geometry, PIXEL)
-            self.render(View(camera, PIXEL, (Layer(volume.id),)), {volume.id: resident})
+            # What is done once, of the geometry, by the interpreter and by the threads, is no part of the first frame;
+            # nor are page faults: the allocator keeps the memory of a second picture of this size for a third.
+            camera = oriented_camera(Orientation.FEET, volume.geometry, WARM)
+            for _ in range(2):
+                self.render(View(camera, WARM, (Layer(volume.id),)), {volume.id: resident})
         return resident
 
     def grow(

@@ -12,6 +12,8 @@ import numpy as np
 
 from render.backends import rays
 from render.backends.cpu.operations import (
+    BOX_LENGTH,
+    BOX_ROWS,
     PACKET_HEIGHT,
     PACKET_WIDTH,
     WIDTH,
@@ -20,13 +22,14 @@ from render.backends.cpu.operations import (
     lane_column,
     lane_row,
     prefetch,
+    reduce_max,
     reduce_min,
     select,
     splat,
     to_i32,
 )
-from render.backends.cpu.packets import brick_at, store_packet
-from render.backends.cpu.sampling import PARALLEL, F, probe, sample
+from render.backends.cpu.packets import box_shape, brick_at, store_packet
+from render.backends.cpu.sampling import PARALLEL, F, near_sample, probe, sample
 
 ORIGIN, COLUMN, ROW, SIZE = rays.ORIGIN, rays.COLUMN, rays.ROW, rays.SIZE
 OUTSIDE = -0.5 - 2 * rays.FACE_TOLERANCE
@@ -50,9 +53,14 @@ def thin(
     nowhere = splat(F(np.nan))
     lanes_x, lanes_y, lanes_z = packet_axis(p, 0), packet_axis(p, 1), packet_axis(p, 2)
     right_x, right_y, right_z = p[COLUMN], p[COLUMN + 1], p[COLUMN + 2]
-    # Along a row of voxels the processor sees for itself what comes next; across rows each line is a wait.
+    # Along a row of voxels the processor sees for itself what comes next; across rows each line is a wait, and a box
+    # would have lines in it that nobody needs.
     scattered = abs(right_y) + abs(right_z) > ACROSS_ROWS
     far_x, far_y, far_z = splat(F(right_x * AHEAD)), splat(F(right_y * AHEAD)), splat(F(right_z * AHEAD))
+    rows = np.empty(max(BOX_ROWS, 1), np.int64)
+    low_x, low_y, low_z = reduce_min(lanes_x), reduce_min(lanes_y), reduce_min(lanes_z)
+    shape = box_shape(p, reduce_max(lanes_x) - low_x, reduce_max(lanes_y) - low_y, reduce_max(lanes_z) - low_z, rows)
+    last_x, last_y, last_z = F(p[SIZE] - BOX_LENGTH), F(p[SIZE + 1] - shape[1]), F(p[SIZE + 2] - shape[2])
     taken = 0
     for top in range(row_from, row_to, PACKET_HEIGHT):
         row_x = p[ORIGIN] + top * p[ROW]
@@ -74,8 +82,15 @@ def thin(
             plain = left >= plain_from and right <= plain_to
             if check and plain:
                 per_voxel = F(p[rays.BRICKS_PER_VOXEL])
-                box = reduce_min(x) * per_voxel, reduce_min(y) * per_voxel, reduce_min(z) * per_voxel, F(0), F(0), F(0)
-                plain = invalid[brick_at(p, box, F(0))] == 0
+                least = (
+                    reduce_min(x) * per_voxel,
+                    reduce_min(y) * per_voxel,
+                    reduce_min(z) * per_voxel,
+                    F(0),
+                    F(0),
+                    F(0),
+                )
+                plain = invalid[brick_at(p, least, F(0))] == 0
             if plain:
                 if scattered:
                     at = to_i32(x + far_x) + to_i32(y + far_y) * row_stride + to_i32(z + far_z) * slab_stride
@@ -83,7 +98,16 @@ def thin(
                     prefetch(codes, row_stride, at)
                     prefetch(codes, slab_stride, at)
                     prefetch(codes, row_stride + slab_stride, at)
-                value = fma(sample(codes, row_stride, slab_stride, x, y, z), scale, offset)
+                    value = sample(codes, row_stride, slab_stride, x, y, z)
+                else:
+                    corner = (
+                        np.int64(min(max(F(row_x + left * right_x) + low_x, F(0)), last_x)),
+                        np.int64(min(max(F(row_y + left * right_y) + low_y, F(0)), last_y)),
+                        np.int64(min(max(F(row_z + left * right_z) + low_z, F(0)), last_z)),
+                    )
+                    near = corner, shape, rows, (np.int64(0), np.int64(0))
+                    value = near_sample(codes, row_stride, slab_stride, x, y, z, near)
+                value = fma(value, scale, offset)
             else:
                 value, valid = probe(codes, p, x, y, z)
                 inside = valid & (x >= FACE) & (x <= F(p[SIZE] - 1) - FACE)

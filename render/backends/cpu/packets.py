@@ -209,6 +209,28 @@ def extent_axis(x: Any, step: Any, alive: Any, start: Any, stop: Any) -> Any:
 
 
 @inline
+def box_shape(p: Any, extent_x: Any, extent_y: Any, extent_z: Any, rows: Any) -> Any:
+    """Return a box's rows, and its voxels along j and k, for samples so far apart at most, and set its `rows`.
+
+    ``(0, 1, 1)`` if there is none: the samples, or the box, would not fit.
+    """
+    nx, ny, nz = np.int64(p[SIZE]), np.int64(p[SIZE + 1]), np.int64(p[SIZE + 2])
+    # Voxels between which samples so far apart lie at worst.
+    j, k = np.int64(np.ceil(extent_y)) + 2, np.int64(np.ceil(extent_z)) + 2
+    count: Any = j * k
+    if BOX_ROWS == 0 or count > BOX_ROWS or extent_x > BOX_LENGTH - 2 or nx < BOX_LENGTH or ny < j or nz < k:
+        return np.int64(0), np.int64(1), np.int64(1)
+    n = 0
+    for c in range(k):
+        for b in range(j):
+            rows[n] = (c * ny + b) * nx
+            n += 1
+    for beyond in range(count, BOX_ROWS):
+        rows[beyond] = 0
+    return count, j, k
+
+
+@inline
 def surround(p: Any, ray: Any, alive: Any, start: Any, stop: Any, rows: Any) -> Any:
     """Choose the box that goes with a packet's samples, see `operations.cell_rows`, and set its `rows`.
 
@@ -225,24 +247,10 @@ def surround(p: Any, ray: Any, alive: Any, start: Any, stop: Any, rows: Any) -> 
     cy, sy, extent_y = extent_axis(ray[1], ray[4], alive, start, stop)
     cz, sz, extent_z = extent_axis(ray[2], ray[5], alive, start, stop)
     nx, ny, nz = np.int64(p[SIZE]), np.int64(p[SIZE + 1]), np.int64(p[SIZE + 2])
-    # Voxels between which samples so far apart lie at worst.
-    j, k = np.int64(np.ceil(extent_y)) + 2, np.int64(np.ceil(extent_z)) + 2
-    count: Any = j * k
     right_x, right_y, right_z = PACKET_WIDTH * p[COLUMN], PACKET_WIDTH * p[COLUMN + 1], PACKET_WIDTH * p[COLUMN + 2]
     ahead = np.int64(np.rint(right_x)) + (np.int64(np.rint(right_y)) + np.int64(np.rint(right_z)) * ny) * nx
     ahead += BOX_LENGTH // 2
-    if BOX_ROWS == 0 or count > BOX_ROWS or extent_x > BOX_LENGTH - 2 or nx < BOX_LENGTH or ny < j or nz < k:
-        count, j, k = 0, np.int64(1), np.int64(1)
-    else:
-        row_stride = nx
-        slab_stride = nx * ny
-        n = 0
-        for c in range(k):
-            for b in range(j):
-                rows[n] = c * slab_stride + b * row_stride
-                n += 1
-        for beyond in range(count, BOX_ROWS):
-            rows[beyond] = 0
+    count, j, k = box_shape(p, extent_x, extent_y, extent_z, rows)
     return (count, j, k), (cx, sx, F(nx - BOX_LENGTH)), (cy, sy, F(ny - j)), (cz, sz, F(nz - k)), ahead
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,18 @@ def remembered_reference(view: View, volume: Volume, *, step_factor: float = 1.0
 
 @contextmanager
 def remembering() -> Iterator[pytest.MonkeyPatch]:
-    """Let the conformance tests take their references from here; yields the patch, for more of the kind."""
+    """Let the conformance tests take their references from here; yields the patch."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (conformance, scenes):
             patch.setattr(module, "render_reference", remembered_reference)
         yield patch
+
+
+@contextmanager
+def judging_by(bound: Any) -> Iterator[None]:
+    """Let the conformance tests judge by the ``compare`` and ``value_tolerance`` of a module; and as `remembering`."""
+    with remembering() as patch:
+        for module in (conformance, scenes):
+            patch.setattr(module, "compare", bound.compare)
+        patch.setattr(conformance, "value_tolerance", bound.value_tolerance)
+        yield

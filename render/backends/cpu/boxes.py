@@ -32,28 +32,17 @@ _TABLE = ir.VectorType(_I16, 32)
 
 @primitive
 def _cell_pairs(
-    typingctx: Any,
-    codes: Any,
-    row_stride: Any,
-    slab_stride: Any,
-    ix: Any,
-    iy: Any,
-    iz: Any,
-    corner: Any,
-    shape: Any,
-    rows: Any,
-    ahead: Any,
+    typingctx: Any, codes: Any, strides: Any, cell: Any, corner: Any, shape: Any, rows: Any, ahead: Any
 ) -> Any:
     """Return the pairs of the four rows of a cell, as `gathers` has them."""
     result = types.UniTuple(I32, 4)  # type: ignore[no-untyped-call]
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        strides = [context.cast(builder, args[n], signature.args[n], types.int64) for n in (1, 2)]
-        index = args[3:6]
-        corners, counts, ahead = (
-            [builder.extract_value(args[n], each) for each in range(size)] for n, size in ((6, 3), (7, 3), (9, 2))
+        strides, index, corners, counts, ahead = (
+            [builder.extract_value(args[n], each) for each in range(size)]
+            for n, size in ((1, 2), (2, 3), (3, 3), (4, 3), (6, 2))
         )
-        data, offsets = (context.make_array(signature.args[n])(context, builder, args[n]).data for n in (0, 8))
+        data, offsets = (context.make_array(signature.args[n])(context, builder, args[n]).data for n in (0, 5))
         one = ir.Constant(_I64, 1)
         limits = ir.Constant(_I64, BOX_LENGTH - 1), builder.sub(counts[1], one), builder.sub(counts[2], one)
         near = [builder.sub(v, _splat(builder, c)) for v, c in zip(index, corners, strict=True)]
@@ -66,7 +55,8 @@ def _cell_pairs(
             with then:
                 at = builder.add(corners[0], builder.mul(corners[1], strides[0]))
                 start = builder.gep(data, [builder.add(at, builder.mul(corners[2], strides[1]))])
-                _ask_ahead(builder, builder.gep(start, [ahead[0]]), offsets, ahead[1])
+                turn = builder.and_(ahead[1], ir.Constant(_I64, TURNS - 1))
+                _ask_ahead(builder, builder.gep(start, [ahead[0]]), offsets, turn)
                 with builder.if_else(few) as (then_few, then_many):
                     with then_few:
                         ways.append((_from_box(builder, start, offsets, FEW_ROWS, near, counts[1]), builder.block))
@@ -78,7 +68,7 @@ def _cell_pairs(
                 ways.append((_gathered(context, builder, signature.args[0], args[0], strides, index), builder.block))
         return context.make_tuple(builder, signature.return_type, _merge(builder, ways))
 
-    return result(codes, row_stride, slab_stride, ix, iy, iz, corner, shape, rows, ahead), codegen
+    return result(codes, strides, cell, corner, shape, rows, ahead), codegen
 
 
 def _merge(builder: Any, ways: list[tuple[list[Any], Any]]) -> list[Any]:
@@ -158,51 +148,30 @@ def _gathered(context: Any, builder: Any, array_type: Any, array: Any, strides: 
     return pairs
 
 
-def cell_rows(
-    codes: Any,
-    row_stride: Any,
-    slab_stride: Any,
-    ix: Any,
-    iy: Any,
-    iz: Any,
-    across: Any,
-    box: Any,
-) -> Any:
-    """Return `gathers.row` of the four rows of the cell at ``(ix, iy, iz)``.
+def cell_rows(codes: Any, strides: Any, cell: Any, across: Any, box: Any) -> Any:
+    """Return `gathers.row` of the four rows of a cell.
 
     Parameters
     ----------
+    strides
+        int64, from a row and from a slice to the next.
+    cell
+        ``(i, j, k)`` of its low corner.
+    across
+        As of `gathers.row`.
     box
         ``(corner, shape, rows, ahead)``: ``(i, j, k)`` of a box in which the cells are likely to be, which lies in the
         volume; its rows, and its voxels along j and k; the offset of each row from the corner, and as many more as make
-        `BOX_ROWS`, which are read as well; how many voxels on there is a box that is wanted soon, and which in
-        `TURNS` of its rows to ask for meanwhile.
+        `BOX_ROWS`, which are read as well; how many voxels on there is a box that is wanted soon, and the sample's
+        number, by which it asks for one in `TURNS` of that box's rows meanwhile.
     """
     raise NotImplementedError("compiled code only")
 
 
 @overload(cell_rows, strict=False)
-def _cell_rows(
-    codes: Any,
-    row_stride: Any,
-    slab_stride: Any,
-    ix: Any,
-    iy: Any,
-    iz: Any,
-    across: Any,
-    box: Any,
-) -> Any:
-    def boxed(
-        codes: Any,
-        row_stride: Any,
-        slab_stride: Any,
-        ix: Any,
-        iy: Any,
-        iz: Any,
-        across: Any,
-        box: Any,
-    ) -> Any:
-        pairs = _cell_pairs(codes, row_stride, slab_stride, ix, iy, iz, box[0], box[1], box[2], box[3])
+def _cell_rows(codes: Any, strides: Any, cell: Any, across: Any, box: Any) -> Any:
+    def boxed(codes: Any, strides: Any, cell: Any, across: Any, box: Any) -> Any:
+        pairs = _cell_pairs(codes, strides, cell, box[0], box[1], box[2], box[3])
         weights = pack_weight(across)
         return (
             to_f32(dot_pairs(pairs[0], weights)),
@@ -211,22 +180,13 @@ def _cell_rows(
             to_f32(dot_pairs(pairs[3], weights)),
         )
 
-    def apart(
-        codes: Any,
-        row_stride: Any,
-        slab_stride: Any,
-        ix: Any,
-        iy: Any,
-        iz: Any,
-        across: Any,
-        box: Any,
-    ) -> Any:
-        at = ix + iy * row_stride + iz * slab_stride
+    def apart(codes: Any, strides: Any, cell: Any, across: Any, box: Any) -> Any:
+        at = cell[0] + cell[1] * strides[0] + cell[2] * strides[1]
         return (
             row(codes, 0, at, across),
-            row(codes, row_stride, at, across),
-            row(codes, slab_stride, at, across),
-            row(codes, slab_stride + row_stride, at, across),
+            row(codes, strides[0], at, across),
+            row(codes, strides[1], at, across),
+            row(codes, strides[0] + strides[1], at, across),
         )
 
     return boxed if BOXED and codes.dtype == types.int16 else apart

@@ -105,7 +105,7 @@ def thin(
                         np.int64(min(max(F(row_y + left * right_y) + low_y, F(0)), last_y)),
                         np.int64(min(max(F(row_z + left * right_z) + low_z, F(0)), last_z)),
                     )
-                    near = corner, shape, rows, (np.int64(0), np.int64(0))
+                    near = corner, shape, rows, (np.int64(0), np.int64(0))  # what comes next comes by itself
                     value = near_sample(codes, row_stride, slab_stride, x, y, z, near)
                 value = fma(value, scale, offset)
             else:

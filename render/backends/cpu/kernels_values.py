@@ -2,7 +2,8 @@
 
 Each draws the tile ``[row_from, row_to) x [column_from, column_to)`` of `out`, float32 in modality units, NaN outside,
 and returns how many samples it took and how many there were.
-`p` is the array of `rays`; `codes` the voxels, flat; the grids are those of `bricks`, flat: `bounds` each brick's own.
+`p` is the array of `rays`; `codes` the voxels, flat; the grids are those of `bricks`, flat; the `bounds` of bricks
+and of fine cells in steps.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ def box_at(around: Any, rows: Any, k: Any) -> Any:
         np.int64(min(max(y[0] + y[1] * k, F(0)), y[2])),
         np.int64(min(max(z[0] + z[1] * k, F(0)), z[2])),
     )
-    return corner, shape, rows, (ahead, np.int64(k) & 3)
+    return corner, shape, rows, (ahead, np.int64(k))
 
 
 @inline

@@ -63,8 +63,8 @@ def probe(codes: Any, numbers: Any, packed: Any, steps: Any, rows: Any, out: Any
     one, zero = np.int64(1), np.int64(0)
     for count in (FEW_ROWS, BOX_ROWS):  # a small box, a large one
         box = (zero, zero, zero), (np.int64(count), 2 * one, 2 * one), rows, (zero, zero)
-        first = at & np.int32(3)
-        a, b, c, d = cell_rows(codes, one, one, first, first - first, first - first, in_int, box)
+        first, none_on = at & np.int32(3), at - at
+        a, b, c, d = cell_rows(codes, (one, one), (first, none_on, none_on), in_int, box)
         four = four + (a + b + c + d) * UNIT
     bad = is_invalid(gather(codes, at), np.int32(INVALID)) | is_invalid(gather(numbers, at), np.int32(0))
     high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2)) + to_f32(gather(steps, at))

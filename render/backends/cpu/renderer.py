@@ -217,9 +217,10 @@ class CpuRenderer:
         across, along = rays.packet_extent(p, geometry, view.camera, (PACKET_HEIGHT, PACKET_WIDTH))
         if not lattice.step_mm:
             along = np.zeros(3)  # one sample: the packet's own size decides
-        level, segment = grid.level_for(across, along)
         if view.slab_mm is None and view.rendering_method in EXTREMES:
             level, segment, p[rays.CELL_SEGMENT] = grid.levels_for_extremes(across, along)
+        else:
+            level, segment = grid.level_for(across, along)
         p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
         p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment
         work = _Work(view, codes, level, p, shape_px)

@@ -118,7 +118,7 @@ def near_sample(codes: Any, row_stride: Any, slab_stride: Any, x: Any, y: Any, z
     """Return `sample`, which is quicker where the lanes lie in the `box`, as `cell_rows` takes it."""
     ix, iy, iz = to_i32(x), to_i32(y), to_i32(z)
     across = weight(codes, x - to_f32(ix))
-    a, b, c, d = cell_rows(codes, row_stride, slab_stride, ix, iy, iz, across, box)
+    a, b, c, d = cell_rows(codes, (row_stride, slab_stride), (ix, iy, iz), across, box)
     fy, fz = y - to_f32(iy), z - to_f32(iz)
     return lerp(lerp(a, b, fy), lerp(c, d, fy), fz)
 

@@ -178,23 +178,14 @@ def row(codes: Any, offset: int, index: Any, weight: Any) -> Any:
 
 
 @inline
-def cell_rows(
-    codes: Any,
-    row_stride: Any,
-    slab_stride: Any,
-    ix: Any,
-    iy: Any,
-    iz: Any,
-    across: Any,
-    box: Any,
-) -> Any:
-    """Return `row` of the four rows of the cell at ``(ix, iy, iz)``; a box of voxels is of no use to one ray."""
-    at = ix + iy * row_stride + iz * slab_stride
+def cell_rows(codes: Any, strides: Any, cell: Any, across: Any, box: Any) -> Any:
+    """Return `row` of the four rows of a cell; a box of voxels is of no use to one ray."""
+    at = cell[0] + cell[1] * strides[0] + cell[2] * strides[1]
     return (
         row(codes, 0, at, across),
-        row(codes, row_stride, at, across),
-        row(codes, slab_stride, at, across),
-        row(codes, slab_stride + row_stride, at, across),
+        row(codes, strides[0], at, across),
+        row(codes, strides[1], at, across),
+        row(codes, strides[0] + strides[1], at, across),
     )
 
 

@@ -208,7 +208,7 @@ def rows_of(of: Operations, codes: Any, cells: Any, corner: Any, shape: Any, bes
     def run(codes: Any, corner: Any, shape: Any, rows: Any, i: Any, j: Any, k: Any, w: Any, *out: Any) -> None:
         box = corner, shape, rows, (np.int64(7), np.int64(3))
         x, y, z, across = load(i), load(j), load(k), weight(codes, load(w))
-        a, b, c, d = cell_rows(codes, NX, NX * NY, x, y, z, across, box)
+        a, b, c, d = cell_rows(codes, (np.int64(NX), np.int64(NX * NY)), (x, y, z), across, box)
         at = x + y * NX + z * (NX * NY)
         keep(a, out[0])
         keep(b, out[1])

@@ -68,7 +68,7 @@ def test_a_unit_with_six_bits_is_noticed(host_kernels, tmp_path) -> None:
     volume = phantoms.noise(GRIDS["oblique"], FLOAT32)
     exact, texture, bound = pictures(host_kernels, volume, "thin", coarse=coarse)
     off = np.nan_to_num(np.abs(exact - texture))
-    assert (off > bound + 1)[~np.isnan(exact)].mean() > 10 * (1 - VALUE_FRACTION)
+    assert (off > bound + 1)[~np.isnan(exact)].mean() > 1 - VALUE_FRACTION  # so `compare` says no
 
 
 def test_a_cell_is_bounded_by_its_own_edges() -> None:

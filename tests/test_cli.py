@@ -78,10 +78,12 @@ def render_error(error: tuple[int, str, str]) -> str:
         (["--mpr", "--orientation", "f", "--viewpointlookat", "0,0,0"], "excludes"),
         (["--mpr", "--mprslab", "-3"], "over 0"),
         (["--mpr", "--mprslab", "nan"], "over 0"),
-        (["--3d", "--mprslab", "3"], "--mpr"),
+        (["--3d", "--mprslab", "3"], "MPR"),
         (["--mpr", "--renderingmethod", "volume_rendered"], "slab"),
         (["--3d", "--preset", "CT-Nothing"], "CT-Bone"),
         (["--mpr", "--preset", "CT-Bone"], "volume_rendered"),
+        (["--3d", "--shift", "200"], "none is given"),
+        (["--3d", "--preset", "CT-Bone", "--shift", "nan"], "not finite"),
         (["--mpr", "--window", "40,0,linear"], "width 0"),
     ],
 )

@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import click
 
 from render.commands.progress import Progress
 from render.errors import InvalidArgumentError
-from render.initial_views import whole_volume_method
-from render.transfer import Window, WindowFunction, load_preset
-from render.view import (
-    Camera,
-    Layer,
-    Orientation,
-    RenderingMethod,
-    Vector,
-    View,
-    Viewport,
-    fitted_camera,
-    oriented_camera,
-)
+from render.view import Orientation, RenderingMethod
+from render.volumetric import DEFAULT_VIEWPORT, VolumetricRequest, parse_vector, parse_viewport, parse_window
 
-if TYPE_CHECKING:
-    from render.geometry import VolumeGeometry
-    from render.volume import VolumeInfo
-
-DEFAULT_VIEWPORT = Viewport(512, 512)
+T = TypeVar("T")
 
 
-def _numbers(count: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[float, ...] | None]:
-    def parse(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-        if text is None:
-            return None
+def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """Return a callback whose errors are click's: a word that can't be read is wrong usage."""
+
+    def callback(ctx: click.Context, param: click.Parameter, text: str | None) -> T | None:
         try:
-            numbers = tuple(float(part) for part in text.split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) != count:
-            raise click.BadParameter(f"{text!r}: {count} numbers with commas between them needed")
-        return numbers
+            return None if text is None else parse(text)
+        except InvalidArgumentError as error:
+            if error.details:  # it was read, but is out of range
+                raise
+            raise click.BadParameter(error.message) from None
 
-    return parse
+    return callback
 
 
 def _device(ctx: click.Context, param: click.Parameter, text: str) -> str:
@@ -54,26 +37,6 @@ def _device(ctx: click.Context, param: click.Parameter, text: str) -> str:
     if DEVICE_PATTERN.fullmatch(text) is None:
         raise click.BadParameter(f"{text!r}: auto, cpu, cuda or cuda:N needed")
     return text
-
-
-def _viewport(ctx: click.Context, param: click.Parameter, text: str | None) -> Viewport:
-    if text is None:
-        return DEFAULT_VIEWPORT
-    try:
-        width, height = (int(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: width,height in pixels needed") from None
-    return Viewport(width, height)
-
-
-def _window(ctx: click.Context, param: click.Parameter, text: str | None) -> Window | None:
-    if text is None:
-        return None
-    try:
-        center, width, function = text.split(",")
-        return Window(float(center), float(width), WindowFunction(function.strip().lower()))
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: center,width,linear|linear-exact|sigmoid needed") from None
 
 
 _METHODS = click.Choice([method.value for method in RenderingMethod])
@@ -90,13 +53,14 @@ _ORIENTATIONS = click.Choice([orientation.value for orientation in Orientation])
     help="Default: average_ip for --mpr; for --3d volume_rendered, of PET an inverted maximum_ip.",
 )
 @click.option("--orientation", type=_ORIENTATIONS, help="The side viewed. Default: f for --mpr, a for --3d.")
-@click.option("--viewpointposition", callback=_numbers(3), metavar="X,Y,Z", help="LPS mm.")
-@click.option("--viewpointlookat", callback=_numbers(3), metavar="X,Y,Z", help="LPS mm; an MPR contains it.")
-@click.option("--viewpointup", callback=_numbers(3), metavar="X,Y,Z", help="Upwards in the picture.")
+@click.option("--viewpointposition", callback=_parsed(parse_vector), metavar="X,Y,Z", help="LPS mm.")
+@click.option("--viewpointlookat", callback=_parsed(parse_vector), metavar="X,Y,Z", help="LPS mm; an MPR contains it.")
+@click.option("--viewpointup", callback=_parsed(parse_vector), metavar="X,Y,Z", help="Upwards in the picture.")
 @click.option("--mprslab", type=float, metavar="MM", help="Thickness of the plane. Default: thin.")
-@click.option("--viewport", callback=_viewport, metavar="W,H", help="Pixels. Default: 512,512.")
-@click.option("--window", callback=_window, metavar="C,W,FUNCTION", help="linear, linear-exact or sigmoid.")
+@click.option("--viewport", callback=_parsed(parse_viewport), metavar="W,H", help="Pixels. Default: 512,512.")
+@click.option("--window", callback=_parsed(parse_window), metavar="C,W,FUNCTION", help="linear, linear-exact, sigmoid.")
 @click.option("--preset", help="Transfer function of volume_rendered, by name.")
+@click.option("--shift", type=float, metavar="UNITS", help="Moves the preset along the values: CT-Bone by 200.")
 @click.option("--series", help="Where PATH has several: a Series Instance UID, or a Series Number that one has.")
 @click.option("--volume", type=click.IntRange(0), help="Which volume of the series, from 0.")
 @click.option("--device", default="auto", callback=_device, metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")
@@ -121,7 +85,7 @@ def command(path: Path, output: Path, metadata: Path | None, device: str, thread
     found = scan(path, progress=lambda done, total: progress("reading headers", done, total))
     plan = select(found, series=options["series"], volume=options["volume"])
     # Before the load: a bad camera should not cost a minute.
-    view = build_view(plan.id, plan.geometry, plan.info, options)
+    view = request_of(options).view(plan.id, plan.geometry, plan.info)
     volume = load_volume(plan, progress=lambda done, total: progress("decoding slices", done, total), threads=threads)
     progress("rendering")
     from render.backends.choice import choose
@@ -135,51 +99,21 @@ def command(path: Path, output: Path, metadata: Path | None, device: str, thread
         write_metadata(frame, volume, metadata)
 
 
-def build_view(volume_id: str, geometry: VolumeGeometry, info: VolumeInfo, options: dict[str, Any]) -> View:
-    """Return the View that the options ask for.
-
-    Raises
-    ------
-    InvalidArgumentError
-        For options that exclude each other.
-    InvalidViewError
-        For a camera or viewport that can't be drawn.
-    """
+def request_of(options: dict[str, Any]) -> VolumetricRequest:
+    """Return what the options ask for; a plane is axial unless told otherwise."""
     is_mpr = options["is_mpr"]
-    method, invert = (RenderingMethod.AVERAGE_IP, False) if is_mpr else whole_volume_method(info)
-    preset = options["preset"]
-    if options["renderingmethod"]:
-        method, invert = RenderingMethod(options["renderingmethod"]), False
-    elif preset is not None and not is_mpr:
-        method, invert = RenderingMethod.VOLUME_RENDERED, False
-    slab_mm = options["mprslab"]
-    if slab_mm is not None and not is_mpr:
-        raise InvalidArgumentError("--mprslab is for --mpr", field="mprslab")
-    if slab_mm is not None and not (math.isfinite(slab_mm) and slab_mm > 0):
-        raise InvalidArgumentError(f"--mprslab {slab_mm:g}: over 0 needed", field="mprslab")
-    if preset is not None and method is not RenderingMethod.VOLUME_RENDERED:
-        raise InvalidArgumentError("--preset is for --renderingmethod volume_rendered", field="preset")
-    layer = Layer(volume_id, options["window"], None if preset is None else load_preset(preset), invert=invert)
-    camera = _camera(geometry, options, Orientation.FEET if is_mpr else Orientation.ANTERIOR)
-    slab = (slab_mm or 0.0) if is_mpr else None
-    return View(camera, options["viewport"], (layer,), method, slab)
-
-
-def _camera(geometry: VolumeGeometry, options: dict[str, Any], default: Orientation) -> Camera:
-    viewport: Viewport = options["viewport"]
-    position: Vector | None = options["viewpointposition"]
-    look_at: Vector | None = options["viewpointlookat"]
-    up: Vector | None = options["viewpointup"]
-    if position is None and look_at is None and up is None:
-        orientation = Orientation(options["orientation"]) if options["orientation"] else default
-        return oriented_camera(orientation, geometry, viewport)
-    if options["orientation"]:
-        raise InvalidArgumentError("--orientation excludes --viewpoint...", field="orientation")
-    fallback = oriented_camera(Orientation.ANTERIOR, geometry, viewport, look_at=look_at)
-    return fitted_camera(
-        geometry,
-        viewport,
-        position=fallback.position if position is None else position,
-        look_at=fallback.look_at if look_at is None else look_at,
-        up=fallback.up if up is None else up,
+    method, side = options["renderingmethod"], options["orientation"]
+    return VolumetricRequest(
+        is_mpr=is_mpr,
+        viewport=options["viewport"] or DEFAULT_VIEWPORT,
+        rendering_method=RenderingMethod(method) if method else None,
+        orientation=Orientation(side) if side else None,
+        viewpoint_position=options["viewpointposition"],
+        viewpoint_look_at=options["viewpointlookat"],
+        viewpoint_up=options["viewpointup"],
+        default_orientation=Orientation.FEET if is_mpr else Orientation.ANTERIOR,
+        slab_mm=options["mprslab"],
+        window=options["window"],
+        preset=options["preset"],
+        shift=options["shift"],
     )

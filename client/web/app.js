@@ -17,7 +17,7 @@ import { StreamClient } from "./stream.js";
 import { Workspace } from "./workspace.js";
 
 const TOKEN_KEY = "voxelcast-token";
-/** One pane at a time: as in style.css. */
+/** One pane at a time: as in narrow.css. */
 const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
 /** How often the list is asked for while nothing is open: roots are scanned in the background. */
 const LIST_MS = 1000;

@@ -134,7 +134,10 @@ class App {
       if (dialog.id !== "locked") dialog.onclick = (event) => event.target === dialog && dialog.close();
     }
     document.addEventListener("visibilitychange", () => this.stream.setVisible(document.visibilityState === "visible"));
-    addEventListener("online", () => this.stream.setVisible(this.stream.visible));
+    addEventListener("online", () => this.stream.wake());
+    // From a browser's memory of pages, or thawed: their timers have not run, and their sockets may be gone.
+    addEventListener("pageshow", (event) => event.persisted && this.stream.wake());
+    document.addEventListener("resume", () => this.stream.wake());
     setInterval(() => {
       const waits = (!this.volumeId && !this.stream.watching) || this.missing;
       if (waits && this.stream.status === "live" && this.stream.visible) this.stream.listVolumes();

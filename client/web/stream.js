@@ -198,10 +198,14 @@ export class StreamClient {
   /** A hidden page gets no frames; a shown one connects at once, or sees whether it still is. @param {boolean} visible */
   setVisible(visible) {
     this.visible = visible;
-    if (this.status === "live") {
-      this.send({ set_visibility: { visible } });
-      if (visible) this.pulse.check();
-    } else if (visible && this.status === "waiting") this.connect();
+    if (this.status === "live") this.send({ set_visibility: { visible } });
+    if (visible) this.wake();
+  }
+
+  /** The machine woke up, or its network is another: connect at once, or see soon whether there still is a connection. */
+  wake() {
+    if (this.status === "waiting") this.connect();
+    else this.pulse.wake();
   }
 
   /** @param {object} message ClientMessage. */

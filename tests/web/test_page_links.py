@@ -146,13 +146,28 @@ def test_it_notices_after_a_sleep_that_its_socket_died_in_silence(
         assert viewer.inspect()["status"] == "live", "nobody has told it"
         viewer.page.clock.fast_forward("01:00:00")  # the lid is closed, and opened again
         viewer.wait(lambda _: any("ping" in message for message in viewer.sent))
-        viewer.page.clock.run_for(10_000)
+        viewer.page.clock.run_for(2_000)
         state = viewer.wait(lambda state: state["epoch"] == 2)
         assert state["status"] == "live"
         viewer.settle()
         for pane in PANES:
             assert_exact(viewer, oracle, pane)
         assert viewer.problems == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "window.dispatchEvent(new Event('online'))",
+        "window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))",
+        "document.dispatchEvent(new Event('resume'))",
+        "document.dispatchEvent(new Event('visibilitychange'))",
+    ],
+)
+def test_whatever_tells_that_it_woke_has_it_ask_at_once(viewer: ViewerPage, event: str) -> None:
+    assert not any("ping" in message for message in viewer.sent)
+    viewer.page.evaluate(event)
+    viewer.wait(lambda _: any("ping" in message for message in viewer.sent))
 
 
 def test_behind_a_proxy_that_collects_nothing_builds_up_and_it_rests_exact(

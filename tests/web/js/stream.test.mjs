@@ -329,28 +329,79 @@ test("frames, progress, anything is a sign of life", () => {
   assert.equal(world.pings(), 0);
 });
 
-test("after a sleep it is asked at once, and an answer that was due before gets its time again", () => {
+test("after a sleep it is asked at once, and the socket given up after a second and a half", () => {
   const world = new World();
   world.connect();
   world.live(2000);
   world.sleep(3600e3);
   world.live(1000);
   assert.equal(world.pings(), 1);
-  world.live(7000);
-  world.sleep(3600e3); // the lid is closed once more before the answer is there
+  world.live(1400);
+  world.sleep(3600e3); // the lid is closed once more before the answer is there: it gets its time again
+  world.live(100);
   world.live(1000);
   assert.deepEqual([world.pings(), world.sockets.length], [2, 1]);
-  world.live(8500);
+  world.live(800);
   assert.equal(world.sockets.length, 2);
 });
 
-test("a page that is shown again asks, once", () => {
+test("a machine that wakes, a page that is shown and a network that comes back ask, and expect an answer soon", () => {
+  for (const wake of [(client) => client.setVisible(true), (client) => client.wake()]) {
+    const world = new World();
+    world.connect();
+    world.client.setVisible(false);
+    wake(world.client);
+    assert.equal(world.pings(), 1);
+    world.live(1499);
+    assert.equal(world.client.status, "live");
+    world.live(1);
+    assert.equal(world.client.status, "waiting");
+  }
+});
+
+test("what was asked without haste is not waited for once the machine has woken", () => {
   const world = new World();
   world.connect();
-  world.client.setVisible(false);
-  world.client.setVisible(true);
-  world.client.setVisible(true);
+  world.live(26000);
   assert.equal(world.pings(), 1);
+  world.client.wake();
+  world.live(1500);
+  assert.equal(world.client.status, "waiting");
+});
+
+test("a socket that is being opened when a network comes back is not waited for", () => {
+  const world = new World();
+  world.client.connect();
+  world.live(500);
+  world.client.wake();
+  world.live(1800);
+  assert.equal(world.sockets.length, 2);
+  world.live(7000);
+  assert.equal(world.sockets.length, 2, "the next one has its whole time");
+});
+
+test("a link that is known to be slow is not given up in haste", () => {
+  const world = new World();
+  world.connect();
+  world.client.wake();
+  world.live(1000);
+  world.socket.says({ pong: {} });
+  world.client.wake();
+  world.live(3900);
+  assert.equal(world.client.status, "live");
+  world.live(200);
+  assert.equal(world.client.status, "waiting");
+});
+
+test("haste teaches no patience", () => {
+  const world = new World();
+  world.connect();
+  world.client.wake();
+  world.live(2000);
+  world.connect({ epoch: 2 });
+  world.client.setView("axial", { name: "a" });
+  world.live(14000);
+  assert.equal(world.sockets.length, 3);
 });
 
 test("a connection that never opens is given up, with more patience each time", () => {

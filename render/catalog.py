@@ -77,6 +77,19 @@ class CatalogEntry:
         """Whether a list names it: of phases, it names the first."""
         return not self.phases or self.phases[0].volume_id == self.volume_id
 
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is a volume to look through: more than one slice, and no scout."""
+        is_localizer = isinstance(self.source, VolumePlan) and self.source.is_localizer
+        return self.geometry.shape[0] > 1 and not is_localizer
+
+    @property
+    def frames(self) -> frozenset[tuple[str, int]]:
+        """SOP Instance UIDs and numbers, from 1, of the frames that it is made of; empty if it came in memory."""
+        if not isinstance(self.source, VolumePlan):
+            return frozenset()
+        return frozenset((source.instance.sop_instance_uid, source.frame.number) for source in self.source.slices)
+
 
 class Catalog:
     """Knows all volumes by their ids.

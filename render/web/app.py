@@ -1,4 +1,4 @@
-"""The HTTP and websocket shell: the page, the stream, health and metrics."""
+"""The HTTP and websocket shell: the page, the stream, rendered volumes, health and metrics."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from render.stream.contract import CloseCode
 from render.stream.session import Session, SessionRegistry
 from render.v1 import stream_pb2
 from render.web.metrics import Metrics
+from render.web.rendered import rendered_routes
 from render.web.security import Door, token_check
 from render.web.transport import WebSocketTransport
 
@@ -118,6 +119,7 @@ def create_app(
         Route("/readyz", readyz),
         Route("/metrics", metrics_text),
         WebSocketRoute("/stream", stream),
+        *rendered_routes(engine, check_bearer),
         Mount("/", _PageFiles(directory=page_folder(), html=True)),
     ]
     return Starlette(
@@ -129,7 +131,8 @@ def create_app(
 
 async def _told(request: Request, error: Exception) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthenticatedError) else None
-    return _problem(http_status(error), reason(error), client_message(error), headers)
+    candidates = error.details.get("candidates") if isinstance(error, VoxelcastError) else None
+    return _problem(http_status(error), reason(error), client_message(error), headers, candidates)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -137,5 +140,6 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _problem(error.status_code, "HTTP", error.detail, error.headers)
 
 
-def _problem(status: int, name: str, message: str, headers: object) -> Response:
-    return JSONResponse({"reason": name, "message": message}, int(status), headers)  # type: ignore[arg-type]
+def _problem(status: int, name: str, message: str, headers: object, candidates: object = None) -> Response:
+    said = {"reason": name, "message": message} | ({"candidates": candidates} if candidates else {})
+    return JSONResponse(said, int(status), headers)  # type: ignore[arg-type]

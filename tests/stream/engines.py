@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,13 @@ def view_message(
 
 
 @contextlib.asynccontextmanager
-async def real_engine(*volumes: Volume, budget_bytes: int = 64 << 20) -> AsyncIterator[Engine]:
+async def real_engine(
+    *volumes: Volume, budget_bytes: int = 64 << 20, roots: tuple[Path, ...] = ()
+) -> AsyncIterator[Engine]:
     with contextlib.ExitStack() as stack:
         renderer = stack.enter_context(contextlib.closing(CpuRenderer(2)))
-        catalog = stack.enter_context(Catalog((), stack.enter_context(Ingest())))
-        for volume in volumes or (gradient_volume(),):
+        catalog = stack.enter_context(Catalog(roots, stack.enter_context(Ingest())))
+        for volume in volumes or ((gradient_volume(),) if not roots else ()):
             catalog.add(volume)
         cache = VolumeCache(renderer, budget_bytes)
         engine = Engine(renderer, cache, catalog)

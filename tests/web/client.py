@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
@@ -120,9 +121,11 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(*, sessions: SessionRegistry | None = None, **options: Any) -> AsyncIterator[Served]:
+async def served(
+    *, sessions: SessionRegistry | None = None, roots: tuple[Path, ...] = (), **options: Any
+) -> AsyncIterator[Served]:
     sessions = sessions or SessionRegistry()
-    async with real_engine() as engine:
+    async with real_engine(roots=roots) as engine:
         app = create_app(engine, sessions=sessions, **options)
         server = await serve_http(app, "127.0.0.1", 0)
         try:

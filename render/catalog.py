@@ -7,20 +7,19 @@ roots is ever read, and whether something exists there is not told.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
 
-from render.descriptions import Phase
-from render.dicom.archive import split_path
+from render.catalog_entry import CatalogEntry, SeriesLoader, entry_of
+from render.dicom.changes import KnownHeaders, RootWatch, is_stale
 from render.dicom.cine import phases_of
 from render.dicom.ingest import Ingest
 from render.dicom.instance import SYMBOLIC_LINK
@@ -35,9 +34,7 @@ from render.errors import (
     VolumeNotFoundError,
     VoxelcastError,
 )
-from render.geometry import VolumeGeometry
-from render.growth import Growth, Span
-from render.volume import Volume, VolumeInfo
+from render.volume import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -45,50 +42,6 @@ Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], V
 """``load(progress, cancelled)``: blocks, reports (slices done, slices), gives up once `cancelled` says so."""
 
 Select: TypeAlias = Callable[[Scan], VolumePlan]
-
-
-@dataclass(frozen=True, eq=False)
-class CatalogEntry:
-    """A volume that can be loaded.
-
-    Attributes
-    ----------
-    path
-        Below its root: the file or archive, or the folder that holds all its files; empty for a volume that came in
-        memory.
-    nbytes, dtype_bytes
-        Of all voxels and of one sample of one, once loaded: 1 for a colour image.
-    phases
-        Of the volumes of its series on its grid, itself included, ids and what tells them apart; empty where it is
-        alone.
-    """
-
-    volume_id: str
-    info: VolumeInfo
-    geometry: VolumeGeometry
-    nbytes: int
-    dtype_bytes: int
-    path: str
-    source: VolumePlan | Volume
-    phases: tuple[Phase, ...] = ()
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether a list names it: of phases, it names the first."""
-        return not self.phases or self.phases[0].volume_id == self.volume_id
-
-    @property
-    def is_stack(self) -> bool:
-        """Whether it is a volume to look through: more than one slice, and no scout."""
-        is_localizer = isinstance(self.source, VolumePlan) and self.source.is_localizer
-        return self.geometry.shape[0] > 1 and not is_localizer
-
-    @property
-    def frames(self) -> frozenset[tuple[str, int]]:
-        """SOP Instance UIDs and numbers, from 1, of the frames that it is made of; empty if it came in memory."""
-        if not isinstance(self.source, VolumePlan):
-            return frozenset()
-        return frozenset((source.instance.sop_instance_uid, source.frame.number) for source in self.source.slices)
 
 
 class Catalog:
@@ -100,14 +53,26 @@ class Catalog:
         Folders or files that may be read; scanning them begins at once, in a thread.
     ingest
         Reads and loads; stays the caller's.
+    rescan_seconds
+        From one look at the roots for changes to the next; None to scan them once.
+
+    Attributes
+    ----------
+    is_held
+        Says of a volume's id whether somebody may still ask what it is, although its files have gone.
     """
 
-    def __init__(self, roots: Sequence[Path], ingest: Ingest) -> None:
+    def __init__(self, roots: Sequence[Path], ingest: Ingest, *, rescan_seconds: float | None = None) -> None:
         self.ingest = ingest
+        self.is_held: Callable[[str], bool] = lambda volume_id: False
         self._roots = tuple(Path(root).resolve() for root in roots)
         self._lock = threading.Lock()
         self._entries: dict[str, CatalogEntry] = {}
+        self._gone: dict[str, CatalogEntry] = {}
+        self._changed: set[str] = set()
         self._scans: dict[Path, Future[Scan]] = {}
+        self._watches = [RootWatch(root) for root in self._roots] if rescan_seconds is not None else []
+        self._rescan_seconds = rescan_seconds or 0.0
         self._closing = threading.Event()
         self._idle = threading.Event()
         self._progress = (0, 0)
@@ -173,6 +138,37 @@ class Catalog:
         if found is None:
             raise VolumeNotFoundError(f"no volume {volume_id[:80]!r}", volume_id=volume_id[:80])
         return found
+
+    def known(self, volume_id: str) -> CatalogEntry:
+        """Return the volume of this id, also where it is resident although its files have gone or make another one.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            As in `entry`.
+        """
+        with self._lock:
+            gone = self._gone.get(volume_id)
+        return self.entry(volume_id) if gone is None else gone
+
+    def take_changed(self, volume_id: str) -> bool:
+        """Say, once, whether files of a volume have changed since it may have been loaded."""
+        with self._lock:
+            is_changed = volume_id in self._changed
+            self._changed.discard(volume_id)
+        return is_changed
+
+    def look_again(self) -> None:
+        """Look at the roots, and scan those anew that have changed and come to rest; blocks."""
+        for watch in self._watches:
+            if watch.is_due(self._closing.is_set):
+                self._scan_root(watch.root, watch)
+        with self._lock:
+            gone = list(self._gone)
+        kept = {volume_id for volume_id in gone if self.is_held(volume_id)}
+        with self._lock:
+            for volume_id in set(gone) - kept:
+                self._gone.pop(volume_id, None)
 
     def resolve(
         self,
@@ -260,7 +256,7 @@ class Catalog:
                 return path
         raise PathError(f"neither a volume's id nor a path below the served roots: {given[-200:]!r}")
 
-    def _scan(self, path: Path) -> Scan:
+    def _scan(self, path: Path, known: KnownHeaders | None = None) -> Scan:
         """Scan a path and note what is there; join a scan of it that is under way."""
         with self._lock:
             running = self._scans.get(path)
@@ -271,12 +267,12 @@ class Catalog:
             return running.result()
         try:
             try:
-                scan = self.ingest.scan(path, self._note_progress, self._closing.is_set)
+                scan = self.ingest.scan(path, self._note_progress, self._closing.is_set, known)
             except (
                 PathError
             ) as error:  # gone since it was resolved; the scan names all of it, which clients must not see
                 raise PathError(f"no such file or folder any more: {path.name!r}") from error
-            self._note(scan)
+            self._note(scan, path)
             mine.set_result(scan)
         except BaseException as error:
             mine.set_exception(error)
@@ -286,64 +282,85 @@ class Catalog:
                 del self._scans[path]
         return scan
 
-    def _note(self, scan: Scan) -> None:
+    def _note(self, scan: Scan, path: Path) -> None:
         entries = [
-            self._describe(plan, phases)
+            entry_of(plan, phases, self._roots, path)
             for series in scan.series
             for plan, phases in zip(series.volumes, phases_of(series.volumes), strict=True)
         ]
         with self._lock:
-            self._entries.update((entry.volume_id, entry) for entry in entries)
+            before = [self._entries.get(entry.volume_id, self._gone.get(entry.volume_id)) for entry in entries]
+        changed = {
+            entry.volume_id
+            for entry, old in zip(entries, before, strict=True)
+            if old is not None and _has_changed(old.source, entry.source)
+        }
+        with self._lock:
+            for entry in entries:
+                self._entries[entry.volume_id] = entry
+                self._gone.pop(entry.volume_id, None)
+            self._changed |= changed
+
+    def _forget_missing(self, root: Path, scan: Scan) -> None:
+        """Take volumes out that a scan of the whole root has not found again; another root may have copies of them."""
+        found = {plan.id for plan in scan.volumes}
+        with self._lock:
+            for volume_id, entry in list(self._entries.items()):
+                where = entry.scanned
+                if where is None or not where.is_relative_to(root) or volume_id in found:
+                    continue
+                # A single file that was asked for makes a volume of its own, which no scan of its folder finds.
+                if where == root or not where.is_file():
+                    self._gone[volume_id] = self._entries.pop(volume_id)
+                    for watch in self._watches:
+                        if watch.root != root:
+                            watch.expire()
 
     def _note_progress(self, done: int, total: int) -> None:
         self._progress = done, total
 
-    def _describe(self, plan: VolumePlan, phases: tuple[Phase, ...]) -> CatalogEntry:
-        files = {str(_on_disk(plan.root, path)) for path in {source.instance.path for source in plan.slices}}
-        place = Path(os.path.commonpath(files))
-        root = next((root for root in self._roots if place.is_relative_to(root)), place)
-        return CatalogEntry(
-            volume_id=plan.id,
-            info=plan.info,
-            geometry=plan.geometry,
-            nbytes=plan.estimated_bytes,
-            dtype_bytes=np.dtype(plan.values.dtype).itemsize,
-            path=place.relative_to(root).as_posix(),
-            source=plan,
-            phases=phases,
-        )
-
     def _scan_roots(self) -> None:
+        watches = {watch.root: watch for watch in self._watches}
         for root in self._roots:
-            if self._closing.is_set():
+            if not self._scan_root(root, watches.get(root)):
                 break
-            try:
-                _log(root, self._scan(root))
-            except (DrainingError, RenderCancelledError):
-                break  # we are closing, or the ingest was closed before us
-            except VoxelcastError as error:
-                logger.warning("%s: can't be scanned: %s", root, error.message)
-            except Exception:
-                logger.exception("%s: can't be scanned", root)
         self._idle.set()
+        pause = self._rescan_seconds
+        while self._watches and not self._closing.wait(pause):
+            started = time.monotonic()
+            self.look_again()
+            # A look at many files takes its time: at most a twentieth of this thread's.
+            pause = max(self._rescan_seconds, 20 * (time.monotonic() - started))
+
+    def _scan_root(self, root: Path, watch: RootWatch | None) -> bool:
+        """Scan a root and say what was found; return whether there is a next one to be scanned."""
+        try:
+            if watch is not None:
+                watch.begin(self._closing.is_set)
+            if self._closing.is_set():
+                return False
+            scan = self._scan(root, None if watch is None else watch.headers)
+            self._forget_missing(root, scan)
+            _log(root, scan)
+        except (DrainingError, RenderCancelledError):
+            return False  # we are closing, or the ingest was closed before us
+        except VoxelcastError as error:
+            logger.warning("%s: can't be scanned: %s", root, error.message)
+        except Exception:
+            logger.exception("%s: can't be scanned", root)
+        return True
 
 
-@dataclass(frozen=True)
-class SeriesLoader:
-    """Loads a volume from its files; implements `render.growth.GrowingLoader`."""
+def _has_changed(old: VolumePlan | Volume, new: VolumePlan | Volume) -> bool:
+    """Say whether a volume is made of other files than one of its id was, and those are not what they were."""
+    if not isinstance(old, VolumePlan) or not isinstance(new, VolumePlan):
+        return False
+    return _stamps(old) != _stamps(new) and is_stale(old)
 
-    ingest: Ingest
-    plan: VolumePlan
 
-    def __call__(self, progress: Callable[[int, int], None], cancelled: Callable[[], bool]) -> Volume:
-        """Load it whole."""
-        return self.ingest.load(self.plan, progress, cancelled)
-
-    def grow(
-        self, progress: Callable[[int, int], None], cancelled: Callable[[], bool], growth: Growth
-    ) -> tuple[Volume, Sequence[Span]]:
-        """Load it for who watches; see `render.growth.GrowingLoader.grow`."""
-        return self.ingest.grow(self.plan, progress, cancelled, growth)
+def _stamps(plan: VolumePlan) -> set[tuple[str, int, int]]:
+    instances = (source.instance for source in plan.slices)
+    return {(each.sop_instance_uid, each.size_bytes, each.modified_ns) for each in instances}
 
 
 def _log(root: Path, scan: Scan) -> None:
@@ -352,9 +369,3 @@ def _log(root: Path, scan: Scan) -> None:
     logger.info("%s: volumes: %d, files: %d, skipped: %d", root, *counts)
     if links := sum(file.reason == SYMBOLIC_LINK for file in scan.skipped):
         logger.warning("%s: %d symbolic link%s skipped: links are not followed", root, links, "s" * (links > 1))
-
-
-def _on_disk(root: Path, relative: str) -> Path:
-    """Return a scanned file's path, or that of the archive that it is in."""
-    split = split_path(root, relative)
-    return root / (relative if split is None else split[0])

@@ -24,6 +24,7 @@ from render.tls import TlsFiles, read_setting_file, read_tls
 
 DEFAULT_HTTP_PORT = 8080
 DEFAULT_GRPC_PORT = 50051
+DEFAULT_RESCAN_SECONDS = 30.0
 DEVICE_PATTERN = re.compile(r"auto|cpu|cuda(?::\d{1,3})?")
 """What ``--device`` may say."""
 MIN_TOKEN_CHARACTERS = 16
@@ -38,6 +39,8 @@ class Settings(BaseSettings):
     roots
         Folders or files that clients may open volumes from. One text is understood as paths with ``os.pathsep``
         between them, as PATH has it, or as a JSON list.
+    rescan_seconds
+        From one look at the roots for changes to the next; 0 to scan them once.
     host
         Address to bind both ports to. Beyond loopback a token is needed.
     http_port, grpc_port
@@ -64,6 +67,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VOXELCAST_", extra="forbid", frozen=True)
 
     roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    rescan_seconds: float = Field(DEFAULT_RESCAN_SECONDS, ge=0, le=86400)
     host: str = "127.0.0.1"
     http_port: int = Field(DEFAULT_HTTP_PORT, ge=0, le=65535)
     grpc_port: int = Field(DEFAULT_GRPC_PORT, ge=0, le=65535)
@@ -181,7 +185,9 @@ def _checked_token(token: str, flag: str) -> str:
 
 def flag_of(setting: str) -> str:
     """Return the option that a setting has on the command line."""
-    return "ROOT" if setting == "roots" else "--" + setting.removesuffix("_bytes").replace("_", "-")
+    if setting == "roots":
+        return "ROOT"
+    return "--" + setting.removesuffix("_bytes").removesuffix("_seconds").replace("_", "-")
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -32,7 +32,8 @@ from render.volume import Volume, VoxelType
 
 if TYPE_CHECKING:
     from render.backends.choice import Choice
-    from render.catalog import Catalog, CatalogEntry
+    from render.catalog import Catalog
+    from render.catalog_entry import CatalogEntry
 
 __all__ = ["Engine", "EngineStatus", "VolumeDescription", "VolumeSummary"]
 
@@ -84,6 +85,7 @@ class Engine:
         self._ingest_pool = ThreadPoolExecutor(INGEST_THREADS, "voxelcast-ingest")
         self._uploads: set[str] = set()
         cache.on_evicted = self._forget_upload
+        catalog.is_held = cache.holds
 
     async def open(
         self, volume_id: str, *, holder: str, progress: Progress | None = None, in_part: bool = False
@@ -111,6 +113,8 @@ class Engine:
             If it can't be read.
         """
         entry = self.catalog.entry(volume_id)
+        if self.catalog.take_changed(volume_id):
+            await self.cache.discard(volume_id)
         size = Size(entry.nbytes, entry.dtype_bytes)
         return await self.cache.lease(
             volume_id, self.catalog.loader(entry), size, holder=holder, progress=progress, in_part=in_part
@@ -315,7 +319,7 @@ class Engine:
         info = volume.info
         preset = default_transfer_function(info, statistics).name
         return VolumeDescription(
-            summary=self._summary(self.catalog.entry(lease.volume_id)),
+            summary=self._summary(self.catalog.known(lease.volume_id)),
             geometry=volume.geometry,
             voxel_type=volume.voxel_type,
             slope=volume.slope,

@@ -145,7 +145,7 @@ async def running(
             fallback=choice.fallback,
         )
         stack.push_async_callback(cache.close)
-        catalog = stack.enter_context(Catalog(settings.roots, ingest))
+        catalog = stack.enter_context(Catalog(settings.roots, ingest, rescan_seconds=settings.rescan_seconds or None))
         engine = Engine(renderer, cache, catalog)
         engine.choice = choice
         stack.push_async_callback(engine.close)

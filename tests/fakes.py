@@ -195,6 +195,11 @@ class FakeCatalog:
             raise VolumeNotFoundError(f"no volume {volume_id!r}")
         return self._entries[volume_id]
 
+    known = entry
+
+    def take_changed(self, volume_id: str) -> bool:
+        return False
+
     def add(self, volume: Volume) -> FakeEntry:
         self._entries[volume.id] = FakeEntry(volume)
         return self._entries[volume.id]

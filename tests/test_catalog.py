@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -239,3 +241,96 @@ def test_a_volume_in_an_archive_is_known_by_the_archives_path(tmp_path: Path, in
         assert catalog.resolve(entry.path) == entry.volume_id
         volume = catalog.loader(entry)(lambda done, total: None, lambda: False)
         np.testing.assert_array_equal(volume.codes, ramp((4, 6, 5)))
+
+
+def rested(catalog: Catalog) -> dict[str, str]:
+    """Look until a change has come to rest; return paths by volume id."""
+    catalog.look_again()
+    catalog.look_again()
+    return {entry.volume_id: entry.path for entry in catalog.entries()}
+
+
+@pytest.fixture
+def watching(root: Path, ingest: Ingest) -> Iterator[Catalog]:
+    with Catalog([root], ingest, rescan_seconds=3600) as catalog:
+        assert catalog.wait_until_scanned(60)
+        yield catalog
+
+
+def test_series_that_come_and_go_are_listed_and_forgotten(watching: Catalog, root: Path) -> None:
+    before = rested(watching)
+    write_series(root / "new", uid="1.2.3")
+    after = rested(watching)
+    assert sorted(set(after.values()) - set(before.values())) == ["new"]
+    for path in (root / "ct").iterdir():
+        path.unlink()
+    left = rested(watching)
+    assert sorted(left.values()) == ["mr", "new"]
+    (lost,) = set(after) - set(left)
+    with pytest.raises(VolumeNotFoundError):
+        watching.entry(lost)
+
+
+def test_a_series_that_grows_replaces_the_part_of_it(watching: Catalog, root: Path) -> None:
+    paths = write_series(root / "ct", ramp((7, 6, 5)), uid="1.2.1")
+    paths[-1].unlink()
+    assert [e.geometry.shape[0] for e in watching.entries() if e.path == "ct"] == [4]
+    rested(watching)
+    assert [e.geometry.shape[0] for e in watching.entries() if e.path == "ct"] == [6]
+
+
+def test_what_somebody_holds_is_known_after_its_files_have_gone(watching: Catalog, root: Path) -> None:
+    (held,) = (e.volume_id for e in watching.entries() if e.path == "ct")
+    holds = {held}
+    watching.is_held = holds.__contains__
+    for path in (root / "ct").iterdir():
+        path.unlink()
+    assert held not in rested(watching)
+    assert watching.known(held).path == "ct"
+    with pytest.raises(VolumeNotFoundError):
+        watching.entry(held)
+    holds.clear()
+    watching.look_again()
+    with pytest.raises(VolumeNotFoundError):
+        watching.known(held)
+
+
+def test_a_single_file_that_was_asked_for_stays_known(watching: Catalog, root: Path) -> None:
+    alone = watching.resolve("ct/slice001.dcm")
+    write_series(root / "new", uid="1.2.3")
+    assert alone in rested(watching)
+    (root / "ct" / "slice001.dcm").unlink()
+    assert alone not in rested(watching)
+
+
+def test_new_voxels_of_old_uids_are_told_once(watching: Catalog, root: Path) -> None:
+    (volume_id,) = (e.volume_id for e in watching.entries() if e.path == "ct")
+    assert not watching.take_changed(volume_id)
+    write_series(root / "ct", ramp((4, 6, 5)) + 5, uid="1.2.1")
+    for path in (root / "ct").iterdir():
+        os.utime(path, ns=(10**18, 10**18))
+    rested(watching)
+    assert watching.take_changed(volume_id)
+    assert not watching.take_changed(volume_id)
+
+
+def test_a_copy_is_no_change(root: Path, ingest: Ingest, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(root / "ct", copy)
+    for path in copy.iterdir():
+        os.utime(path, ns=(10**18, 10**18))
+    with Catalog([root, copy], ingest, rescan_seconds=3600) as catalog:
+        assert catalog.wait_until_scanned(60)
+        (volume_id,) = (e.volume_id for e in catalog.entries() if e.info.modality == "CT")
+        assert not catalog.take_changed(volume_id)
+        # The one that is listed goes; its twin takes the place.
+        shutil.rmtree(copy)
+        copy.mkdir()
+        rested(catalog)
+        assert volume_id in rested(catalog)
+        assert catalog.entry(volume_id).path == "ct"
+
+
+def test_roots_are_looked_at_once_where_no_one_asks_for_more(catalog: Catalog, root: Path) -> None:
+    write_series(root / "new", uid="1.2.3")
+    assert len(rested(catalog)) == 2

@@ -23,6 +23,7 @@ _OPTIONS = (
     click.option("--host", help="Address to bind. Default: 127.0.0.1; beyond loopback a token is needed."),
     click.option("--http-port", type=int, help="Of the page and its websocket; 0 picks a free one. Default: 8080."),
     click.option("--grpc-port", type=int, help="Of gRPC; 0 picks a free one. Default: 50051."),
+    click.option("--rescan", type=float, metavar="SECONDS", help="Between looks for new files; 0: none. Default: 30."),
     click.option("--memory-budget", metavar="BYTES", help="For resident volumes, as 8GiB. Default: half the memory."),
     click.option("--host-memory", metavar="BYTES", help="For volumes of cards, decoded. Default: half the memory."),
     click.option(
@@ -59,6 +60,7 @@ def run_server(
     """
     from render.config import load_settings
 
+    options["rescan_seconds"] = options.pop("rescan")
     options["memory_budget_bytes"] = options.pop("memory_budget")
     options["host_memory_bytes"] = options.pop("host_memory")
     settings = load_settings(options.pop("config"), roots=roots, **options)

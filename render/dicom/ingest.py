@@ -20,6 +20,7 @@ from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from render.dicom.changes import KnownHeaders
 from render.dicom.growing import Growing
 from render.dicom.instance import Instance, SkippedFile
 from render.dicom.picture import Picture
@@ -120,15 +121,20 @@ class Ingest:
             worker.close()
 
     def scan(
-        self, path: str | os.PathLike[str], progress: Progress | None = None, cancelled: Cancelled | None = None
+        self,
+        path: str | os.PathLike[str],
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+        known: KnownHeaders | None = None,
     ) -> Scan:
         """Scan as `render.dicom.source.scan` does, with the headers read by the workers.
 
-        A file that kills its worker is skipped, and said.
+        A file that kills its worker is skipped, and said. What is `known` of an earlier scan of the path is not read.
         """
         if os.path.isdir(path):
             self._wake()
-        return scan(path, progress=progress, cancelled=cancelled, read=self._read_headers)
+        read = self._read_headers if known is None else known.reading(self._read_headers)
+        return scan(path, progress=progress, cancelled=cancelled, read=read)
 
     def load(self, plan: VolumePlan, progress: Progress | None = None, cancelled: Cancelled | None = None) -> Volume:
         """Load a volume; its codes are in memory that the workers have written to and that nobody else knows of.

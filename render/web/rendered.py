@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from render.catalog import CatalogEntry
+from render.catalog_entry import CatalogEntry
 from render.encoding import Encoding, encode
 from render.engine import Engine
 from render.errors import InvalidArgumentError, RenderCancelledError, VolumeNotFoundError

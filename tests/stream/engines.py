@@ -61,7 +61,7 @@ async def real_engine(
 ) -> AsyncIterator[Engine]:
     with contextlib.ExitStack() as stack:
         renderer = stack.enter_context(contextlib.closing(CpuRenderer(2)))
-        catalog = stack.enter_context(Catalog(roots, stack.enter_context(Ingest())))
+        catalog = stack.enter_context(Catalog(roots, stack.enter_context(Ingest()), rescan_seconds=3600))
         for volume in volumes or ((gradient_volume(),) if not roots else ()):
             catalog.add(volume)
         cache = VolumeCache(renderer, budget_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +36,12 @@ def write_ct(folder: Path, **options: Any) -> None:
     """Write voxels of 2 mm, the first at the origin, all values different."""
     places = positions_mm(len(STORED), (0, 0, 2), (0, 0, 0))
     write_series(folder, STORED, positions=places, spacing=(2, 2), **options)
+
+
+def age(folder: Path) -> None:
+    """Give all files another time, whatever the clock's steps are."""
+    for path in folder.iterdir():
+        os.utime(path, ns=(10**18, 10**18))
 
 
 @asynccontextmanager
@@ -209,6 +216,23 @@ async def test_several_volumes_are_named_and_never_guessed(tmp_path: Path) -> No
         answer = await client.get("/dicomweb/studies/1.2.77/series/1.2.3.4/rendered3d", params=asked)
         assert answer.status_code == 400
         assert "Secret" not in answer.text
+
+
+async def test_a_series_that_is_replaced_is_shown_as_it_is_now(tmp_path: Path) -> None:
+    write_ct(tmp_path)
+    words = {"orientation": "f", "viewport": "20,16", "window": "2085,200,linear"}
+    window = Window(2085, 200, WindowFunction.LINEAR)
+    async with served(roots=(tmp_path,)) as server:
+        assert await asyncio.to_thread(server.engine.catalog.wait_until_scanned, 60)
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
+            before = await client.get(f"{CT}/renderedmpr", params=words, headers=PNG)
+            np.testing.assert_array_equal(imagecodecs.png_decode(before.content), shown(STORED[2], window))
+            write_series(tmp_path, STORED + 9, positions=positions_mm(5, (0, 0, 2), (0, 0, 0)), spacing=(2, 2))
+            age(tmp_path)
+            for _ in range(2):
+                await asyncio.to_thread(server.engine.catalog.look_again)
+            after = await client.get(f"{CT}/renderedmpr", params=words, headers=PNG)
+            np.testing.assert_array_equal(imagecodecs.png_decode(after.content), shown(STORED[2] + 9, window))
 
 
 async def test_the_token_is_asked_for_before_anything_is_told(tmp_path: Path) -> None:

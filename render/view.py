@@ -116,13 +116,13 @@ class Camera:
             raise InvalidViewError(
                 f"camera.fov_deg {self.fov_deg:g}: 0.1 to {MAX_FOV_DEG:g} needed", field="camera.fov_deg"
             )
-        ahead = np.subtract(self.look_at, self.position)
-        if np.linalg.norm(ahead) < 1e-6:
+        # Not numpy's norm: it lets go of the interpreter for three numbers, and waits for it behind all other threads.
+        ahead = [to - at for to, at in zip(self.look_at, self.position, strict=True)]
+        if (distance := math.hypot(*ahead)) < 1e-6:
             raise InvalidViewError("camera.position equals camera.look_at", field="camera.position")
-        if np.linalg.norm(self.up) < 1e-6:
+        if (length := math.hypot(*self.up)) < 1e-6:
             raise InvalidViewError("camera.up has no length", field="camera.up")
-        sine = np.linalg.norm(_cross(ahead, self.up)) / (np.linalg.norm(ahead) * np.linalg.norm(self.up))
-        if sine < 1e-4:
+        if math.hypot(*_cross(ahead, self.up)) / (distance * length) < 1e-4:
             raise InvalidViewError("camera.up is parallel to the viewing direction", field="camera.up")
 
     @functools.cached_property
@@ -138,8 +138,7 @@ class Camera:
         if self.parallel_scale_mm is not None:
             return self.parallel_scale_mm
         assert self.fov_deg is not None
-        distance = float(np.linalg.norm(np.subtract(self.look_at, self.position)))
-        return distance * math.tan(math.radians(self.fov_deg) / 2)
+        return math.dist(self.look_at, self.position) * math.tan(math.radians(self.fov_deg) / 2)
 
 
 @dataclass(frozen=True)

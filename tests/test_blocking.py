@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from render.blocking import run_blocking, run_to_end, run_unstoppable
+from render.blocking import Calls, Errand, run_blocking, run_to_end, run_unstoppable
 from tests.fakes import PATIENCE_S
 
 
@@ -68,6 +68,54 @@ async def test_work_that_is_cancelled_in_the_queue_never_begins(pool: ThreadPool
     blocked.set()
     pool.shutdown()
     assert not begun.is_set()
+
+
+async def test_what_has_ended_when_its_task_is_cancelled_is_not_waited_for(pool: ThreadPoolExecutor) -> None:
+    calls: list[Callable[[], None]] = []
+    errand = Errand(fail, threading.Event(), calls.append)
+    task = asyncio.create_task(errand.outcome())
+    await asyncio.sleep(0)
+    pool.submit(errand.run).result()
+    for call in calls:
+        call()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not errand.never_begins
+
+
+def test_an_errand_that_is_refused_is_not_done() -> None:
+    async def refused() -> None:
+        errand = Errand(lambda: 7, threading.Event(), asyncio.get_running_loop().call_soon_threadsafe)
+        assert errand.refuse(KeyError("closed"))
+        assert not errand.do()
+        assert not errand.refuse(KeyError("again"))
+        errand.tell()
+        with pytest.raises(KeyError, match="closed"):
+            await errand.outcome()
+
+    asyncio.run(refused())
+
+
+async def test_a_busy_loop_is_woken_once_for_all_calls_and_misses_none() -> None:
+    loop = asyncio.get_running_loop()
+    calls, seen = Calls(loop), []
+    wakes: list[object] = []
+    wake, loop.call_soon_threadsafe = loop.call_soon_threadsafe, wakes.append  # type: ignore[method-assign]
+    for n in range(10):
+        calls.soon(lambda n=n: seen.append(n))  # type: ignore[misc]
+    assert len(wakes) == 1
+    loop.call_soon_threadsafe = wake  # type: ignore[method-assign]
+    wake(wakes[0])  # type: ignore[arg-type]
+
+    def call(number: int) -> None:
+        for n in range(500):
+            calls.soon(lambda n=n: seen.append((number, n)))  # type: ignore[misc]
+
+    await asyncio.gather(*(asyncio.to_thread(call, number) for number in range(4)))
+    await asyncio.sleep(0)
+    assert seen[:10] == list(range(10))
+    assert sorted(seen[10:]) == [(number, n) for number in range(4) for n in range(500)]
 
 
 async def test_short_work_is_seen_to_its_end_though_cancelled() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,25 +92,21 @@ def test_who_stops_waiting_is_not_woken() -> None:
     assert line.turns._had == {}  # nothing is kept of those who have gone
 
 
-async def test_on_a_loop_a_cancelled_waiter_leaves_the_line() -> None:
-    turns = Turns(1, 1)
-    seen: list[str] = []
-
-    async def visit(key: str, stay: asyncio.Event) -> None:
-        async with turns.taken(key):
-            seen.append(key)
-            await stay.wait()
-
-    stay = asyncio.Event()
-    tasks = [asyncio.create_task(visit(key, stay)) for key in "abc"]
-    await asyncio.sleep(0)
-    assert seen == ["a"]
-    tasks[1].cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await tasks[1]
-    stay.set()
-    await asyncio.gather(tasks[0], tasks[2])
-    assert seen == ["a", "c"]
+def test_long_ones_leave_some_turns_to_the_others() -> None:
+    woken: list[str] = []
+    turns = Turns(4, 3, FakeClock(), long_at_once=3, long_each=2)
+    long = [Turn(key, lambda name=f"{key} {n}": woken.append(name), is_long=True) for key in "ab" for n in range(3)]
+    for turn in long:
+        turns.join(turn)
+    assert woken == ["a 0", "a 1", "b 0"]  # two of one key, three in all
+    turns.ask("a", lambda: woken.append("a short"))
+    assert woken[-1] == "a short"
+    turns.end(long[0])
+    assert woken[-1] == "b 1"
+    turns.end(long[3])
+    assert woken[-1] == "b 2"
+    turns.end(long[4])
+    assert woken[-1] == "a 2"
     assert turns.waiting == 0
 
 

@@ -66,6 +66,8 @@ class FrameHeader:
         What may tell frames at one position apart: (keyword, value) pairs of `PHASE_KEYWORDS`.
     voi_luts
         VOI LUTs of modality values.
+    rescale_type
+        Rescale Type: HU, or what else the values are.
     """
 
     number: int
@@ -78,6 +80,7 @@ class FrameHeader:
     windows: tuple[WindowValues, ...]
     phase: tuple[tuple[str, str], ...]
     voi_luts: tuple[LookupTable, ...] = ()
+    rescale_type: str = ""
 
 
 _REGION_2D, _CENTIMETRES = 1, 3
@@ -199,6 +202,7 @@ def read_frame(dataset: FileDataset, pixels: PixelFormat) -> FrameHeader:
             signed=pixels.signed or intercept[0] < 0,
             little_endian=dataset.original_encoding[1] is not False,
         ),
+        rescale_type=text(dataset, "RescaleType"),
     )
 
 

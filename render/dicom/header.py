@@ -50,7 +50,7 @@ from render.dicom.frames import (
 from render.dicom.instance import Concatenation, Instance, SkippedFile, Tile
 from render.dicom.media import MediaDirectory, read_directory
 from render.dicom.mosaic import MOSAIC_TAGS, is_mosaic, read_tiles
-from render.dicom.multiframe import frame_text, read_frames
+from render.dicom.multiframe import read_frames
 from render.dicom.pixel_check import check_pixels
 from render.dicom.plainframes import frame_ms, read_plain_frames
 from render.dicom.quickheader import QuickHeader, read_quickly
@@ -196,8 +196,6 @@ def _interpret(read: _DataSet, file: BinaryIO, relative: str, stamp: Stamp) -> I
         instance_number=optional_integer(dataset, "InstanceNumber"),
         image_type=texts(dataset, "ImageType"),
         units=dose_units(dataset) if sop_class == RT_DOSE else text(dataset, "Units").upper(),
-        rescale_type=text(dataset, "RescaleType")
-        or frame_text(dataset, "PixelValueTransformationSequence", "RescaleType"),
         lossy=text(dataset, "LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES,
         format=pixels.format,
         extent=pixels.extent,

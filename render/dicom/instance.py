@@ -90,7 +90,6 @@ class Instance:
     instance_number: int | None
     image_type: tuple[str, ...]
     units: str
-    rescale_type: str
     lossy: bool
     format: PixelFormat | None = None
     extent: PixelExtent | None = None

@@ -52,13 +52,6 @@ def read_frames(dataset: Dataset, count: int) -> tuple[FrameHeader, ...]:
     )
 
 
-def frame_text(dataset: Dataset, sequence: str, keyword: str) -> str:
-    """Return an attribute of the first frame's functional groups as text."""
-    per_frame = values(dataset, "PerFrameFunctionalGroupsSequence")[:1]
-    shared = values(dataset, "SharedFunctionalGroupsSequence")[:1]
-    return text(_group((*per_frame, *shared), sequence), keyword)
-
-
 def _read_frame(number: int, groups: Sequence[Dataset], common: tuple[tuple[str, str], ...]) -> FrameHeader:
     measures = _group(groups, "PixelMeasuresSequence")
     transformation = _group(groups, "PixelValueTransformationSequence")
@@ -76,6 +69,7 @@ def _read_frame(number: int, groups: Sequence[Dataset], common: tuple[tuple[str,
         intercept=intercept[0],
         windows=read_windows(_group(groups, "FrameVOILUTSequence")),
         phase=(*_phase(groups), *common),
+        rescale_type=text(transformation, "RescaleType"),
     )
 
 

@@ -276,7 +276,6 @@ class _Header:
             instance_number=None,
             image_type=(),
             units="",
-            rescale_type="",
             lossy=False,
             format=_format(name, kind, shape, itemsize),
             extent=PixelExtent(offset, length),

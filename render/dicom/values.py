@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from render.dicom.dose import RT_DOSE
 from render.dicom.frames import WindowValues
-from render.dicom.instance import Instance
 from render.dicom.slices import SliceSource
 from render.dicom.suv import suv_factor
 from render.errors import InvalidArgumentError
@@ -84,7 +83,7 @@ def meaning_of(slices: Sequence[SliceSource]) -> Meaning:
     luts = slices[0].frame.voi_luts
     if any(source.frame.voi_luts != luts for source in slices):
         luts = ()
-    units, factor = units_of(first), None
+    units, factor = units_of(slices[0]), None
     pets = [source.instance.pet for source in slices if source.instance.pet is not None]
     if len(pets) == len(slices):
         factor, reason = suv_factor(pets, first.units)
@@ -141,15 +140,16 @@ def plan_values(slices: Sequence[SliceSource]) -> tuple[ValuePlan, tuple[str, ..
     return ValuePlan("int16", offset, slope, intercept + slope * offset, invalid), ()
 
 
-def units_of(instance: Instance) -> str:
-    """Return the unit of the modality values; empty where they are arbitrary."""
+def units_of(source: SliceSource) -> str:
+    """Return the unit of the modality values of a frame; empty where they are arbitrary."""
+    instance, stated = source.instance, source.frame.rescale_type
     if instance.modality == "PT":
         return _PET_UNITS.get(instance.units, instance.units.lower())
     if instance.sop_class_uid == RT_DOSE:
         return instance.units
-    if instance.modality == "CT" and instance.rescale_type in ("", "HU") and instance.modality_lut is None:
+    if instance.modality == "CT" and stated in ("", "HU") and instance.modality_lut is None:
         return "HU"
-    return "HU" if instance.rescale_type == "HU" else ""
+    return "HU" if stated == "HU" else ""
 
 
 def common_windows(slices: Sequence[SliceSource]) -> tuple[tuple[Window, ...], tuple[str, ...]]:

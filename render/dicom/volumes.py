@@ -46,7 +46,7 @@ def split(slices: Slices) -> list[tuple[str, Slices]]:
                 instance.format,
                 instance.frame_of_reference_uid,
                 instance.modality,
-                units_of(instance),
+                units_of(source),
                 is_localizer(source),
                 orientations.of(frame.orientation) if has_place else None,
                 spacings.of(frame.spacing_mm),
@@ -65,7 +65,7 @@ def differences(groups: Sequence[Slices]) -> list[str]:
         field.name.replace("_", " "): {str(getattr(source.pixels, field.name)): None for source in firsts}
         for field in fields(PixelFormat)
     }
-    found["unit"] = {units_of(source.instance) or "none": None for source in firsts}
+    found["unit"] = {units_of(source) or "none": None for source in firsts}
     found["modality"] = {source.instance.modality or "none": None for source in firsts}
     spacings = _Clusters(SPACING_TOLERANCE_FRACTION, relative=True)
     found["pixel spacing"] = {

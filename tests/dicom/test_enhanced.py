@@ -92,6 +92,22 @@ def test_times_of_frames_order_them_where_nothing_else_does(tmp_path: Path, by_s
         np.testing.assert_array_equal(load_volume(plan).codes, ramp((6, 6, 5))[first::2])
 
 
+def test_frames_of_two_units_are_two_volumes(tmp_path: Path) -> None:
+    write(tmp_path / "one", 2)
+    dataset = dcmread(tmp_path / "one")
+    for n, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        transformation = Dataset()
+        transformation.RescaleSlope, transformation.RescaleIntercept = 1, -1024
+        transformation.RescaleType = ("HU", "US")[n % 2]
+        groups.PixelValueTransformationSequence = [transformation]
+        groups.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 2.5 * n]  # else they would be two phases anyway
+        del groups.FrameContentSequence
+    dataset.save_as(tmp_path / "one")
+    (series,) = scan(tmp_path).series
+    assert [(plan.info.units, plan.shape[0]) for plan in series.volumes] == [("HU", 3), ("", 3)]
+    assert any("unit (HU, none)" in warning for warning in series.warnings)
+
+
 def test_fewer_functional_groups_than_frames(tmp_path: Path) -> None:
     write(tmp_path / "one", 1, NumberOfFrames=2)
     (series,) = scan(tmp_path).series

@@ -289,7 +289,7 @@ class StreamState:
         if not sharing.driving:
             for state in self._views.values():
                 state.unsent = None  # what was not sent while one drove is not sent any more
-        self.sharing, self._watched = sharing, sharing.share_id
+        self.sharing, self._watched = sharing if sharing.share_id else None, sharing.share_id
 
     def _receive_view(self, view: ViewSet) -> None:
         """Note what the driver shows; who takes the wheel goes on counting from there."""

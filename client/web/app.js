@@ -11,8 +11,8 @@ import { VolumeGeometry } from "./geometry.js";
 import { Input } from "./input.js";
 import { PhaseBar, holds } from "./phases.js";
 import { Picker, progressText, volumeFacts, volumeTitle } from "./picker.js";
-import { ShareButton, offered } from "./sharing.js";
-import { StatusBar } from "./status-bar.js";
+import { SharePanel, watchFragment } from "./sharing.js";
+import { StatusBar, sentences } from "./status-bar.js";
 import { StreamClient } from "./stream.js";
 import { Workspace } from "./workspace.js";
 
@@ -23,7 +23,10 @@ const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
 const LIST_MS = 1000;
 const AWAITED = "The address names a series that the server has not found yet: it is still reading its folders.";
 const UNSHARED = "Sharing has ended while the connection was lost. Share again for a new link.";
+const ENDED = "Sharing has ended: its link leads nowhere any more.";
+const ALONE = "You go on by yourself: nobody else sets what you see any more.";
 const GONE = "That series is not on the server any more.";
+const NO_SHARE = "Nobody shares anything under this link any more. Choose a series, or ask for a new link.";
 const UNKNOWN = "The address names a series that this server does not have. Choose one of these.";
 /** Ids are no words for a reader. */
 const ID = /['"]?\b[0-9a-f]{16,}\b['"]?/g;
@@ -49,7 +52,11 @@ class App {
     /** How far the server is with what it has forgotten. */
     this.loading = "";
     this.statusBar = new StatusBar();
-    this.shareButton = new ShareButton(() => (this.stream.watching ? this.stream.drive() : this.stream.share()));
+    this.sharePanel = new SharePanel({
+      share: () => this.stream.share(),
+      drive: () => this.stream.drive(),
+      stop: () => this.stream.stopSharing(),
+    });
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     this.stream = new StreamClient(`${scheme}//${location.host}/stream`, {
       status: (status) => this.showStatus(status),
@@ -65,6 +72,10 @@ class App {
       error: (error) => this.failed(error),
       frame: (header, payload) => this.workspace.pane(header.view_id)?.receive(header, payload),
       sharing: (sharing) => this.shared(sharing),
+      sharingLost: () => {
+        this.shared(null);
+        if (!this.stream.watching) this.statusBar.notice(UNSHARED);
+      },
       viewSet: (set) => this.watched(set),
       viewClosed: (viewId) => this.awaited.delete(viewId),
     });
@@ -183,28 +194,15 @@ class App {
     this.showStale();
   }
 
-  /**
-   * Who drives is another.
-   *
-   * @param {import("./stream.js").Sharing | null} sharing null: the server that comes back knows of no sharing.
-   */
+  /** Who drives is another. @param {import("./stream.js").Sharing | null} sharing null: nobody. */
   shared(sharing) {
-    const link = sharing && `#watch=${encodeURIComponent(sharing.share_id)}`;
-    if (sharing?.driving) {
-      const wasWatching = this.workspace.panes.some((pane) => pane.mirrored);
-      for (const pane of this.workspace.panes) pane.takeOver();
-      if (!wasWatching && sharing.participants === 1) this.offer(new URL(/** @type {string} */ (link), location.href).href);
-    }
-    if (!sharing && !this.stream.watching) this.statusBar.notice(UNSHARED);
-    const own = `#volume=${encodeURIComponent(this.volumeId)}`;
-    if (link || this.volumeId) history.replaceState(null, "", this.stream.watching && link ? link : own);
+    const wasWatching = this.workspace.panes.some((pane) => pane.mirrored);
+    if (!this.stream.watching) for (const pane of this.workspace.panes) pane.takeOver();
+    if (!sharing && !this.stream.watching) this.statusBar.notice(wasWatching ? ALONE : ENDED);
+    const watched = this.stream.watching && sharing ? watchFragment(sharing.share_id) : "";
+    if (watched || this.volumeId) history.replaceState(null, "", watched || `#volume=${encodeURIComponent(this.volumeId)}`);
     this.showSharing();
     this.refresh();
-  }
-
-  /** Tell the link that lets others watch. @param {string} link */
-  async offer(link) {
-    this.statusBar.notice(await offered(link));
   }
 
   /** Whose hand is on the wheel. */
@@ -212,7 +210,7 @@ class App {
     const { sharing, watching } = this.stream;
     for (const id of ["grid", "series", "tools"]) byId(id).inert = watching;
     document.body.classList.toggle("watching", watching);
-    this.shareButton.show(sharing, watching);
+    this.sharePanel.show(sharing, watching);
   }
 
   /** @param {{view_id: string, revision: number, view: any}} set By the driver. */
@@ -300,8 +298,9 @@ class App {
     document.title = `${summary.modality} ${volumeTitle(summary)} · Voxelcast`;
     const warnings = byId("warnings");
     warnings.hidden = description.warnings.length === 0;
-    warnings.title = description.warnings.join("\n");
-    warnings.onclick = () => this.statusBar.notice(description.warnings.join(" "));
+    const words = sentences(description.warnings);
+    warnings.title = words;
+    warnings.onclick = () => this.statusBar.keep(words);
     this.workspace.open(description, new VolumeGeometry(description.geometry));
     for (const set of this.awaited.values()) this.watched(set);
     this.awaited.clear();
@@ -317,8 +316,8 @@ class App {
       this.stream.watched = "";
       for (const pane of this.workspace.panes) pane.takeOver();
       this.showSharing();
-      if (!this.volumeId) this.picker.open();
-      this.statusBar.notice("Nobody shares anything under this link any more.");
+      if (this.volumeId) this.statusBar.notice(NO_SHARE);
+      else this.offer(NO_SHARE);
       return;
     }
     // Set in the moment in which somebody else took the wheel.
@@ -341,9 +340,14 @@ class App {
     this.volumeId = "";
     this.missing = false;
     this.picker.showProgress(null);
+    this.offer(why);
+    this.showStale();
+  }
+
+  /** Let a volume be chosen. @param {string} why */
+  offer(why) {
     this.picker.say(why);
     this.picker.open();
-    this.showStale();
   }
 
   /** Whether what is on the screen is the server's word, and why not. */

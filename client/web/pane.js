@@ -13,7 +13,7 @@ import { isExact, NOT_LIVE, Overlay, qualityText } from "./overlay.js";
 import { holds } from "./phases.js";
 import { afterPaint, Picture } from "./picture.js";
 import { pixelText } from "./readout.js";
-import { fromWire, toWire } from "./view-state.js";
+import { fromWire, sameButWindow, sameViewport, toWire } from "./view-state.js";
 import { autoWindow } from "./windowing.js";
 
 /** @typedef {import("./view-state.js").ViewState} ViewState */
@@ -206,10 +206,12 @@ export class Pane {
     this.asked.set(revision, { state: this.state, viewport, time: null });
   }
 
-  /** Ask by oneself again. */
+  /** Ask by oneself again, for as much as the other one's pane showed. */
   takeOver() {
-    if (!this.mirrored) return;
+    const { mirrored, state, geometry, viewport } = this;
+    if (!mirrored) return;
     this.mirrored = null;
+    if (state && geometry && viewport) this.state = resize(state, geometry, mirrored, viewport);
     this.send(null);
   }
 
@@ -377,24 +379,3 @@ export class Pane {
     };
   }
 }
-
-/**
- * Whether two states give the same values, if not the same gray.
- *
- * @param {ViewState} a
- * @param {ViewState} b
- */
-function sameButWindow(a, b) {
-  return (
-    a.volumeId === b.volumeId &&
-    a.camera === b.camera &&
-    a.slab === b.slab &&
-    a.method === b.method &&
-    a.transfer === b.transfer &&
-    a.flipHorizontal === b.flipHorizontal &&
-    a.flipVertical === b.flipVertical
-  );
-}
-
-/** @param {Viewport} a @param {Viewport} b */
-const sameViewport = (a, b) => a.width === b.width && a.height === b.height;

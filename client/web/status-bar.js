@@ -32,10 +32,17 @@ const LOST = {
   ended: "the server ended this session; reload the page",
 };
 
-/** The state of the connection, the warning over the panes, and notices that go by themselves. */
+/** What a server warns of, a line each, as sentences. @param {string[]} warnings */
+export const sentences = (warnings) =>
+  warnings.map((words) => `${words[0].toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`).join("\n");
+
+/** The state of the connection, the warning over the panes, and notices. */
 export class StatusBar {
   constructor() {
     this.noticeTimer = 0;
+    this.box = byId("notice");
+    this.words = /** @type {HTMLElement} */ (this.box.querySelector("span"));
+    /** @type {HTMLElement} */ (this.box.querySelector("button")).onclick = () => (this.box.hidden = true);
   }
 
   /**
@@ -58,12 +65,16 @@ export class StatusBar {
     state.dataset.status = isMissing ? "waiting" : status;
   }
 
-  /** @param {string} text */
+  /** Say something that goes by itself. @param {string} text */
   notice(text) {
-    const box = byId("notice");
-    box.textContent = text;
-    box.hidden = false;
+    this.keep(text);
+    this.noticeTimer = setTimeout(() => (this.box.hidden = true), NOTICE_MS);
+  }
+
+  /** Say something until it is dismissed. @param {string} text */
+  keep(text) {
     clearTimeout(this.noticeTimer);
-    this.noticeTimer = setTimeout(() => (box.hidden = true), NOTICE_MS);
+    this.words.textContent = text;
+    this.box.hidden = false;
   }
 }

@@ -35,7 +35,8 @@ const FINAL_CODES = new Set([1002, 1003, 1007, 1008, 1009]);
  * @property {(progress: any) => void} loadProgress
  * @property {(error: {reason: string, message: string, view_id: string, volume_id: string}) => void} error
  * @property {(header: any, payload: Uint8Array) => void} frame Whole, of this epoch.
- * @property {(sharing: Sharing | null) => void} [sharing] Who drives has changed; null: nothing is shared any more.
+ * @property {(sharing: Sharing | null) => void} [sharing] Who drives has changed; null: it was ended.
+ * @property {() => void} [sharingLost] The server that came back knows of no sharing.
  * @property {(set: {view_id: string, revision: number, view: any}) => void} [viewSet] By the driver of what is watched.
  * @property {(viewId: string) => void} [viewClosed] By the driver.
  */
@@ -175,6 +176,11 @@ export class StreamClient {
     if (this.status === "live") this.send({ watch: { share_id: shareId } });
   }
 
+  /** End what is shared, for all where one drives; else watch it no more. */
+  stopSharing() {
+    this.send({ stop_sharing: {} });
+  }
+
   /** Take the wheel of what is watched. */
   drive() {
     this.send({ drive: {} });
@@ -254,7 +260,7 @@ export class StreamClient {
     else if (message.volume_opened) this.handlers.volumeOpened(message.volume_opened);
     else if (message.load_progress) this.handlers.loadProgress(message.load_progress);
     else if (message.draining) this.setStatus("draining");
-    else if (message.sharing) this.shared(message.sharing);
+    else if (message.sharing) this.shared(message.sharing.share_id ? message.sharing : null);
     else if (message.view_set) this.watchedSet(message.view_set);
     else if (message.view_closed) {
       this.views.delete(message.view_closed.view_id);
@@ -271,7 +277,7 @@ export class StreamClient {
   shared(sharing) {
     const drove = !this.watching;
     this.sharing = sharing;
-    if (sharing) this.watched = sharing.share_id;
+    this.watched = sharing?.share_id ?? "";
     // What was not sent while one drove is not sent any more.
     if (drove && this.watching) for (const known of this.views.values()) known.sent = known.revision;
     this.handlers.sharing?.(sharing);
@@ -290,7 +296,7 @@ export class StreamClient {
       const wasWatching = this.watching;
       this.watched = wasWatching ? this.watched : "";
       this.sharing = null;
-      this.handlers.sharing?.(null);
+      this.handlers.sharingLost?.();
     }
     this.epoch = welcome.epoch;
     this.resumeToken = welcome.resume_token;

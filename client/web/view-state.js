@@ -184,3 +184,24 @@ export function cutDirection(state, other) {
   const size = Math.hypot(x, y);
   return size < 1e-3 ? null : { x: x / size, y: y / size };
 }
+
+/**
+ * Whether two states give the same values, if not the same gray.
+ *
+ * @param {ViewState} a
+ * @param {ViewState} b
+ */
+export function sameButWindow(a, b) {
+  return (
+    a.volumeId === b.volumeId &&
+    a.camera === b.camera &&
+    a.slab === b.slab &&
+    a.method === b.method &&
+    a.transfer === b.transfer &&
+    a.flipHorizontal === b.flipHorizontal &&
+    a.flipVertical === b.flipVertical
+  );
+}
+
+/** @param {Viewport} a @param {Viewport} b */
+export const sameViewport = (a, b) => a.width === b.width && a.height === b.height;

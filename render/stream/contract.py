@@ -93,8 +93,15 @@ class WatchViews:
 
 
 @dataclass(frozen=True)
+class StopSharing:
+    """Action: end the share that this session drives, or leave the one that it watches."""
+
+
+@dataclass(frozen=True)
 class TakeWheel:
     """Action: let this session drive the share that it takes part in."""
 
 
-Action: TypeAlias = OpenVolume | DescribeVolume | ReleaseVolume | Close | ShareViews | WatchViews | TakeWheel
+Action: TypeAlias = (
+    OpenVolume | DescribeVolume | ReleaseVolume | Close | ShareViews | WatchViews | StopSharing | TakeWheel
+)

@@ -33,7 +33,16 @@ from render.errors import (
     UnauthenticatedError,
     VoxelcastError,
 )
-from render.stream.contract import Action, Close, CloseCode, SavedSession, ShareViews, TakeWheel, WatchViews
+from render.stream.contract import (
+    Action,
+    Close,
+    CloseCode,
+    SavedSession,
+    ShareViews,
+    StopSharing,
+    TakeWheel,
+    WatchViews,
+)
 from render.stream.hello import Host
 from render.stream.jobs import Jobs
 from render.stream.limits import Allowance, Limits, check_volume_id
@@ -181,6 +190,8 @@ class StreamProtocol:
                     self._actions.append(WatchViews(message.watch.share_id))
                 case "drive":
                     self._actions.append(TakeWheel())
+                case "stop_sharing":
+                    self._actions.append(StopSharing())
                 case "ping":
                     self._send(pong=stream_pb2.Pong())
         except ProtocolError as error:

@@ -149,6 +149,11 @@ class SessionRegistry:
         self._shares.move_to_end(share_id)
         return share
 
+    def end_share(self, share: Share) -> None:
+        """Let nobody take part in a share any more."""
+        self._shares.pop(share.share_id, None)
+        share.end()
+
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Tell all clients that the server goes away, let frames in flight end, then close the sessions."""
         self.is_draining = True

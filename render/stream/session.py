@@ -31,6 +31,7 @@ from render.stream.contract import (
     ReleaseVolume,
     SavedSession,
     ShareViews,
+    StopSharing,
     TakeWheel,
     UnreadableMessageError,
     WatchViews,
@@ -251,6 +252,8 @@ class Session:
                     self._join(self._share or self._sessions.new_share(), driving=True)
                 case WatchViews(share_id):
                     self._watch(share_id)
+                case StopSharing():
+                    self._stop_sharing()
                 case TakeWheel():
                     self._take_wheel()
         while (job := protocol.next_job()) is not None:
@@ -276,6 +279,8 @@ class Session:
         share = self._sessions.share(saved.share_id) if saved is not None else None
         if saved is not None and share is not None:
             self._join(share, driving=saved.driving and share.driver is None)
+        elif saved is not None and saved.share_id:
+            self.on_its_own()  # it ended meanwhile
 
     def _watch(self, share_id: str) -> None:
         share = self._sessions.share(share_id)
@@ -292,6 +297,22 @@ class Session:
             self._share.leave(self)
         self._share = share
         share.join(self, driving=driving)
+
+    def _stop_sharing(self) -> None:
+        share = self._share
+        if share is None:
+            self.protocol.refuse(InvalidArgumentError("stop_sharing: this session shares nothing"))
+        elif share.driver is self:
+            self._sessions.end_share(share)
+        else:
+            share.leave(self)
+            self.on_its_own()
+
+    def on_its_own(self) -> None:
+        """Go on with the views as this session's own: it takes part in nothing any more."""
+        self._share = None
+        self.protocol.sharing(stream_pb2.Sharing(driving=True))
+        self.pump()
 
     def _take_wheel(self) -> None:
         if self._share is None:

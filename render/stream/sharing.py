@@ -38,6 +38,9 @@ class Participant(Protocol):
     def pump(self) -> None:
         """Do what the protocol says is to be done."""
 
+    def on_its_own(self) -> None:
+        """Go on with the views as its own: it takes part in nothing any more."""
+
 
 class SharedFrame:
     """A frame, and its encodings as they are wanted.
@@ -215,6 +218,13 @@ class Share:
         if self.is_empty:
             self.frames = SharedFrames()  # who comes back has them made anew: views are small, frames are not
         self._tell()
+
+    def end(self) -> None:
+        """Let all go: nothing is shared any more."""
+        participants, self._participants = self._participants, []
+        self.driver, self.frames = None, SharedFrames()
+        for each in participants:
+            each.on_its_own()
 
     def follow(self) -> None:
         """Hand on what the driver has set or closed since."""

@@ -27,7 +27,7 @@ from render.v1 import view_pb2 as render_dot_v1_dot_view__pb2
 from render.v1 import volume_pb2 as render_dot_v1_dot_volume__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16render/v1/stream.proto\x12\trender.v1\x1a\x15render/v1/frame.proto\x1a\x14render/v1/view.proto\x1a\x16render/v1/volume.proto\"V\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\"K\n\x07SetView\x12\x0f\n\x07view_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.render.v1.View\"\x1c\n\tCloseView\x12\x0f\n\x07view_id\x18\x01 \x01(\t\"0\n\x0b\x41\x63knowledge\x12\x0f\n\x07view_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\" \n\rSetVisibility\x12\x0f\n\x07visible\x18\x01 \x01(\x08\"\r\n\x0bListVolumes\"0\n\nOpenVolume\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x0f\n\x07in_part\x18\x02 \x01(\x08\"\x07\n\x05Share\"\x19\n\x05Watch\x12\x10\n\x08share_id\x18\x01 \x01(\t\"\x07\n\x05\x44rive\"\x06\n\x04Ping\"\xdc\x03\n\rClientMessage\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.render.v1.HelloH\x00\x12&\n\x08set_view\x18\x02 \x01(\x0b\x32\x12.render.v1.SetViewH\x00\x12*\n\nclose_view\x18\x03 \x01(\x0b\x32\x14.render.v1.CloseViewH\x00\x12-\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\x16.render.v1.AcknowledgeH\x00\x12\x32\n\x0eset_visibility\x18\x05 \x01(\x0b\x32\x18.render.v1.SetVisibilityH\x00\x12.\n\x0clist_volumes\x18\x06 \x01(\x0b\x32\x16.render.v1.ListVolumesH\x00\x12,\n\x0bopen_volume\x18\x07 \x01(\x0b\x32\x15.render.v1.OpenVolumeH\x00\x12!\n\x05share\x18\x08 \x01(\x0b\x32\x10.render.v1.ShareH\x00\x12!\n\x05watch\x18\t \x01(\x0b\x32\x10.render.v1.WatchH\x00\x12!\n\x05\x64rive\x18\n \x01(\x0b\x32\x10.render.v1.DriveH\x00\x12\x1f\n\x04ping\x18\x0b \x01(\x0b\x32\x0f.render.v1.PingH\x00\x42\t\n\x07message\"j\n\rSessionLimits\x12\x11\n\tmax_views\x18\x01 \x01(\r\x12\x17\n\x0fmax_viewport_px\x18\x02 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\r\x12\x12\n\nmax_pixels\x18\x04 \x01(\r\"\xd8\x01\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x16\n\x0eserver_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x12(\n\x06limits\x18\x05 \x01(\x0b\x32\x18.render.v1.SessionLimits\x12\x0f\n\x07presets\x18\x06 \x03(\t\x12)\n\x07volumes\x18\x07 \x03(\x0b\x32\x18.render.v1.VolumeSummary\x12\x10\n\x08scanning\x18\x08 \x01(\x08\"I\n\nVolumeList\x12)\n\x07volumes\x18\x01 \x03(\x0b\x32\x18.render.v1.VolumeSummary\x12\x10\n\x08scanning\x18\x02 \x01(\x08\"T\n\x0cVolumeOpened\x12,\n\x06volume\x18\x01 \x01(\x0b\x32\x1c.render.v1.VolumeDescription\x12\x16\n\x0emissing_slices\x18\x02 \x01(\r\"d\n\x0bStreamError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07view_id\x18\x03 \x01(\t\x12\x11\n\tvolume_id\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\r\"\n\n\x08\x44raining\"R\n\x07Sharing\x12\x10\n\x08share_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64riving\x18\x02 \x01(\x08\x12\x0e\n\x06\x64riven\x18\x03 \x01(\x08\x12\x14\n\x0cparticipants\x18\x04 \x01(\r\"K\n\x07ViewSet\x12\x0f\n\x07view_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.render.v1.View\"\x1d\n\nViewClosed\x12\x0f\n\x07view_id\x18\x01 \x01(\t\"\x06\n\x04Pong\"\xc3\x03\n\rServerMessage\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.render.v1.WelcomeH\x00\x12,\n\x0bvolume_list\x18\x02 \x01(\x0b\x32\x15.render.v1.VolumeListH\x00\x12\x30\n\rvolume_opened\x18\x03 \x01(\x0b\x32\x17.render.v1.VolumeOpenedH\x00\x12\x30\n\rload_progress\x18\x04 \x01(\x0b\x32\x17.render.v1.LoadProgressH\x00\x12\'\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x16.render.v1.StreamErrorH\x00\x12\'\n\x08\x64raining\x18\x06 \x01(\x0b\x32\x13.render.v1.DrainingH\x00\x12%\n\x07sharing\x18\x07 \x01(\x0b\x32\x12.render.v1.SharingH\x00\x12&\n\x08view_set\x18\x08 \x01(\x0b\x32\x12.render.v1.ViewSetH\x00\x12,\n\x0bview_closed\x18\t \x01(\x0b\x32\x15.render.v1.ViewClosedH\x00\x12\x1f\n\x04pong\x18\n \x01(\x0b\x32\x0f.render.v1.PongH\x00\x42\t\n\x07message\"G\n\x0c\x46rameMessage\x12&\n\x06header\x18\x01 \x01(\x0b\x32\x16.render.v1.FrameHeader\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16render/v1/stream.proto\x12\trender.v1\x1a\x15render/v1/frame.proto\x1a\x14render/v1/view.proto\x1a\x16render/v1/volume.proto\"V\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\"K\n\x07SetView\x12\x0f\n\x07view_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.render.v1.View\"\x1c\n\tCloseView\x12\x0f\n\x07view_id\x18\x01 \x01(\t\"0\n\x0b\x41\x63knowledge\x12\x0f\n\x07view_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\" \n\rSetVisibility\x12\x0f\n\x07visible\x18\x01 \x01(\x08\"\r\n\x0bListVolumes\"0\n\nOpenVolume\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x0f\n\x07in_part\x18\x02 \x01(\x08\"\x07\n\x05Share\"\x19\n\x05Watch\x12\x10\n\x08share_id\x18\x01 \x01(\t\"\x07\n\x05\x44rive\"\r\n\x0bStopSharing\"\x06\n\x04Ping\"\x8c\x04\n\rClientMessage\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.render.v1.HelloH\x00\x12&\n\x08set_view\x18\x02 \x01(\x0b\x32\x12.render.v1.SetViewH\x00\x12*\n\nclose_view\x18\x03 \x01(\x0b\x32\x14.render.v1.CloseViewH\x00\x12-\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\x16.render.v1.AcknowledgeH\x00\x12\x32\n\x0eset_visibility\x18\x05 \x01(\x0b\x32\x18.render.v1.SetVisibilityH\x00\x12.\n\x0clist_volumes\x18\x06 \x01(\x0b\x32\x16.render.v1.ListVolumesH\x00\x12,\n\x0bopen_volume\x18\x07 \x01(\x0b\x32\x15.render.v1.OpenVolumeH\x00\x12!\n\x05share\x18\x08 \x01(\x0b\x32\x10.render.v1.ShareH\x00\x12!\n\x05watch\x18\t \x01(\x0b\x32\x10.render.v1.WatchH\x00\x12!\n\x05\x64rive\x18\n \x01(\x0b\x32\x10.render.v1.DriveH\x00\x12\x1f\n\x04ping\x18\x0b \x01(\x0b\x32\x0f.render.v1.PingH\x00\x12.\n\x0cstop_sharing\x18\x0c \x01(\x0b\x32\x16.render.v1.StopSharingH\x00\x42\t\n\x07message\"j\n\rSessionLimits\x12\x11\n\tmax_views\x18\x01 \x01(\r\x12\x17\n\x0fmax_viewport_px\x18\x02 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\r\x12\x12\n\nmax_pixels\x18\x04 \x01(\r\"\xd8\x01\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x16\n\x0eserver_version\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\x12(\n\x06limits\x18\x05 \x01(\x0b\x32\x18.render.v1.SessionLimits\x12\x0f\n\x07presets\x18\x06 \x03(\t\x12)\n\x07volumes\x18\x07 \x03(\x0b\x32\x18.render.v1.VolumeSummary\x12\x10\n\x08scanning\x18\x08 \x01(\x08\"I\n\nVolumeList\x12)\n\x07volumes\x18\x01 \x03(\x0b\x32\x18.render.v1.VolumeSummary\x12\x10\n\x08scanning\x18\x02 \x01(\x08\"T\n\x0cVolumeOpened\x12,\n\x06volume\x18\x01 \x01(\x0b\x32\x1c.render.v1.VolumeDescription\x12\x16\n\x0emissing_slices\x18\x02 \x01(\r\"d\n\x0bStreamError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0f\n\x07view_id\x18\x03 \x01(\t\x12\x11\n\tvolume_id\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\r\"\n\n\x08\x44raining\"R\n\x07Sharing\x12\x10\n\x08share_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64riving\x18\x02 \x01(\x08\x12\x0e\n\x06\x64riven\x18\x03 \x01(\x08\x12\x14\n\x0cparticipants\x18\x04 \x01(\r\"K\n\x07ViewSet\x12\x0f\n\x07view_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\x1d\n\x04view\x18\x03 \x01(\x0b\x32\x0f.render.v1.View\"\x1d\n\nViewClosed\x12\x0f\n\x07view_id\x18\x01 \x01(\t\"\x06\n\x04Pong\"\xc3\x03\n\rServerMessage\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.render.v1.WelcomeH\x00\x12,\n\x0bvolume_list\x18\x02 \x01(\x0b\x32\x15.render.v1.VolumeListH\x00\x12\x30\n\rvolume_opened\x18\x03 \x01(\x0b\x32\x17.render.v1.VolumeOpenedH\x00\x12\x30\n\rload_progress\x18\x04 \x01(\x0b\x32\x17.render.v1.LoadProgressH\x00\x12\'\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x16.render.v1.StreamErrorH\x00\x12\'\n\x08\x64raining\x18\x06 \x01(\x0b\x32\x13.render.v1.DrainingH\x00\x12%\n\x07sharing\x18\x07 \x01(\x0b\x32\x12.render.v1.SharingH\x00\x12&\n\x08view_set\x18\x08 \x01(\x0b\x32\x12.render.v1.ViewSetH\x00\x12,\n\x0bview_closed\x18\t \x01(\x0b\x32\x15.render.v1.ViewClosedH\x00\x12\x1f\n\x04pong\x18\n \x01(\x0b\x32\x0f.render.v1.PongH\x00\x42\t\n\x07message\"G\n\x0c\x46rameMessage\x12&\n\x06header\x18\x01 \x01(\x0b\x32\x16.render.v1.FrameHeader\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,32 +54,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCH']._serialized_end=484
   _globals['_DRIVE']._serialized_start=486
   _globals['_DRIVE']._serialized_end=493
-  _globals['_PING']._serialized_start=495
-  _globals['_PING']._serialized_end=501
-  _globals['_CLIENTMESSAGE']._serialized_start=504
-  _globals['_CLIENTMESSAGE']._serialized_end=980
-  _globals['_SESSIONLIMITS']._serialized_start=982
-  _globals['_SESSIONLIMITS']._serialized_end=1088
-  _globals['_WELCOME']._serialized_start=1091
-  _globals['_WELCOME']._serialized_end=1307
-  _globals['_VOLUMELIST']._serialized_start=1309
-  _globals['_VOLUMELIST']._serialized_end=1382
-  _globals['_VOLUMEOPENED']._serialized_start=1384
-  _globals['_VOLUMEOPENED']._serialized_end=1468
-  _globals['_STREAMERROR']._serialized_start=1470
-  _globals['_STREAMERROR']._serialized_end=1570
-  _globals['_DRAINING']._serialized_start=1572
-  _globals['_DRAINING']._serialized_end=1582
-  _globals['_SHARING']._serialized_start=1584
-  _globals['_SHARING']._serialized_end=1666
-  _globals['_VIEWSET']._serialized_start=1668
-  _globals['_VIEWSET']._serialized_end=1743
-  _globals['_VIEWCLOSED']._serialized_start=1745
-  _globals['_VIEWCLOSED']._serialized_end=1774
-  _globals['_PONG']._serialized_start=1776
-  _globals['_PONG']._serialized_end=1782
-  _globals['_SERVERMESSAGE']._serialized_start=1785
-  _globals['_SERVERMESSAGE']._serialized_end=2236
-  _globals['_FRAMEMESSAGE']._serialized_start=2238
-  _globals['_FRAMEMESSAGE']._serialized_end=2309
+  _globals['_STOPSHARING']._serialized_start=495
+  _globals['_STOPSHARING']._serialized_end=508
+  _globals['_PING']._serialized_start=510
+  _globals['_PING']._serialized_end=516
+  _globals['_CLIENTMESSAGE']._serialized_start=519
+  _globals['_CLIENTMESSAGE']._serialized_end=1043
+  _globals['_SESSIONLIMITS']._serialized_start=1045
+  _globals['_SESSIONLIMITS']._serialized_end=1151
+  _globals['_WELCOME']._serialized_start=1154
+  _globals['_WELCOME']._serialized_end=1370
+  _globals['_VOLUMELIST']._serialized_start=1372
+  _globals['_VOLUMELIST']._serialized_end=1445
+  _globals['_VOLUMEOPENED']._serialized_start=1447
+  _globals['_VOLUMEOPENED']._serialized_end=1531
+  _globals['_STREAMERROR']._serialized_start=1533
+  _globals['_STREAMERROR']._serialized_end=1633
+  _globals['_DRAINING']._serialized_start=1635
+  _globals['_DRAINING']._serialized_end=1645
+  _globals['_SHARING']._serialized_start=1647
+  _globals['_SHARING']._serialized_end=1729
+  _globals['_VIEWSET']._serialized_start=1731
+  _globals['_VIEWSET']._serialized_end=1806
+  _globals['_VIEWCLOSED']._serialized_start=1808
+  _globals['_VIEWCLOSED']._serialized_end=1837
+  _globals['_PONG']._serialized_start=1839
+  _globals['_PONG']._serialized_end=1845
+  _globals['_SERVERMESSAGE']._serialized_start=1848
+  _globals['_SERVERMESSAGE']._serialized_end=2299
+  _globals['_FRAMEMESSAGE']._serialized_start=2301
+  _globals['_FRAMEMESSAGE']._serialized_end=2372
 # @@protoc_insertion_point(module_scope)

@@ -77,12 +77,16 @@ class Drive(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class StopSharing(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Ping(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class ClientMessage(_message.Message):
-    __slots__ = ("hello", "set_view", "close_view", "acknowledge", "set_visibility", "list_volumes", "open_volume", "share", "watch", "drive", "ping")
+    __slots__ = ("hello", "set_view", "close_view", "acknowledge", "set_visibility", "list_volumes", "open_volume", "share", "watch", "drive", "ping", "stop_sharing")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     SET_VIEW_FIELD_NUMBER: _ClassVar[int]
     CLOSE_VIEW_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +98,7 @@ class ClientMessage(_message.Message):
     WATCH_FIELD_NUMBER: _ClassVar[int]
     DRIVE_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
+    STOP_SHARING_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     set_view: SetView
     close_view: CloseView
@@ -105,7 +110,8 @@ class ClientMessage(_message.Message):
     watch: Watch
     drive: Drive
     ping: Ping
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., set_view: _Optional[_Union[SetView, _Mapping]] = ..., close_view: _Optional[_Union[CloseView, _Mapping]] = ..., acknowledge: _Optional[_Union[Acknowledge, _Mapping]] = ..., set_visibility: _Optional[_Union[SetVisibility, _Mapping]] = ..., list_volumes: _Optional[_Union[ListVolumes, _Mapping]] = ..., open_volume: _Optional[_Union[OpenVolume, _Mapping]] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., drive: _Optional[_Union[Drive, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
+    stop_sharing: StopSharing
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., set_view: _Optional[_Union[SetView, _Mapping]] = ..., close_view: _Optional[_Union[CloseView, _Mapping]] = ..., acknowledge: _Optional[_Union[Acknowledge, _Mapping]] = ..., set_visibility: _Optional[_Union[SetVisibility, _Mapping]] = ..., list_volumes: _Optional[_Union[ListVolumes, _Mapping]] = ..., open_volume: _Optional[_Union[OpenVolume, _Mapping]] = ..., share: _Optional[_Union[Share, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., drive: _Optional[_Union[Drive, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., stop_sharing: _Optional[_Union[StopSharing, _Mapping]] = ...) -> None: ...
 
 class SessionLimits(_message.Message):
     __slots__ = ("max_views", "max_viewport_px", "max_message_bytes", "max_pixels")

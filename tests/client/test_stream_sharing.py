@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from render.v1.render_service_pb2 import StreamFramesResponse
-from render.v1.stream_pb2 import ClientMessage, ServerMessage, ViewClosed, ViewSet
+from render.v1.stream_pb2 import ClientMessage, ServerMessage, Sharing, ViewClosed, ViewSet
 from tests.client.fake_service import sharing, stream_error, welcome
 from tests.client.stream_messages import acknowledged, frames, sent, view
 from voxelcast import InvalidArgumentError
@@ -113,3 +113,23 @@ def test_an_id_of_nothing_is_an_error_and_the_stream_goes_on() -> None:
     with pytest.raises(InvalidArgumentError, match="nothing is shared"):
         state.take("main")
     assert state.show("main", view(1)) == 1
+
+
+@pytest.mark.parametrize("driving", [True, False])
+def test_once_it_has_ended_the_stream_sets_its_own_views_again(driving: bool) -> None:
+    state = StreamState("test")
+    state.watch("secret")
+    sent(state)
+    state.receive(welcome(resume_token="r"))
+    state.receive(sharing(driving=driving))
+    state.receive(view_set(7, 1))
+    state.receive(StreamFramesResponse(message=ServerMessage(sharing=Sharing(driving=True))))
+    assert state.sharing is None
+    assert not state.is_watching
+    assert state.show("theirs", view(2)) == 8
+    assert kinds(sent(state)) == ["set_view"]
+    # And a server that comes back is not asked for it again.
+    state.reconnect()
+    sent(state)
+    state.receive(welcome(epoch=1, resume_token="s"))
+    assert kinds(sent(state)) == ["set_view"]

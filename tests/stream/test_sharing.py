@@ -277,6 +277,80 @@ async def test_a_driver_that_comes_back_drives_again() -> None:
     finishing.cancel()
 
 
+async def ended(client: Played) -> stream_pb2.Sharing:
+    """Return what tells a session that it is on its own; frames before it are painted."""
+    while True:
+        message = await client.transport.outbox.get()
+        if isinstance(message, stream_pb2.FrameMessage):
+            header = message.header
+            client.say(acknowledge=stream_pb2.Acknowledge(view_id=header.view_id, sequence=header.sequence))
+        elif message.HasField("sharing") and not message.sharing.share_id:
+            return message.sharing
+
+
+async def test_who_drives_ends_it_for_all_and_each_goes_on_with_the_views() -> None:
+    async with two() as (driver, watcher, share_id):
+        finishing = asyncio.create_task(finish_renders(driver.engine))
+        driver.set_view("a", 3)
+        await final(watcher, 3)
+        driver.say(stop_sharing=stream_pb2.StopSharing())
+        for each in (driver, watcher):
+            told = await ended(each)
+            assert (told.driving, told.driven, told.participants) == (True, False, 0)
+        # What one sets from now on, the other does not see.
+        watcher.set_view("a", 4)
+        await final(watcher, 4)
+        driver.set_view("a", 5)
+        await final(driver, 5)
+        assert [view.revision for view in watcher.session.protocol.views] == [4]
+        # And the link leads nowhere.
+        watcher.say(watch=stream_pb2.Watch(share_id=share_id))
+        assert "nothing is shared" in (await watcher.answer("error")).message
+        finishing.cancel()
+
+
+async def test_who_watches_leaves_and_the_others_go_on() -> None:
+    async with two() as (driver, watcher, share_id):
+        finishing = asyncio.create_task(finish_renders(driver.engine))
+        watcher.say(stop_sharing=stream_pb2.StopSharing())
+        await ended(watcher)
+        while (told := await driver.answer("sharing")).participants != 1:
+            pass
+        assert (told.share_id, told.driving) == (share_id, True)
+        driver.set_view("a", 1)
+        await final(driver, 1)
+        assert watcher.session.protocol.views == ()
+        finishing.cancel()
+
+
+async def test_who_shares_nothing_has_nothing_to_end() -> None:
+    async with playing(FakeEngine(), SessionRegistry()) as alone:
+        await alone.hello()
+        alone.say(stop_sharing=stream_pb2.StopSharing())
+        assert (await alone.answer("error")).reason == "INVALID_ARGUMENT"
+
+
+async def test_who_comes_back_after_the_end_is_told() -> None:
+    sessions, engine = SessionRegistry(), FakeEngine()
+    finishing = asyncio.create_task(finish_renders(engine))
+    async with playing(engine, sessions) as driver:
+        await driver.hello()
+        async with playing(engine, sessions) as watcher:
+            token = (await watcher.hello()).resume_token
+            share_id = await share(driver)
+            driver.set_view("a", 1)
+            await watch(watcher, share_id)
+            await final(watcher, 1)
+        driver.say(stop_sharing=stream_pb2.StopSharing())
+        await ended(driver)
+        async with playing(engine, sessions) as again:
+            assert (await again.hello(resume_token=token)).epoch == 2
+            assert (await ended(again)).driving
+            again.set_view("a", 2)
+            await final(again, 2)
+    finishing.cancel()
+
+
 async def test_a_share_of_nobody_holds_no_frame() -> None:
     async with two() as (driver, watcher, share_id):
         finishing = asyncio.create_task(finish_renders(driver.engine))

@@ -71,13 +71,14 @@ def test_a_double_click_shows_one_pane_and_all_again(viewer: ViewerPage, oracle:
     crosshair = viewer.inspect()["crosshair"]
     x, y = viewer.center("coronal")
     viewer.page.mouse.dblclick(x + 50, y + 10)
+    viewer.wait(lambda _: viewer.view("coronal")["viewport"]["width_px"] == 900)
     state = viewer.settle()
     assert state["maximised"] == "coronal"
     assert state["crosshair"] == pytest.approx(crosshair)
     assert not viewer.stage("axial").is_visible()
-    assert viewer.view("coronal")["viewport"]["width_px"] == 900
     assert_exact(viewer, oracle, "coronal")
     viewer.page.keyboard.press("Escape")
+    viewer.wait(lambda _: viewer.view("coronal")["viewport"]["width_px"] < 900)
     assert viewer.settle()["maximised"] is None
     assert_exact(viewer, oracle, "coronal")
 
@@ -223,3 +224,47 @@ def test_a_phone_by_touch(chromium: Any, page_server: PageServer, oracle: Oracle
             assert_exact(viewer, oracle, pane)
         assert viewer.page.evaluate("document.documentElement.scrollWidth") == 375
         assert viewer.problems == []
+
+
+@pytest.mark.parametrize("size", [(390, 844), (844, 390), (320, 568)])
+def test_what_a_phone_says_of_a_lost_connection_covers_nothing(
+    chromium: Any, page_server: PageServer, size: tuple[int, int]
+) -> None:
+    width, height = size
+    phone = {"viewport": {"width": width, "height": height}, "has_touch": True, "is_mobile": True}
+    with opened(chromium, page_server.url, **phone) as viewer:
+        viewer.settle()
+        viewer.page.get_by_label("Axial: projection").select_option("MIP")
+        viewer.settle()
+        for pane, tab in (("axial", "Axial"), ("3d", "3D")):
+            viewer.tap_tab(tab, pane)
+            viewer.settle()
+            covered = viewer.page.evaluate(
+                """(pane) => {
+                  const box = document.getElementById("stale");
+                  box.textContent = "Not live: the connection to the server is lost";
+                  box.hidden = false;
+                  const a = box.getBoundingClientRect();
+                  const parts = `[data-pane='${pane}'] :is(.pane-head > *, .sides, .badge, .corner > *), #bar, #tabs`;
+                  return [...document.querySelectorAll(parts)].filter((part) => {
+                    const b = part.getBoundingClientRect();
+                    return b.width && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+                  }).map((part) => part.className || part.id);
+                }""",
+                pane,
+            )
+            assert covered == []
+
+
+def test_a_name_is_whole_while_there_is_room(chromium: Any, page_server: PageServer) -> None:
+    for width in (1024, 960, 900):
+        with opened(chromium, page_server.url, viewport={"width": width, "height": 700}) as viewer:
+            viewer.settle()
+            short = viewer.page.locator("#series-name").evaluate(
+                """(name) => {
+                  const range = document.createRange();
+                  range.selectNodeContents(name);
+                  return range.getBoundingClientRect().width - name.getBoundingClientRect().width;
+                }"""
+            )
+            assert short <= 0, f"at {width} px"

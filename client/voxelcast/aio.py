@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -68,6 +69,7 @@ class AsyncClient:
     ) -> None:
         self._endpoint = endpoint(address, token, tls, ca_file)
         self._timeout_s = timeout_s
+        self._dropped: deque[str] = deque()  # leases of volumes that nobody refers to any more
         credentials = self._endpoint.credentials
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
@@ -108,6 +110,7 @@ class AsyncClient:
     async def _open(
         self, request: messages.OpenVolumeRequest, progress: ProgressCallback | None, timeout_s: float
     ) -> messages.OpenedVolume:
+        await self._release_dropped()
         until_s = time.monotonic() + timeout_s
         missing: NotFoundError | None = None
         while True:
@@ -162,6 +165,7 @@ class AsyncClient:
         return await self._upload(requests, timeout_s)
 
     async def _upload(self, requests: Iterable[messages.UploadVolumeRequest], timeout_s: float) -> AsyncVolume:
+        await self._release_dropped()
         async with self._call(timeout_s) as options:
             answer = await _send_upload(self._stub.UploadVolume(**options), iter(requests))
         return AsyncVolume(self, answer.opened)
@@ -219,6 +223,10 @@ class AsyncClient:
                 await self._stub.ReleaseVolume(messages.ReleaseVolumeRequest(lease_id=lease_id), **options)
         except NotFoundError:
             pass
+
+    async def _release_dropped(self) -> None:
+        while self._dropped:
+            await self.release(self._dropped.popleft())
 
     def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> AsyncStream:
         """Open a live stream that begins with a view of any volume, or without one; see `AsyncStream`."""

@@ -25,7 +25,7 @@ class AsyncVolume(VolumeHandle):
     """`Volume` for asyncio: the same methods, awaited. Made by `AsyncClient.open` and `AsyncClient.upload`."""
 
     def __init__(self, client: AsyncClient, opened: OpenedVolume) -> None:
-        super().__init__(opened)
+        super().__init__(opened, client._dropped)
         self._client = client
 
     async def render(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,7 @@ class Client:
     ) -> None:
         self._endpoint = endpoint(address, token, tls, ca_file)
         self._timeout_s = timeout_s
+        self._dropped: deque[str] = deque()  # leases of volumes that nobody refers to any more
         self._channel = channel_to(self._endpoint)
         # The generated stub has no annotations.
         self._stub: Any = RenderServiceStub(self._channel)  # type: ignore[no-untyped-call]
@@ -161,6 +163,7 @@ class Client:
     def _open(
         self, request: messages.OpenVolumeRequest, progress: ProgressCallback | None, timeout_s: float
     ) -> messages.OpenedVolume:
+        self._release_dropped()
         until_s = time.monotonic() + timeout_s
         missing: NotFoundError | None = None
         while True:
@@ -266,6 +269,7 @@ class Client:
         return self._upload(uploads.instance_messages(paths, series), timeout_s)
 
     def _upload(self, requests: Iterable[messages.UploadVolumeRequest], timeout_s: float) -> Volume:
+        self._release_dropped()
         with self._call(timeout_s) as options:
             answer = self._stub.UploadVolume(iter(requests), **options)
         return self._volume(answer.opened)
@@ -324,6 +328,11 @@ class Client:
                 self._stub.ReleaseVolume(messages.ReleaseVolumeRequest(lease_id=lease_id), **options)
         except NotFoundError:
             pass
+
+    def _release_dropped(self) -> None:
+        """Make room: a volume that was let go without being released would be pinned for as long as its lease."""
+        while self._dropped:
+            self.release(self._dropped.popleft())
 
     def stream(self, view: View | None = None, *, timeout_s: float | None = None) -> Stream:
         """Open a live stream that begins with a view of any volume, or without one; see `Stream`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from voxelcast.views import Orientation, RenderingMethod, View, check_view
 
 class VolumeHandle:
     """A volume that is resident on a server.
+
+    One that nobody refers to any more, unreleased, is released by its client's next `open` or upload.
 
     Attributes
     ----------
@@ -37,8 +40,14 @@ class VolumeHandle:
     lease_seconds: int
     missing_slices: int
 
-    def __init__(self, opened: OpenedVolume) -> None:
+    def __init__(self, opened: OpenedVolume, dropped: deque[str]) -> None:
+        self._dropped = dropped
         self._opened(opened)
+
+    def __del__(self) -> None:
+        # Only noted: this may run amid a call of gRPC, which must not be entered again.
+        if getattr(self, "lease_id", ""):
+            self._dropped.append(self.lease_id)
 
     def _opened(self, opened: OpenedVolume) -> None:
         self.description = convert.description_from_proto(opened.volume)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Volume(VolumeHandle):
     """A volume that is resident on a server and pinned there by this client.
 
-    Made by `Client.open` and `Client.upload`. Release it, or use it as a context manager.
+    Made by `Client.open` and `Client.upload`. Release it, or use it as a context manager: else it stays pinned until
+    nobody refers to it and the client opens or uploads another one, or until its lease ends.
 
     Examples
     --------
@@ -37,7 +38,7 @@ class Volume(VolumeHandle):
     """
 
     def __init__(self, client: Client, opened: OpenedVolume) -> None:
-        super().__init__(opened)
+        super().__init__(opened, client._dropped)
         self._client = client
 
     def render(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 
 import numpy as np
@@ -72,6 +73,16 @@ async def test_a_lease_is_renewed_and_released(address: str, service: FakeServic
             assert volume.lease_id not in ("", lease_id)
         assert service.leases == {}
         await volume.release()
+
+
+async def test_a_volume_that_nobody_has_any_more_makes_room_for_the_next(address: str, service: FakeService) -> None:
+    async with AsyncClient(address) as client:
+        volume = await client.open("head")
+        del volume
+        gc.collect()
+        assert len(service.leases) == 1
+        volume = await client.open("head")
+        assert set(service.leases) == {volume.lease_id}
 
 
 async def test_errors(address: str, service: FakeService) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -180,6 +181,24 @@ def test_a_lease_is_named_renewed_and_released(client: Client, service: FakeServ
     volume.release()
     volume.render(volume.axial(size_px=(8, 8)))
     assert service.used_leases[-1] == ""
+
+
+def test_a_volume_that_nobody_has_any_more_makes_room_for_the_next(client: Client, service: FakeService) -> None:
+    volume = client.open("head")
+    kept = client.open("head")
+    released, dropped = kept.lease_id, volume.lease_id
+    kept.release()
+    del volume, kept
+    gc.collect()
+    assert set(service.leases) == {dropped}
+    volume = client.open("head")
+    assert set(service.leases) == {volume.lease_id}
+    assert volume.lease_id not in (dropped, released)
+    del volume
+    gc.collect()
+    service.leases.clear()  # ended meanwhile
+    uploaded = client.upload(np.zeros((2, 3, 4), np.int16), spacing_mm=(1, 1, 1))
+    assert set(service.leases) == {uploaded.lease_id}
 
 
 def test_releasing_what_has_ended_is_no_error(client: Client, service: FakeService) -> None:

@@ -119,7 +119,7 @@ def create_app(
         Route("/readyz", readyz),
         Route("/metrics", metrics_text),
         WebSocketRoute("/stream", stream),
-        *rendered_routes(engine, check_bearer),
+        *rendered_routes(engine, check_bearer, metrics.answered),
         Mount("/", _PageFiles(directory=page_folder(), html=True)),
     ]
     return Starlette(

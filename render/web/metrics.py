@@ -51,6 +51,13 @@ class Metrics:
             registry=self._registry,
         )
         self._errors = Counter("voxelcast_errors", "Errors told on streams", ("reason",), registry=self._registry)
+        self._answers = Histogram(
+            "voxelcast_rendered_seconds",
+            "Answers for rendered volumes over DICOMweb, loads and waiting included",
+            ("resource", "status"),
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
         self._registry.register(_State(engine, sessions))
         sessions.observer = self
 
@@ -69,6 +76,10 @@ class Metrics:
     def error(self, reason: str) -> None:
         """Note an error that was told to a client."""
         self._errors.labels(reason).inc()
+
+    def answered(self, resource: str, status: int, seconds: float) -> None:
+        """Note an answer for a rendered volume, good or bad."""
+        self._answers.labels(resource, str(status)).observe(seconds)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -6,8 +6,10 @@ A request names a study, a series or an instance by its UIDs and gets one pictur
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import Any, TypeAlias, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from render.encoding import Encoding, encode
 from render.engine import Engine
 from render.errors import InvalidArgumentError, RenderCancelledError, VolumeNotFoundError
 from render.frame import PictureRequest
+from render.service.status import http_status
 from render.transfer import Window, WindowFunction
 from render.view import RenderingMethod, View
 from render.web.rendered_query import RenderedQuery, negotiate, read_query
@@ -38,7 +41,11 @@ MAX_CANDIDATES = 40
 """Volumes that an error lists."""
 
 
-def rendered_routes(engine: Engine, check_bearer: Callable[[Request], None]) -> list[Route]:
+Answered: TypeAlias = Callable[[str, int, float], None]
+"""``answered(resource, HTTP status, seconds)``"""
+
+
+def rendered_routes(engine: Engine, check_bearer: Callable[[Request], None], answered: Answered) -> list[Route]:
     """Return the routes of all resources at all levels.
 
     Parameters
@@ -47,8 +54,10 @@ def rendered_routes(engine: Engine, check_bearer: Callable[[Request], None]) -> 
         Opens and renders.
     check_bearer
         Raises for a request that may not ask.
+    answered
+        Told of each answer.
     """
-    service = _Service(engine, check_bearer)
+    service = _Service(engine, check_bearer, answered)
     targets = ["".join(LEVELS[: n + 1]) for n in range(len(LEVELS))]
     return [
         Route(f"{PREFIX}{target}/{name}", service.planes if is_mpr else service.wholes)
@@ -60,9 +69,10 @@ def rendered_routes(engine: Engine, check_bearer: Callable[[Request], None]) -> 
 class _Service:
     """Answers requests."""
 
-    def __init__(self, engine: Engine, check_bearer: Callable[[Request], None]) -> None:
+    def __init__(self, engine: Engine, check_bearer: Callable[[Request], None], answered: Answered) -> None:
         self._engine = engine
         self._check_bearer = check_bearer
+        self._answered = answered
         self._requests = 0
 
     async def planes(self, request: Request) -> Response:
@@ -74,6 +84,21 @@ class _Service:
         return await self._answer(request, is_mpr=False)
 
     async def _answer(self, request: Request, *, is_mpr: bool) -> Response:
+        started, status = time.monotonic(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        try:
+            response = await self._respond(request, is_mpr=is_mpr)
+            status = response.status_code
+        except HTTPException as error:
+            status = error.status_code
+            raise
+        except Exception as error:
+            status = int(http_status(error))
+            raise
+        finally:
+            self._answered("renderedmpr" if is_mpr else "rendered3d", status, time.monotonic() - started)
+        return response
+
+    async def _respond(self, request: Request, *, is_mpr: bool) -> Response:
         self._check_bearer(request)
         query = read_query(request.query_params, is_mpr=is_mpr)
         accepted = request.query_params.get("accept", request.headers.get("accept"))

@@ -235,6 +235,26 @@ async def test_a_series_that_is_replaced_is_shown_as_it_is_now(tmp_path: Path) -
             np.testing.assert_array_equal(imagecodecs.png_decode(after.content), shown(STORED[2] + 9, window))
 
 
+async def test_answers_are_counted_by_resource_and_status(tmp_path: Path) -> None:
+    write_ct(tmp_path)
+    async with asking(tmp_path) as client:
+        for words in ({"viewport": "8,8"}, {"viewport": "8,8"}, {"orientation": "q"}, {"animationrate": "1"}):
+            await client.get(f"{CT}/rendered3d", params=words)
+        await client.get(f"{CT}/renderedmpr", headers={"Accept": "image/gif"})
+        await client.get("/dicomweb/studies/9/renderedmpr")
+        lines = (await client.get("/metrics")).text.splitlines()
+    for resource, status, count in (
+        ("rendered3d", 200, 2),
+        ("rendered3d", 400, 1),
+        ("rendered3d", 501, 1),
+        ("renderedmpr", 406, 1),
+        ("renderedmpr", 404, 1),
+    ):
+        name = f'voxelcast_rendered_seconds_count{{resource="{resource}",status="{status}"}}'
+        assert f"{name} {float(count)}" in lines
+    assert not [line for line in lines if "1.2.3" in line]
+
+
 async def test_the_token_is_asked_for_before_anything_is_told(tmp_path: Path) -> None:
     write_ct(tmp_path)
     async with asking(tmp_path, token=TOKEN) as client:

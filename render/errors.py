@@ -17,6 +17,7 @@
     │   └── LeaseNotFoundError      no lease of this id: released, or unused for too long
     ├── BudgetExceededError         can't fit beside what is pinned: the figures
     │   └── DeviceMemoryError       a card has no memory left for this volume or frame
+    ├── DiskFullError               the server's own disk has no space for what is on its way
     ├── DeviceError                 a card, its driver or what compiles for it failed
     │   ├── DeviceEncoderError      what encodes pictures on a card is missing or gave none
     │   └── DeviceLostError         a card that does nothing any more until the process ends
@@ -153,6 +154,12 @@ class BudgetExceededError(VoxelcastError):
 
 class DeviceMemoryError(BudgetExceededError):
     """A card has no memory left, even after what was kept for later has been freed."""
+
+
+class DiskFullError(VoxelcastError):
+    """The server's own disk has no space, or its user no quota, for what is on its way."""
+
+    reason = "DISK_FULL"
 
 
 class DeviceError(VoxelcastError):

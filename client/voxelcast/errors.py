@@ -146,6 +146,7 @@ _BY_REASON: dict[str, type[VoxelcastError]] = {
     VOLUME_NOT_FOUND: NotFoundError,
     LEASE_NOT_FOUND: NotFoundError,
     "BUDGET_EXCEEDED": BudgetExceededError,
+    "DISK_FULL": ResourceExhaustedError,
     "CANCELLED": RequestCancelledError,
     "PROTOCOL": ProtocolError,
     "HELLO_TIMEOUT": ProtocolError,

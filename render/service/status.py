@@ -12,6 +12,7 @@ import grpc
 from render.errors import (
     AmbiguousSeriesError,
     BudgetExceededError,
+    DiskFullError,
     DrainingError,
     InvalidArgumentError,
     InvalidViewError,
@@ -38,6 +39,7 @@ _STATUS: dict[type[VoxelcastError], tuple[grpc.StatusCode, HTTPStatus]] = {
     AmbiguousSeriesError: (grpc.StatusCode.FAILED_PRECONDITION, HTTPStatus.CONFLICT),
     VolumeNotFoundError: (grpc.StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND),
     BudgetExceededError: (grpc.StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.INSUFFICIENT_STORAGE),
+    DiskFullError: (grpc.StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.INSUFFICIENT_STORAGE),
     RenderCancelledError: (grpc.StatusCode.CANCELLED, HTTPStatus.SERVICE_UNAVAILABLE),
     ProtocolError: (grpc.StatusCode.INVALID_ARGUMENT, HTTPStatus.BAD_REQUEST),
     TooManyMessagesError: (grpc.StatusCode.RESOURCE_EXHAUSTED, HTTPStatus.TOO_MANY_REQUESTS),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import math
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from render.blocking import run_to_end
 from render.engine import Engine
-from render.errors import BudgetExceededError, InvalidArgumentError
+from render.errors import BudgetExceededError, DiskFullError, InvalidArgumentError
 from render.lease import Lease
 from render.memory import format_bytes
 from render.service.convert.volumes import geometry_from_proto, voxel_type_from_proto
@@ -143,7 +145,8 @@ class UploadReceiver:
     async def _receive_instances(
         self, header: render_service_pb2.InstancesUpload, requests: Requests, holder: str
     ) -> Lease:
-        folder = Path(tempfile.mkdtemp(prefix="voxelcast-upload-"))
+        with _named_disk():
+            folder = Path(tempfile.mkdtemp(prefix="voxelcast-upload-"))
         spool = _Spool(folder)
         try:
             while (request := await self._next(requests)) is not None:
@@ -191,7 +194,7 @@ class _Spool:
         self.bytes = 0
         self._folder = folder
         self._count = 0
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     @property
     def is_open(self) -> bool:
@@ -202,8 +205,12 @@ class _Spool:
             if self._count == MAX_INSTANCES:
                 raise InvalidArgumentError(f"upload: over {MAX_INSTANCES} instances", field="part")
             self._count += 1
-            self._file = (self._folder / f"{self._count:06}.dcm").open("wb")
-        self._file.write(chunk)
+            with _named_disk():
+                self._file = (self._folder / f"{self._count:06}.dcm").open("wb", buffering=0)
+        rest = memoryview(chunk)
+        with _named_disk():  # unbuffered, so that closing it has nothing left to fail with
+            while rest:
+                rest = rest[self._file.write(rest) :]
 
     def check_complete(self) -> None:
         if self._count == 0:
@@ -215,6 +222,17 @@ class _Spool:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+@contextlib.contextmanager
+def _named_disk() -> Iterator[None]:
+    """Say of a full disk that it is one; what else fails with files is nothing that a client could mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(f"upload: the server's temporary folder: {error.strerror}") from error
 
 
 async def _nobody() -> None:

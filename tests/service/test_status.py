@@ -32,6 +32,7 @@ def subclasses(kind: type[BaseException]) -> set[type[BaseException]]:
         (errors.NotAVolumeError, GRPC.FAILED_PRECONDITION, 422),
         (errors.AmbiguousSeriesError, GRPC.FAILED_PRECONDITION, 409),
         (errors.BudgetExceededError, GRPC.RESOURCE_EXHAUSTED, 507),
+        (errors.DiskFullError, GRPC.RESOURCE_EXHAUSTED, 507),
         (errors.RenderCancelledError, GRPC.CANCELLED, 503),
         (errors.HelloTimeoutError, GRPC.INVALID_ARGUMENT, 400),
         (errors.TooManyMessagesError, GRPC.RESOURCE_EXHAUSTED, 429),

@@ -261,6 +261,23 @@ class TestInstances:
             while os.listdir(tmp_path):
                 await served.stub.GetStatus(pb.GetStatusRequest())
 
+    async def test_a_full_disk_is_told_and_nothing_is_left_on_it(
+        self, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "upload"
+
+        def make_folder(prefix: str) -> str:
+            folder.mkdir()
+            (folder / "000001.dcm").symlink_to("/dev/full")
+            return str(folder)
+
+        monkeypatch.setattr(tempfile, "mkdtemp", make_folder)
+        code, line, detail = await failure(upload(served.address, instances(b"x" * 200)))
+        assert code is CODE.RESOURCE_EXHAUSTED
+        assert detail.reason == "DISK_FULL"
+        assert line == "upload: the server's temporary folder: No space left on device"
+        assert not folder.exists()
+
     async def test_instances_take_no_more_of_the_disk_than_volumes_may_of_the_memory(
         self, served: Served, tmp_path: Path
     ) -> None:

@@ -83,6 +83,9 @@ def test_it_counts_the_kernels_that_are_kept(tmp_path: Path, monkeypatch: pytest
     assert before["kernels"] >= len(compiling.KERNELS)
     kept = compiling.KERNELS["enlarge_values"]
     compiling.Kernel(kept.name, kept._function, kept._signature).compile()
+    elsewhere = Path(before["directory"]) / "cpu_of_another_installation"
+    elsewhere.mkdir()
+    (elsewhere / "kernels_resize.enlarge_values-88.py311.1.nbc").write_bytes(b"")
     after = found()["kernel_cache"]
     assert after == {**before, "compiled": 1}
     assert after["directory"].startswith(str(tmp_path))

@@ -34,7 +34,7 @@ def examine() -> dict[str, Any]:
     import numba
 
     from render.backends.cpu.compiling import KERNELS
-    from render.backends.cpu.kernel_cache import cache_directory, cpu_name
+    from render.backends.cpu.kernel_cache import cache_directory, cpu_name, kept_kernels
     from render.backends.cpu.operations import KERNEL_SET, WIDTH
     from render.backends.cuda.probe import probe
     from render.memory import available_cores
@@ -58,7 +58,7 @@ def examine() -> dict[str, Any]:
         "llvmlite": llvmlite.__version__,
         "kernel_cache": {
             "directory": None if directory is None else str(directory),
-            "compiled": 0 if directory is None else sum(1 for _ in directory.rglob("*.nbc")),
+            "compiled": 0 if directory is None else kept_kernels(directory),
             "kernels": len(KERNELS) + (KERNEL_SET.name == "lanes"),  # the lanes are tried by one of their own
         },
         "codecs": examine_codecs(),

@@ -96,6 +96,12 @@ def cache_directory(width: int) -> Path | None:
         return _directories[width]
 
 
+def kept_kernels(directory: Path) -> int:
+    """Count the compiled kernels of this installation: another one of the same version has its own beside them."""
+    here = str(Path(__file__).parent.absolute())
+    return sum(1 for _ in directory.glob(f"*_{hashlib.sha1(here.encode()).hexdigest()}/*.nbc"))  # as numba names it
+
+
 def usable_directory(base: Path, key: str) -> Path | None:
     """Return ``base/kernels-<key>`` if it can be made and written to by this user alone, else None.
 

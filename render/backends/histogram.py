@@ -41,18 +41,19 @@ def statistics_of(counts: npt.NDArray[Any], code_range: tuple[float, float], vol
     minimum, maximum = code_range
     if minimum > maximum:
         return Statistics(0.0, 0.0, 0.0, 0.0)
-    total = counts.astype(np.int64)
     if volume.codes.dtype == np.int16:
-        positions = np.arange(HISTOGRAM_BINS) - 32768.0
-        total[int(minimum) + 32768] = 0
-        if volume.invalid_code is not None:
-            total[volume.invalid_code + 32768] = 0
+        first, per_bin = int(minimum) + 32768, 1.0
+        total = counts[first : int(maximum) + 32769].astype(np.int64)
+        total[0] = 0
+        if volume.invalid_code is not None and minimum <= volume.invalid_code <= maximum:
+            total[volume.invalid_code - int(minimum)] = 0
     else:
-        positions = minimum + np.arange(HISTOGRAM_BINS) / (histogram_per_bin(code_range) or 1.0)
+        total, per_bin = counts.astype(np.int64), histogram_per_bin(code_range) or 1.0
     cumulated = np.cumsum(total)
     low = high = minimum
     if cumulated[-1]:
-        low, high = (float(positions[np.searchsorted(cumulated, cumulated[-1] * part)]) for part in (0.01, 0.99))
+        bins = (int(np.searchsorted(cumulated, cumulated[-1] * part)) for part in (0.01, 0.99))
+        low, high = (minimum + each / per_bin for each in bins)
     low, high = min(max(low, minimum), maximum), min(high, maximum)
     ends = sorted(code * volume.slope + volume.intercept for code in (minimum, maximum))
     middle = sorted(code * volume.slope + volume.intercept for code in (low, high))

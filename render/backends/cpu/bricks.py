@@ -1,4 +1,4 @@
-"""The grid of bricks that lets every method skip what cannot show, and a volume's statistics.
+"""The grid of bricks that lets every method skip what cannot show.
 
 The finest bricks have `kernels_upload.BRICK` voxels a side; each coarser level doubles that, until one brick is left.
 What is kept for a brick are bounds over itself *and its next neighbours* along i, j and k: a box that begins
@@ -9,23 +9,16 @@ finer cells, which bound a single ray's part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from render.backends.base import Statistics
 from render.backends.cpu.compiling import kernel
-from render.backends.cpu.kernels_upload import BRICK, CELL, STEP_SLACK, STEPS
+from render.backends.cpu.kernels_upload import BRICK, CELL, STEPS
 from render.backends.cpu.packets import MAX_SEGMENT
-from render.backends.cpu.tiles import TilePool
-from render.backends.histogram import HISTOGRAM_BINS, histogram_per_bin, histogram_stride, statistics_of
-from render.volume import Volume
 
-NO_CODE = 1 << 16
-"""Stands for "no voxel is invalid" where an int16 code is expected."""
 BOX_SLACK = 0.05
 """Voxels. What float32 may lose between a segment's box and its samples."""
 MIN_SEGMENT = 4
@@ -165,33 +158,15 @@ def _step_of(minimum: float, maximum: float) -> float:
     return max((maximum - minimum) / STEPS, max(abs(minimum), abs(maximum)) * 2.0**-16)
 
 
-def _steps_to(distance: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.uint8]:
-    """`kernels_upload.steps_to` of each distance."""
-    return np.where(distance > 0, np.clip(distance / step + STEP_SLACK, 0, 255), 0).astype(np.uint8)
-
-
-def _in_steps(codes: npt.NDArray[Any], start: float, sign: int, step: float) -> npt.NDArray[np.uint8]:
-    """Return the steps from `start` to each code, up (`sign` 1) or down (-1)."""
-    if codes.dtype == np.int16 and codes.size > 1 << 16:  # fewer codes than bricks: each is computed once
-        every = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
-        return _in_steps(every, start, sign, step)[codes.view(np.uint16)]
-    return _steps_to(sign * (codes.astype(np.float64) - start), step)
-
-
 def _with_neighbours(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
     """Return each cell extended to its next neighbours along all axes."""
     result: npt.NDArray[Any] = cells.copy()
-    _extend(result, widen)
-    return result
-
-
-def _extend(cells: npt.NDArray[Any], widen: np.ufunc) -> None:
-    """Extend each cell to its next neighbours along all axes, in place."""
     for axis in range(3):
         here: list[slice] = [slice(None)] * 3
         there: list[slice] = [slice(None)] * 3
         here[axis], there[axis] = slice(None, -1), slice(1, None)
-        widen(cells[tuple(here)], cells[tuple(there)].copy(), out=cells[tuple(here)])
+        widen(result[tuple(here)], result[tuple(there)].copy(), out=result[tuple(here)])
+    return result
 
 
 def _widened(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -213,118 +188,22 @@ def _halved(cells: npt.NDArray[Any], widen: np.ufunc) -> npt.NDArray[Any]:
     return cells
 
 
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """The finest bricks of a volume, each for itself; arrays of shape ``(K, J, I)`` in bricks.
-
-    Attributes
-    ----------
-    low, high
-        Bounds of the valid codes; ``low > high`` where there are none.
-    invalid
-        uint8: whether a voxel is invalid.
-    """
-
-    low: npt.NDArray[Any]
-    high: npt.NDArray[Any]
-    invalid: npt.NDArray[np.uint8]
-
-    @classmethod
-    def without_voxels(cls, volume: Volume) -> Cells:
-        """Return those of a volume of which nothing has arrived."""
-        shape, dtype = tuple(-(-n // BRICK) for n in volume.geometry.shape), volume.codes.dtype
-        least, most = (-32768, 32767) if dtype == np.int16 else (-np.inf, np.inf)
-        return cls(np.full(shape, most, dtype), np.full(shape, least, dtype), np.ones(shape, np.uint8))
-
-    def fill(self, volume: Volume, codes: npt.NDArray[Any], pool: TilePool, slices: Sequence[tuple[int, int]]) -> None:
-        """Look at the voxels of some slices, pairs of the first and one past the last, by all threads of the pool."""
-        marked = NO_CODE if volume.invalid_code is None else volume.invalid_code
-        build = kernel("bricks", codes.dtype)
-        build.compile()
-        layers = sorted({layer for first, last in slices for layer in range(first // BRICK, -(-last // BRICK))})
-        pool.run(
-            lambda part: build(
-                codes, volume.geometry.shape, marked, self.low, self.high, self.invalid, part[0], part[1]
-            ),
-            [(layer, layer + 1, 0, 0) for layer in layers],
-        )
-
-    def grid(self) -> BrickGrid:
-        """Return the grid of all levels."""
-        low, high, invalid = self.low, self.high, self.invalid
-        minimum, maximum, has_invalid = float(low.min()), float(high.max()), bool(invalid.any())
-        step = _step_of(minimum, maximum)
-        levels, size = [], BRICK
-        while True:
-            bad = _with_neighbours(invalid, np.maximum)
-            least, most = _with_neighbours(low, np.minimum), _with_neighbours(high, np.maximum)
-            levels.append(
-                Level(
-                    size,
-                    least,
-                    most,
-                    bad,
-                    _widened(bad) if has_invalid else bad,
-                    _in_steps(most, minimum, 1, step),
-                    _in_steps(least, maximum, -1, step),
-                )
-            )
-            if max(low.shape) == 1:
-                return BrickGrid(tuple(levels), minimum, maximum, has_invalid, step)
-            low, high = _halved(low, np.minimum), _halved(high, np.maximum)
+def grid_of(low: npt.NDArray[Any], high: npt.NDArray[Any], invalid: npt.NDArray[np.uint8]) -> BrickGrid:
+    """Return the grid of all levels of the finest bricks, each for itself: bounds and validity, ``(K, J, I)``."""
+    minimum, maximum, has_invalid = float(low.min()), float(high.max()), bool(invalid.any())
+    step = _step_of(minimum, maximum)
+    in_steps = kernel("steps", low.dtype)
+    levels, size = [], BRICK
+    while True:
+        bad = _with_neighbours(invalid, np.maximum) if has_invalid else np.zeros(low.shape, np.uint8)
+        around = _widened(bad) if has_invalid else bad
+        least, most = np.empty(low.shape, np.uint8), np.empty(low.shape, np.uint8)
+        wide_low, wide_high = low.copy(), high.copy()
+        in_steps(wide_low, wide_high, 1, minimum, maximum, step, most, least, 0, low.shape[0])
+        levels.append(Level(size, wide_low, wide_high, bad, around, most, least))
+        if max(low.shape) == 1:
+            return BrickGrid(tuple(levels), minimum, maximum, has_invalid, step)
+        low, high = _halved(low, np.minimum), _halved(high, np.maximum)
+        if has_invalid:
             invalid = _halved(invalid, np.maximum)
-            size *= 2
-
-
-def build_bricks(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> BrickGrid:
-    """Build the grid of a volume; one pass over the voxels, by all threads of the pool.
-
-    Parameters
-    ----------
-    volume
-        For its shape and its invalid code.
-    codes
-        Its voxels, flat.
-    pool
-        Whose threads do it.
-    """
-    cells = Cells.without_voxels(volume)
-    cells.fill(volume, codes, pool, [(0, volume.geometry.shape[0])])
-    return with_cells(cells.grid(), volume, codes, pool)
-
-
-def with_cells(grid: BrickGrid, volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> BrickGrid:
-    """Return a grid with the fine cells too: another pass over the voxels, now that their range is known."""
-    if grid.minimum > grid.maximum:
-        return grid
-    shape = tuple(-(-n // CELL) for n in volume.geometry.shape)
-    most, least = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    build = kernel("cells", codes.dtype)
-    build.compile()
-    pool.run(
-        lambda part: build(
-            codes, volume.geometry.shape, grid.minimum, grid.maximum, grid.step, most, least, part[0], part[1]
-        ),
-        [(layer, min(layer + 2, shape[0]), 0, 0) for layer in range(0, shape[0], 2)],
-    )
-    for bound in (most, least):
-        _extend(bound, np.maximum)  # in place: of a large volume each takes 15 MB
-    return replace(grid, cells=FineCells(most, least))
-
-
-def measure(volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, pool: TilePool) -> Statistics:
-    """Return a volume's statistics; percentiles to within a 65,536th of the range."""
-    code_range = grid.minimum, grid.maximum
-    if grid.minimum > grid.maximum:
-        return statistics_of(np.zeros(HISTOGRAM_BINS), code_range, volume)
-    rows, row_voxels = codes.size // volume.geometry.shape[2], volume.geometry.shape[2]
-    stride, per_bin = histogram_stride(codes.size), histogram_per_bin(code_range)
-    parts = [np.zeros(HISTOGRAM_BINS, np.int64) for _ in range(pool.threads)]
-    count = kernel("histogram", codes.dtype)
-    count.compile()
-    block = -(-rows // (stride * len(parts))) * stride
-    pool.run(
-        lambda part: count(codes, row_voxels, stride, grid.minimum, per_bin, parts[part[2]], part[0], part[1]),
-        [(n * block, min((n + 1) * block, rows), n, 0) for n in range(len(parts))],
-    )
-    return statistics_of(np.sum(parts, axis=0), code_range, volume)
+        size *= 2

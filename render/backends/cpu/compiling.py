@@ -77,29 +77,34 @@ _VALUES, _COLOR = types.float32[:, ::1], types.uint8[:, :, ::1]
 def _of_dtype(dtype: Any) -> dict[str, Kernel]:
     name, codes = str(dtype), _flat(dtype)
     grid = types.Array(dtype, 3, "C")
-    upload = (
+    counts = types.uint32[::1]
+    sweep = (
         codes,
         _SHAPE,
-        types.int64,
+        *(types.int64,) * 2,
+        counts,
         grid,
         grid,
         types.uint8[:, :, ::1],
+        grid,
+        grid,
         *(types.int64,) * 2,
     )
-    cells = (
-        codes,
-        _SHAPE,
+    steps = (
+        grid,
+        grid,
+        types.int64,
         *(types.float64,) * 3,
         *(types.uint8[:, :, ::1],) * 2,
         *(types.int64,) * 2,
     )
-    histogram = (codes, types.int64, types.int64, *(types.float64,) * 2, types.int64[::1], *(types.int64,) * 2)
+    histogram = (codes, types.int64, types.int64, *(types.float64,) * 2, counts, *(types.int64,) * 2)
     visible = (codes, codes, _U8, _SHAPE, types.int64[::1], *(types.float64,) * 2, types.uint8[::1])
     composite = (codes, _P, _U8, _F32, _I32, _F32, types.int32[:, ::1], *_TILE)
     is_int = dtype == types.int16
     texts: list[tuple[str, Callable[..., Any], Any]] = [
-        ("bricks", kernels_upload.bricks_int16 if is_int else kernels_upload.bricks_float32, upload),
-        ("cells", kernels_upload.cells_int16 if is_int else kernels_upload.cells_float32, cells),
+        ("sweep", kernels_upload.sweep_int16 if is_int else kernels_upload.sweep_float32, sweep),
+        ("steps", kernels_upload.bounds_in_steps, steps),
         ("histogram", kernels_upload.histogram_int16 if is_int else kernels_upload.histogram_float32, histogram),
         ("thin", kernels_plane.thin, (codes, _P, _U8, _VALUES, *_TILE)),
         ("extreme", kernels_values.extreme, (codes, _P, _U8, _U8, _U8, _VALUES, *_TILE)),
@@ -122,7 +127,7 @@ def _all_kernels() -> dict[str, Kernel]:
         ),
     }
     # In the order of need: an MPR of a CT comes first, then it moving, float32 volumes last.
-    soon = {name: by_int.pop(name) for name in ("bricks_int16", "cells_int16", "histogram_int16", "thin_int16")}
+    soon = {name: by_int.pop(name) for name in ("sweep_int16", "steps_int16", "thin_int16")}
     return soon | resize | by_int | by_float
 
 

@@ -21,11 +21,12 @@ from render.backends.channels import (
     render_channels,
     upload_channels,
 )
-from render.backends.cpu.bricks import NO_CODE, BrickGrid, Cells, Level, build_bricks, measure, with_cells
+from render.backends.cpu.bricks import BrickGrid, Level
 from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.kernels_upload import BRICK, CELL
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import CpuVolume
+from render.backends.cpu.survey import NO_CODE, Bricks, measure, survey
 from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.backends.cpu.weights import MAX_VOXELS, weight_unit
 from render.backends.held import KEPT_TABLES
@@ -124,8 +125,7 @@ class CpuRenderer:
             return upload_channels(self, volume, own_bytes=volume.nbytes)
         _check_size(volume)
         codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
-        grid = build_bricks(volume, codes, self._pool)
-        resident = CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool))
+        resident = CpuVolume(volume, codes, *survey(volume, codes, self._pool))
         if kernel("thin", codes.dtype).is_ready:
             # What is done once, of the geometry, by the interpreter and by the threads, is no part of the first frame;
             # nor are page faults: the allocator keeps the memory of a second picture of this size for a third.
@@ -138,22 +138,19 @@ class CpuRenderer:
         self, before: ResidentVolume | None, volume: Volume, slices: Sequence[tuple[int, int]]
     ) -> CpuVolume | ColorVolume:
         """Make the next state of a volume resident that grows; see `render.backends.base.GrowingRenderer.grow`."""
-        if before is None and not volume.missing_slices:
+        if not volume.missing_slices:
             return self.upload(volume)
         _check_size(volume)
         codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
-        cells = before.cells if isinstance(before, CpuVolume) else None
-        if cells is None:
-            cells = Cells.without_voxels(volume)
+        bricks = before.bricks if isinstance(before, CpuVolume) else None
+        if bricks is None:
+            bricks = Bricks.without_voxels(volume)
         marked = volume if before is None else replace(volume, invalid_code=before.volume.invalid_code)
-        cells.fill(marked, codes, self._pool, slices)
-        grid = cells.grid()
+        bricks.fill(marked, codes, self._pool, slices)
+        grid = bricks.grid()
         if grid.has_invalid and marked.invalid_code != volume.invalid_code:
             return self.upload(volume)  # what was taken for missing is a value
-        if not volume.missing_slices:
-            grid = with_cells(grid, volume, codes, self._pool)
-        statistics = measure(volume, codes, grid, self._pool)
-        return CpuVolume(volume, codes, grid, statistics, cells if volume.missing_slices else None)
+        return CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool), bricks)
 
     def release(self, resident: ResidentVolume) -> None:
         """Give a volume's memory back, once the frames of it that are being drawn are done."""

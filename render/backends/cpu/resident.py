@@ -8,7 +8,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy.typing as npt
 
 from render.backends.base import Statistics
-from render.backends.cpu.bricks import BrickGrid, Cells
+from render.backends.cpu.bricks import BrickGrid
+from render.backends.cpu.survey import Bricks
 from render.backends.held import KEPT_TABLES, HeldVolume, Remembered
 from render.backends.tables import TABLE_BYTES
 from render.volume import Volume
@@ -29,7 +30,7 @@ class CpuVolume(HeldVolume[Held]):
         The same voxels, flat.
     grid, statistics
         Of them.
-    cells
+    bricks
         Of a volume that grows, for the next state of it.
     """
 
@@ -39,9 +40,9 @@ class CpuVolume(HeldVolume[Held]):
         codes: npt.NDArray[Any],
         grid: BrickGrid,
         statistics: Statistics,
-        cells: Cells | None = None,
+        bricks: Bricks | None = None,
     ) -> None:
-        self.cells = cells
+        self.bricks = bricks
         tables = KEPT_TABLES * (TABLE_BYTES + grid.levels[0].invalid.size)
         super().__init__(volume, (codes, grid), statistics, volume.nbytes + grid.nbytes + tables)
         self._tables: Remembered[object] = Remembered()

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from render.backends import histogram
 from render.backends.cpu import CpuRenderer
-from render.backends.cpu.bricks import BrickGrid, build_bricks, measure
+from render.backends.cpu.bricks import BrickGrid
 from render.backends.cpu.compiling import kernel
-from render.backends.cpu.kernels_upload import BRICK, CELL, FARTHEST, HOLES
+from render.backends.cpu.kernels_upload import BRICK, CELL, FARTHEST, HOLES, STEP_SLACK, WAYS
+from render.backends.cpu.survey import Bricks, measure, survey
 from render.backends.cpu.tiles import TilePool
 from render.geometry import VolumeGeometry
 from render.volume import Volume
@@ -38,7 +40,7 @@ def random_volume(shape: tuple[int, int, int], dtype: type, seed: int, holes: bo
 
 
 def grid_of(volume: Volume, pool: TilePool) -> BrickGrid:
-    return build_bricks(volume, volume.codes.reshape(-1), pool)
+    return survey(volume, volume.codes.reshape(-1), pool)[0]
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
@@ -123,6 +125,70 @@ def test_bounds_in_steps_hold_for_every_range_and_cost_little(pool: TilePool, en
     assert grid.cells.least[0, -1, 0] == 0
 
 
+def blocks(values: np.ndarray, side: int, join: np.ufunc, fill: float) -> np.ndarray:
+    """Join blocks of `side` voxels along every axis; those that stick out have fewer."""
+    padded = np.pad(values, [(0, -n % side) for n in values.shape], constant_values=fill)
+    k, j, i = (n // side for n in padded.shape)
+    return join.reduce(padded.reshape(k, side, j, side, i, side), axis=(1, 3, 5))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("holes", [False, True])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_one_pass_finds_every_bound_and_counts_every_code(
+    pool: TilePool, dtype: type, holes: bool, data: st.DataObject
+) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 21), st.integers(1, 21), st.integers(1, 75)))
+    volume = random_volume(shape, dtype, data.draw(st.integers(0, 99)), holes)
+    if dtype is np.float32 and holes and data.draw(st.booleans()):
+        volume.codes[0, 0, 0] = np.inf
+    codes, bricks = volume.codes, Bricks.without_voxels(volume)
+    counts = [np.zeros(65536 * WAYS, np.uint32) for _ in range(pool.threads)]
+    cell_low, cell_high = bricks.sweep(volume, codes.reshape(-1), pool, (0, bricks.low.shape[0]), counts)
+    bad = codes == volume.invalid_code if dtype is np.int16 else ~np.isfinite(codes)
+    least, most = (-32768, 32767) if dtype is np.int16 else (-np.inf, np.inf)
+    lowest, highest = np.where(bad, dtype(most), codes), np.where(bad, dtype(least), codes)
+    np.testing.assert_array_equal(cell_low, blocks(lowest, CELL, np.minimum, most))
+    np.testing.assert_array_equal(cell_high, blocks(highest, CELL, np.maximum, least))
+    np.testing.assert_array_equal(bricks.low, blocks(lowest, BRICK, np.minimum, most))
+    np.testing.assert_array_equal(bricks.high, blocks(highest, BRICK, np.maximum, least))
+    np.testing.assert_array_equal(bricks.invalid, blocks(bad, BRICK, np.logical_or, False))
+    if dtype is np.int16:
+        counted = np.sum(counts, axis=0).reshape(-1, WAYS).sum(axis=1)
+        np.testing.assert_array_equal(counted, np.bincount(codes.reshape(-1).astype(int) + 32768, minlength=65536))
+
+
+def test_of_a_large_volume_the_pass_counts_some_rows(pool: TilePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rows as a pass of its own, so a volume that grew has the statistics of one that was uploaded."""
+    monkeypatch.setattr(histogram, "HISTOGRAM_VOXELS", 1000)
+    volume = random_volume((9, 21, 30), np.int16, 4, holes=True)
+    assert histogram.histogram_stride(volume.codes.size) == 5
+    grid, got = survey(volume, volume.codes.reshape(-1), pool)
+    assert got == measure(volume, volume.codes.reshape(-1), grid, pool)
+    rows = volume.codes.reshape(-1, 30)[::5]
+    rows = rows[(rows != -2000) & (rows != grid.minimum)]
+    assert got.low == np.sort(rows)[int(np.ceil(rows.size * 0.01)) - 1]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_bytes_hold_the_bounds_of_cells_with_their_neighbours(pool: TilePool, dtype: type, data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(*[st.integers(1, 23)] * 3))
+    volume = random_volume(shape, dtype, data.draw(st.integers(0, 99)), holes=False)
+    grid = grid_of(volume, pool)
+    assert grid.cells is not None
+    codes = volume.codes.astype(np.float64)
+    for k, j, i in np.ndindex(grid.cells.most.shape):
+        inside = codes[tuple(slice(CELL * at, CELL * at + 2 * CELL) for at in (k, j, i))]
+        for got, distance in (
+            (grid.cells.most[k, j, i], inside.max() - grid.minimum),
+            (grid.cells.least[k, j, i], grid.maximum - inside.min()),
+        ):
+            assert got == (int(distance / grid.step + STEP_SLACK) if distance > 0 else 0)
+
+
 def test_where_all_is_equal_nothing_is_above(pool: TilePool) -> None:
     for value in (0, -1024, 32767):
         grid = grid_of(volume_of(np.full((9, 10, 11), value, np.int16)), pool)
@@ -175,7 +241,8 @@ def test_statistics_are_those_of_valid_voxels_that_are_not_background(
     values = volume.values()
     values = values[~np.isnan(values)]
     tissue = values[values != -1000 * slope]
-    got = measure(volume, codes.reshape(-1), grid_of(volume, pool), pool)
+    grid, got = survey(volume, codes.reshape(-1), pool)
+    assert got == measure(volume, codes.reshape(-1), grid, pool)
     assert got.minimum == values.min()
     assert got.maximum == values.max()
     assert got.low == pytest.approx(np.percentile(tissue, 1), abs=1)
@@ -195,7 +262,7 @@ def test_statistics_are_those_of_valid_voxels_that_are_not_background(
 def test_statistics_of_volumes_with_nothing_to_tell(
     pool: TilePool, volume: Volume, expected: tuple[float, ...]
 ) -> None:
-    got = measure(volume, volume.codes.reshape(-1), grid_of(volume, pool), pool)
+    got = survey(volume, volume.codes.reshape(-1), pool)[1]
     assert (got.minimum, got.maximum, got.low, got.high) == expected
 
 

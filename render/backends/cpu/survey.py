@@ -1,0 +1,170 @@
+"""The look at a volume's voxels at upload: one pass gives bricks, fine cells, and the histogram of int16 codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from render.backends.base import Statistics
+from render.backends.cpu.bricks import BrickGrid, FineCells, grid_of
+from render.backends.cpu.compiling import kernel
+from render.backends.cpu.kernels_upload import BRICK, CELL, WAYS
+from render.backends.cpu.tiles import TilePool
+from render.backends.histogram import HISTOGRAM_BINS, histogram_per_bin, histogram_stride, statistics_of
+from render.volume import Volume
+
+NO_CODE = 1 << 16
+"""Stands for "no voxel is invalid" where an int16 code is expected."""
+PARTS_A_THREAD = 4
+"""So many parts of a thin volume for each thread, of lines of bricks; parts of a thick one are a layer at most."""
+
+Bounds: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""Least and greatest code; of fine cells, each for itself, shape ``(K, J, I)`` in cells."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bricks:
+    """The finest bricks of a volume, each for itself; arrays of shape ``(K, J, I)`` in bricks.
+
+    Attributes
+    ----------
+    low, high
+        Bounds of the valid codes; ``low > high`` where there are none.
+    invalid
+        uint8: whether a voxel is invalid.
+    """
+
+    low: npt.NDArray[Any]
+    high: npt.NDArray[Any]
+    invalid: npt.NDArray[np.uint8]
+
+    @classmethod
+    def without_voxels(cls, volume: Volume) -> Bricks:
+        """Return those of a volume of which nothing has arrived."""
+        shape, dtype = tuple(-(-n // BRICK) for n in volume.geometry.shape), volume.codes.dtype
+        least, most = (-32768, 32767) if dtype == np.int16 else (-np.inf, np.inf)
+        return cls(np.full(shape, most, dtype), np.full(shape, least, dtype), np.ones(shape, np.uint8))
+
+    def fill(self, volume: Volume, codes: npt.NDArray[Any], pool: TilePool, slices: Sequence[tuple[int, int]]) -> None:
+        """Look at the voxels of some slices, pairs of the first and one past the last, by all threads of the pool."""
+        for first, last in slices:
+            self.sweep(volume, codes, pool, (first // BRICK, -(-last // BRICK)))
+
+    def sweep(
+        self,
+        volume: Volume,
+        codes: npt.NDArray[Any],
+        pool: TilePool,
+        layers: tuple[int, int],
+        counts: Sequence[npt.NDArray[np.uint32]] = (),
+    ) -> Bounds:
+        """Look at the voxels of layers of bricks, the first and one past the last. Return their fine cells' bounds.
+
+        Parameters
+        ----------
+        volume
+            For its shape and its invalid code.
+        codes
+            Its voxels, flat.
+        pool
+            Whose threads do it.
+        counts
+            For each thread one, to count a histogram of a whole int16 volume into.
+        """
+        depth, height, width = volume.geometry.shape
+        first, last = layers[0] * BRICK, min(layers[1] * BRICK, depth)
+        shape = last - first, height, width
+        codes = codes[first * height * width : last * height * width]
+        low, high, invalid = (each[layers[0] : layers[1]] for each in (self.low, self.high, self.invalid))
+        of_cells = tuple(-(-n // CELL) for n in shape)
+        cells = np.empty(of_cells, codes.dtype), np.empty(of_cells, codes.dtype)
+        marked = NO_CODE if volume.invalid_code is None else volume.invalid_code
+        stride = histogram_stride(codes.size) if counts else 0
+        spare = list(counts or [np.empty(0, np.uint32)] * pool.threads)
+        look = kernel("sweep", codes.dtype)
+        look.compile()
+
+        def look_at(part: tuple[int, int, int, int]) -> None:
+            mine = spare.pop()
+            look(codes, shape, marked, stride, mine, low, high, invalid, *cells, part[0], part[1])
+            spare.append(mine)
+
+        lines = low.shape[0] * low.shape[1]
+        size = max(1, min(low.shape[1], lines // (PARTS_A_THREAD * pool.threads)))
+        pool.run(look_at, [(at, min(at + size, lines), 0, 0) for at in range(0, lines, size)])
+        return cells
+
+    def grid(self) -> BrickGrid:
+        """Return the grid of all levels."""
+        return grid_of(self.low, self.high, self.invalid)
+
+
+def survey(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> tuple[BrickGrid, Statistics]:
+    """Look at every voxel of a volume, once: its grid with the fine cells, and its statistics.
+
+    Parameters
+    ----------
+    volume
+        For its shape, its invalid code and what the codes mean.
+    codes
+        Its voxels, flat.
+    pool
+        Whose threads do it.
+    """
+    is_int = codes.dtype == np.int16
+    counts = [np.zeros(HISTOGRAM_BINS * WAYS, np.uint32) for _ in range(pool.threads)] if is_int else []
+    bricks = Bricks.without_voxels(volume)
+    bounds = bricks.sweep(volume, codes, pool, (0, bricks.low.shape[0]), counts)
+    grid = bricks.grid()
+    if grid.minimum > grid.maximum or not is_int:
+        statistics = measure(volume, codes, grid, pool)
+    else:
+        statistics = statistics_of(_joined(counts, grid), (grid.minimum, grid.maximum), volume)
+    return _with_cells(grid, bounds, pool), statistics
+
+
+def _with_cells(grid: BrickGrid, bounds: Bounds, pool: TilePool) -> BrickGrid:
+    """Return a grid with fine cells of these bounds, now that the range of codes is known."""
+    if grid.minimum > grid.maximum:
+        return grid
+    shape, in_steps = bounds[0].shape, kernel("steps", bounds[0].dtype)
+    most, least = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    size = -(-shape[0] // (PARTS_A_THREAD * pool.threads))
+    pool.run(
+        lambda part: in_steps(*bounds, 0, grid.minimum, grid.maximum, grid.step, most, least, part[0], part[1]),
+        [(layer, min(layer + size, shape[0]), 0, 0) for layer in range(0, shape[0], size)],
+    )
+    return replace(grid, cells=FineCells(most, least))
+
+
+def _joined(counts: Sequence[npt.NDArray[np.uint32]], grid: BrickGrid) -> npt.NDArray[np.int64]:
+    """Return the sum of int16 histograms of `WAYS` counters a code, between the least code and the greatest."""
+    first, last = int(grid.minimum) + 32768, int(grid.maximum) + 32769
+    result = np.zeros(HISTOGRAM_BINS, np.int64)
+    for each in counts:
+        result[first:last] += each.reshape(-1, WAYS)[first:last].sum(axis=1, dtype=np.int64)
+    return result
+
+
+def measure(volume: Volume, codes: npt.NDArray[Any], grid: BrickGrid, pool: TilePool) -> Statistics:
+    """Return a volume's statistics; percentiles to within a 65,536th of the range."""
+    code_range = grid.minimum, grid.maximum
+    if grid.minimum > grid.maximum:
+        return statistics_of(np.zeros(HISTOGRAM_BINS), code_range, volume)
+    rows, row_voxels = codes.size // volume.geometry.shape[2], volume.geometry.shape[2]
+    stride, per_bin = histogram_stride(codes.size), histogram_per_bin(code_range)
+    ways = WAYS if codes.dtype == np.int16 else 1
+    parts = [np.zeros(HISTOGRAM_BINS * ways, np.uint32) for _ in range(pool.threads)]
+    count = kernel("histogram", codes.dtype)
+    count.compile()
+    block = -(-rows // (stride * len(parts))) * stride
+    pool.run(
+        lambda part: count(codes, row_voxels, stride, grid.minimum, per_bin, parts[part[2]], part[0], part[1]),
+        [(n * block, min((n + 1) * block, rows), n, 0) for n in range(len(parts))],
+    )
+    total = _joined(parts, grid) if ways > 1 else np.asarray(np.sum(parts, axis=0, dtype=np.int64))
+    return statistics_of(total, code_range, volume)

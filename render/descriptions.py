@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from render.geometry import Vector, VolumeGeometry
 from render.initial_views import NamedView
 from render.transfer import Window
-from render.volume import VoxelType
+from render.volume import PixelScale, VoxelType
 
 
 class Residency(enum.Enum):
@@ -88,6 +88,8 @@ class VolumeDescription:
         The source's own, then its VOI LUTs.
     default_window
         What a layer without a window gets.
+    is_placed, pixel_scale
+        As `VolumeInfo` has them.
     default_preset
         The preset that a layer without a transfer function gets; empty if it is made for this volume.
     initial_views
@@ -107,6 +109,8 @@ class VolumeDescription:
     default_preset: str
     inverted: bool
     lossy_source: bool
+    is_placed: bool
+    pixel_scale: PixelScale
     warnings: tuple[str, ...]
     revision: int
     initial_views: tuple[NamedView, ...]

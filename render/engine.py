@@ -332,6 +332,8 @@ class Engine:
             default_preset=preset if preset in preset_names() else "",
             inverted=info.inverted,
             lossy_source=info.lossy_source,
+            is_placed=info.is_placed,
+            pixel_scale=info.pixel_scale,
             warnings=info.warnings,
             revision=volume.revision,
             initial_views=initial_views(volume),

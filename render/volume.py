@@ -25,6 +25,14 @@ class VoxelType(enum.Enum):
     LABEL16 = "label16"
 
 
+class PixelScale(enum.Enum):
+    """What a millimetre between pixels is. The values are the wire's names."""
+
+    PATIENT = "patient"
+    DETECTOR = "detector"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class VolumeInfo:
     """What is known of a volume besides its voxels. Nothing in here identifies a patient.
@@ -53,6 +61,11 @@ class VolumeInfo:
         MONOCHROME1: shown inverted, values untouched.
     lossy_source
         Compressed lossily before it came here (0028,2110, or by its transfer syntax).
+    is_placed
+        The grid lies in the patient; else it is the image's own, x along rows and y down columns, and no side is known.
+    pixel_scale
+        Of lengths in the images: the patient's, those at the detector of a projection, which are larger, or unknown,
+        where columns are 1 apart.
     slice_thickness_mm
         Slice Thickness, or 0 if unknown.
     phase_ms
@@ -77,6 +90,8 @@ class VolumeInfo:
     source_units: str = ""
     inverted: bool = False
     lossy_source: bool = False
+    is_placed: bool = True
+    pixel_scale: PixelScale = PixelScale.PATIENT
     slice_thickness_mm: float = 0.0
     phase_ms: float = 0.0
     warnings: tuple[str, ...] = ()

@@ -68,6 +68,8 @@ class FrameHeader:
         VOI LUTs of modality values.
     rescale_type
         Rescale Type: HU, or what else the values are.
+    spacing_from
+        The attribute that `spacing_mm` is from; empty where it is None.
     """
 
     number: int
@@ -81,6 +83,7 @@ class FrameHeader:
     phase: tuple[tuple[str, str], ...]
     voi_luts: tuple[LookupTable, ...] = ()
     rescale_type: str = ""
+    spacing_from: str = "PixelSpacing"
 
 
 _REGION_2D, _CENTIMETRES = 1, 3
@@ -182,7 +185,7 @@ def read_frame(dataset: FileDataset, pixels: PixelFormat) -> FrameHeader:
     UnreadableFileError
         If a number that geometry or values depend on is malformed.
     """
-    spacing = lengths(dataset, "PixelSpacing", 2, positive=True)
+    spacing, spacing_from = _spacing(dataset)
     slope = floats(dataset, "RescaleSlope", 1) or (1.0,)
     intercept = floats(dataset, "RescaleIntercept", 1) or (0.0,)
     if slope[0] == 0:
@@ -191,7 +194,7 @@ def read_frame(dataset: FileDataset, pixels: PixelFormat) -> FrameHeader:
         number=1,
         position_mm=lengths(dataset, "ImagePositionPatient", 3),
         orientation=lengths(dataset, "ImageOrientationPatient", 6),
-        spacing_mm=spacing or _planar_spacing(dataset),
+        spacing_mm=spacing,
         thickness_mm=read_thickness(dataset),
         slope=slope[0],
         intercept=intercept[0],
@@ -203,6 +206,7 @@ def read_frame(dataset: FileDataset, pixels: PixelFormat) -> FrameHeader:
             little_endian=dataset.original_encoding[1] is not False,
         ),
         rescale_type=text(dataset, "RescaleType"),
+        spacing_from=spacing_from,
     )
 
 
@@ -220,18 +224,30 @@ def read_windows(dataset: Dataset) -> tuple[WindowValues, ...]:
     )
 
 
-def _planar_spacing(dataset: Dataset) -> Floats | None:
-    """Spacing of a projection (at the detector), else the aspect ratio of the pixels, columns being 1 mm apart."""
+def _spacing(dataset: Dataset) -> tuple[Floats | None, str]:
+    """Return the spacing, and the attribute that it is from.
+
+    Pixel Spacing comes first, unless it repeats what a projection has at its detector; then that, then the aspect ratio
+    of the pixels, columns being 1 mm apart.
+    """
+    at_detector = _positive(dataset, "ImagerPixelSpacing")
+    spacing = lengths(dataset, "PixelSpacing", 2, positive=True)
+    if spacing is not None:
+        return spacing, "ImagerPixelSpacing" if spacing == at_detector else "PixelSpacing"
     if (spacing := _region_spacing(dataset)) is not None:
-        return spacing
+        return spacing, "SequenceOfUltrasoundRegions"
     for keyword in ("ImagerPixelSpacing", "ImagePlanePixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
-        try:
-            spacing = lengths(dataset, keyword, 2, positive=True)
-        except UnreadableFileError:
-            continue
-        if spacing is not None:
-            return (spacing[0] / spacing[1], 1.0) if keyword == "PixelAspectRatio" else spacing
-    return None
+        if (spacing := _positive(dataset, keyword)) is not None:
+            return ((spacing[0] / spacing[1], 1.0) if keyword == "PixelAspectRatio" else spacing), keyword
+    return None, ""
+
+
+def _positive(dataset: Dataset, keyword: str) -> Floats | None:
+    """Return two lengths; malformed ones are none."""
+    try:
+        return lengths(dataset, keyword, 2, positive=True)
+    except UnreadableFileError:
+        return None
 
 
 def _region_spacing(dataset: Dataset) -> Floats | None:

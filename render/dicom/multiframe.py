@@ -59,17 +59,19 @@ def _read_frame(number: int, groups: Sequence[Dataset], common: tuple[tuple[str,
     intercept = floats(transformation, "RescaleIntercept", 1) or (0.0,)
     if slope[0] == 0:
         raise UnreadableFileError("RescaleSlope is 0")
+    spacing = lengths(measures, "PixelSpacing", 2, positive=True)
     return FrameHeader(
         number=number,
         position_mm=lengths(_group(groups, "PlanePositionSequence"), "ImagePositionPatient", 3),
         orientation=lengths(_group(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6),
-        spacing_mm=lengths(measures, "PixelSpacing", 2, positive=True),
+        spacing_mm=spacing,
         thickness_mm=read_thickness(measures),
         slope=slope[0],
         intercept=intercept[0],
         windows=read_windows(_group(groups, "FrameVOILUTSequence")),
         phase=(*_phase(groups), *common),
         rescale_type=text(transformation, "RescaleType"),
+        spacing_from="PixelSpacing" if spacing is not None else "",
     )
 
 

@@ -20,7 +20,7 @@ from render.dicom.uneven import Place
 from render.dicom.values import ValuePlan, meaning_of, units_of
 from render.errors import NotAVolumeError, VoxelcastError
 from render.geometry import VolumeGeometry
-from render.volume import VolumeInfo
+from render.volume import PixelScale, VolumeInfo
 
 LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM"})
 """Values of Image Type or Frame Type that mark a scout. LOCALIZER is the standard's; the others are seen."""
@@ -87,6 +87,17 @@ def differences(groups: Sequence[Slices]) -> list[str]:
 def _is_placed(source: SliceSource) -> bool:
     frame = source.frame
     return frame.position_mm is not None and frame.orientation is not None and frame.spacing_mm is not None
+
+
+def _pixel_scale(source: SliceSource) -> PixelScale:
+    """Say what lengths in an image are: of a film that was scanned, those of the film are not the patient's."""
+    match source.frame.spacing_from:
+        case "" | "PixelAspectRatio" | "NominalScannedPixelSpacing":
+            return PixelScale.UNKNOWN
+        case "ImagerPixelSpacing" | "ImagePlanePixelSpacing":
+            return PixelScale.DETECTOR
+        case _:
+            return PixelScale.PATIENT
 
 
 def is_localizer(source: SliceSource) -> bool:
@@ -212,6 +223,8 @@ def _plan(
         source_units=meaning.source_units,
         inverted=first.format is not None and first.format.photometric == "MONOCHROME1",
         lossy_source=any(source.instance.lossy for source in slices),
+        is_placed=_is_placed(slices[0]),
+        pixel_scale=_pixel_scale(slices[0]),
         slice_thickness_mm=slices[0].frame.thickness_mm,
         warnings=(*phase.warnings, *meaning.warnings),
         phase_ms=first.frame_ms if "Frame" in phase.index else 0.0,

@@ -17,6 +17,13 @@ class VoxelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VOXEL_TYPE_LABEL8: _ClassVar[VoxelType]
     VOXEL_TYPE_LABEL16: _ClassVar[VoxelType]
 
+class PixelScale(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PIXEL_SCALE_UNSPECIFIED: _ClassVar[PixelScale]
+    PIXEL_SCALE_PATIENT: _ClassVar[PixelScale]
+    PIXEL_SCALE_DETECTOR: _ClassVar[PixelScale]
+    PIXEL_SCALE_UNKNOWN: _ClassVar[PixelScale]
+
 class Residency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RESIDENCY_UNSPECIFIED: _ClassVar[Residency]
@@ -30,6 +37,10 @@ VOXEL_TYPE_FLOAT32: VoxelType
 VOXEL_TYPE_RGB8: VoxelType
 VOXEL_TYPE_LABEL8: VoxelType
 VOXEL_TYPE_LABEL16: VoxelType
+PIXEL_SCALE_UNSPECIFIED: PixelScale
+PIXEL_SCALE_PATIENT: PixelScale
+PIXEL_SCALE_DETECTOR: PixelScale
+PIXEL_SCALE_UNKNOWN: PixelScale
 RESIDENCY_UNSPECIFIED: Residency
 RESIDENCY_SOURCE: Residency
 RESIDENCY_LOADING: Residency
@@ -97,7 +108,7 @@ class VolumeSummary(_message.Message):
     def __init__(self, volume_id: _Optional[str] = ..., modality: _Optional[str] = ..., description: _Optional[str] = ..., study_uid: _Optional[str] = ..., series_uid: _Optional[str] = ..., series_number: _Optional[int] = ..., volume_index: _Optional[int] = ..., path: _Optional[str] = ..., columns: _Optional[int] = ..., rows: _Optional[int] = ..., slices: _Optional[int] = ..., spacing_mm: _Optional[_Iterable[float]] = ..., bytes: _Optional[int] = ..., residency: _Optional[_Union[Residency, str]] = ..., opens_first: bool = ..., voxel_type: _Optional[_Union[VoxelType, str]] = ..., phases: _Optional[_Iterable[_Union[Phase, _Mapping]]] = ..., phase_ms: _Optional[float] = ...) -> None: ...
 
 class VolumeDescription(_message.Message):
-    __slots__ = ("summary", "geometry", "voxel_type", "slope", "intercept", "units", "minimum_value", "maximum_value", "windows", "default_window", "default_preset", "inverted", "lossy_source", "warnings", "revision", "initial_views")
+    __slots__ = ("summary", "geometry", "voxel_type", "slope", "intercept", "units", "minimum_value", "maximum_value", "windows", "default_window", "default_preset", "inverted", "lossy_source", "warnings", "revision", "initial_views", "unplaced", "pixel_scale")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     GEOMETRY_FIELD_NUMBER: _ClassVar[int]
     VOXEL_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +125,8 @@ class VolumeDescription(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     INITIAL_VIEWS_FIELD_NUMBER: _ClassVar[int]
+    UNPLACED_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_SCALE_FIELD_NUMBER: _ClassVar[int]
     summary: VolumeSummary
     geometry: VolumeGeometry
     voxel_type: VoxelType
@@ -130,7 +143,9 @@ class VolumeDescription(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     revision: int
     initial_views: _containers.RepeatedCompositeFieldContainer[NamedView]
-    def __init__(self, summary: _Optional[_Union[VolumeSummary, _Mapping]] = ..., geometry: _Optional[_Union[VolumeGeometry, _Mapping]] = ..., voxel_type: _Optional[_Union[VoxelType, str]] = ..., slope: _Optional[float] = ..., intercept: _Optional[float] = ..., units: _Optional[str] = ..., minimum_value: _Optional[float] = ..., maximum_value: _Optional[float] = ..., windows: _Optional[_Iterable[_Union[_view_pb2.Window, _Mapping]]] = ..., default_window: _Optional[_Union[_view_pb2.Window, _Mapping]] = ..., default_preset: _Optional[str] = ..., inverted: bool = ..., lossy_source: bool = ..., warnings: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., initial_views: _Optional[_Iterable[_Union[NamedView, _Mapping]]] = ...) -> None: ...
+    unplaced: bool
+    pixel_scale: PixelScale
+    def __init__(self, summary: _Optional[_Union[VolumeSummary, _Mapping]] = ..., geometry: _Optional[_Union[VolumeGeometry, _Mapping]] = ..., voxel_type: _Optional[_Union[VoxelType, str]] = ..., slope: _Optional[float] = ..., intercept: _Optional[float] = ..., units: _Optional[str] = ..., minimum_value: _Optional[float] = ..., maximum_value: _Optional[float] = ..., windows: _Optional[_Iterable[_Union[_view_pb2.Window, _Mapping]]] = ..., default_window: _Optional[_Union[_view_pb2.Window, _Mapping]] = ..., default_preset: _Optional[str] = ..., inverted: bool = ..., lossy_source: bool = ..., warnings: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., initial_views: _Optional[_Iterable[_Union[NamedView, _Mapping]]] = ..., unplaced: bool = ..., pixel_scale: _Optional[_Union[PixelScale, str]] = ...) -> None: ...
 
 class NamedView(_message.Message):
     __slots__ = ("name", "view")

@@ -6,6 +6,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from pydicom.uid import (
 
 from render.dicom.source import scan
 from render.errors import PathError, RenderCancelledError
+from render.volume import PixelScale
 from tests.dicom.synthetic import assert_accounted, positions_mm, ramp, write_series
 
 
@@ -186,6 +188,29 @@ class TestGrouping:
         bare = {"ImagePositionPatient": None, "PixelSpacing": None, "PixelAspectRatio": [2, 1]}
         write_series(tmp_path, ramp((1, 6, 5)), per_slice=[bare])
         assert scan(tmp_path).volumes[0].geometry.spacing_mm[:2] == (1.0, 2.0)
+
+    @pytest.mark.parametrize(
+        ("spacings", "scale"),
+        [
+            ({"PixelSpacing": [0.5, 0.5]}, PixelScale.PATIENT),
+            ({"PixelSpacing": [0.4, 0.4], "ImagerPixelSpacing": [0.5, 0.5]}, PixelScale.PATIENT),
+            ({"PixelSpacing": [0.5, 0.5], "ImagerPixelSpacing": [0.5, 0.5]}, PixelScale.DETECTOR),
+            ({"PixelSpacing": None, "ImagerPixelSpacing": [0.5, 0.5]}, PixelScale.DETECTOR),
+            ({"PixelSpacing": None, "NominalScannedPixelSpacing": [0.5, 0.5]}, PixelScale.UNKNOWN),
+            ({"PixelSpacing": None, "PixelAspectRatio": [2, 1]}, PixelScale.UNKNOWN),
+            ({"PixelSpacing": None}, PixelScale.UNKNOWN),
+        ],
+    )
+    def test_it_is_said_what_lengths_are(self, tmp_path: Path, spacings: dict[str, Any], scale: PixelScale) -> None:
+        bare = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
+        write_series(tmp_path, ramp((1, 6, 5)), per_slice=[{**bare, **spacings}], Modality="DX")
+        (plan,) = scan(tmp_path).volumes
+        assert (plan.info.is_placed, plan.info.pixel_scale) == (False, scale)
+
+    def test_a_stack_lies_in_the_patient(self, tmp_path: Path) -> None:
+        write_series(tmp_path, ramp((3, 6, 5)))
+        (plan,) = scan(tmp_path).volumes
+        assert (plan.info.is_placed, plan.info.pixel_scale) == (True, PixelScale.PATIENT)
 
 
 class TestIdentity:

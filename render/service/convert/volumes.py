@@ -10,10 +10,11 @@ from render.geometry import VolumeGeometry
 from render.service.convert.views import view_to_proto, window_to_proto
 from render.service.status import wire_text
 from render.v1 import render_service_pb2, volume_pb2
-from render.volume import VoxelType
+from render.volume import PixelScale, VoxelType
 
 _VOXEL_TYPES = {kind: getattr(volume_pb2, f"VOXEL_TYPE_{kind.name}") for kind in VoxelType}
 _VOXEL_TYPE_OF = {number: kind for kind, number in _VOXEL_TYPES.items()}
+_PIXEL_SCALES = {scale: getattr(volume_pb2, f"PIXEL_SCALE_{scale.name}") for scale in PixelScale}
 _RESIDENCIES = {state: getattr(volume_pb2, f"RESIDENCY_{state.name}") for state in Residency}
 
 
@@ -96,6 +97,8 @@ def description_to_proto(description: VolumeDescription) -> volume_pb2.VolumeDes
         default_preset=description.default_preset,
         inverted=description.inverted,
         lossy_source=description.lossy_source,
+        unplaced=not description.is_placed,
+        pixel_scale=_PIXEL_SCALES[description.pixel_scale],
         warnings=[wire_text(warning) for warning in description.warnings],
         revision=description.revision,
         initial_views=[

@@ -4,6 +4,8 @@
  * @module annotations
  */
 
+import { lengthText } from "./lengths.js";
+import { liesIn, lineLength } from "./measurements.js";
 import { windowText } from "./presets.js";
 import { planePosition, slicePosition } from "./slices.js";
 import { cutDirection, pixelFromPatient } from "./view-state.js";
@@ -11,6 +13,9 @@ import { cutDirection, pixelFromPatient } from "./view-state.js";
 /** @typedef {import("./view-state.js").ViewState} ViewState */
 /** @typedef {import("./pane.js").Pane} Pane */
 /** @typedef {import("./workspace.js").Workspace} Workspace */
+
+/** Fingers. */
+const CANNOT_HOVER = matchMedia("(hover: none)");
 
 /** Fills the panes' overlays. */
 export class Annotations {
@@ -38,7 +43,7 @@ export class Annotations {
     if (!pane.painted || !pane.state || !geometry || pane.stage.clientWidth === 0) return;
     const { state, viewport } = pane.painted.asked;
     const { overlay } = pane;
-    overlay.showGeometry(state, viewport);
+    overlay.showGeometry(state, viewport, description);
     const others = planes.filter((other) => other !== pane && other.state);
     const at = crosshairShown && pane.isPlane && !only ? pixelFromPatient(state, viewport, crosshair) : null;
     overlay.showCrosshair(
@@ -48,6 +53,7 @@ export class Annotations {
         color: `var(--${other.name})`,
       })),
     );
+    this.showMeasured(pane);
     const { window } = pane.painted.decoded.codes ? pane.state : state;
     const color = state.method === "VOLUME_RENDERED";
     overlay.windowText.textContent = color || pane.isColorImage
@@ -56,14 +62,36 @@ export class Annotations {
     if (pane.isPlane) {
       const { index, count } = slicePosition(state, geometry);
       overlay.slice.textContent = `${Math.min(count, Math.max(1, Math.round(index) + 1))} / ${count}`;
-      overlay.position.textContent = planePosition(state);
+      overlay.position.textContent = description.unplaced ? "" : planePosition(state);
     }
     this.showReadout(pane);
   }
 
-  /** @param {Pane} pane */
+  /** The lines in the painted plane. @param {Pane} pane */
+  showMeasured(pane) {
+    const { geometry, measurements, description } = this.workspace;
+    if (!pane.painted || !geometry) return;
+    const { state, viewport } = pane.painted.asked;
+    const lines = pane.isPlane ? measurements.lines.filter((line) => liesIn(line, state, geometry)) : [];
+    pane.overlay.showMeasured(
+      lines.map((line) => ({
+        from: pane.toCss(pixelFromPatient(state, viewport, line.from)),
+        to: pane.toCss(pixelFromPatient(state, viewport, line.to)),
+        text: lengthText(lineLength(line), description.pixel_scale),
+        selected: line === measurements.selected,
+      })),
+    );
+  }
+
+  /** The value under the pointer; in the active pane under the crosshair, where nothing can point. @param {Pane} pane */
   showReadout(pane) {
-    pane.overlay.readout.textContent = pane.valueText(this.hovered?.pane === pane ? this.hovered.at : null);
+    let at = this.hovered?.pane === pane ? this.hovered.at : null;
+    const { active, crosshair, crosshairShown, only } = this.workspace;
+    if (CANNOT_HOVER.matches && pane === active && pane.painted && pane.isPlane && crosshairShown && !only) {
+      const { state, viewport } = pane.painted.asked;
+      at = pane.toCss(pixelFromPatient(state, viewport, crosshair));
+    }
+    pane.overlay.readout.textContent = pane.valueText(at);
   }
 }
 

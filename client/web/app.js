@@ -14,6 +14,8 @@ import { Picker, progressText, volumeFacts, volumeTitle } from "./picker.js";
 import { SharePanel, watchFragment } from "./sharing.js";
 import { StatusBar, sentences } from "./status-bar.js";
 import { StreamClient } from "./stream.js";
+import { ToolMenu } from "./tools.js";
+import { ALONE, AWAITED, ENDED, GONE, NO_SHARE, UNKNOWN, UNSHARED } from "./words.js";
 import { Workspace } from "./workspace.js";
 
 const TOKEN_KEY = "voxelcast-token";
@@ -21,13 +23,6 @@ const TOKEN_KEY = "voxelcast-token";
 const NARROW = matchMedia("(max-width: 700px), (max-height: 500px)");
 /** How often the list is asked for while nothing is open: roots are scanned in the background. */
 const LIST_MS = 1000;
-const AWAITED = "The address names a series that the server has not found yet: it is still reading its folders.";
-const UNSHARED = "Sharing has ended while the connection was lost. Share again for a new link.";
-const ENDED = "Sharing has ended: its link leads nowhere any more.";
-const ALONE = "You go on by yourself: nobody else sets what you see any more.";
-const GONE = "That series is not on the server any more.";
-const NO_SHARE = "Nobody shares anything under this link any more. Choose a series, or ask for a new link.";
-const UNKNOWN = "The address names a series that this server does not have. Choose one of these.";
 /** Ids are no words for a reader. */
 const ID = /['"]?\b[0-9a-f]{16,}\b['"]?/g;
 const DAMAGED_RETRY_MS = 1000;
@@ -103,6 +98,7 @@ class App {
     this.picker = new Picker((volumeId) => this.open(volumeId));
     this.heads = this.workspace.panes.map((pane) => new PaneHead(pane, this.workspace));
     this.toolbar = new Toolbar(this.workspace);
+    this.tools = new ToolMenu(this.workspace);
     this.phases = new PhaseBar(this.workspace);
     this.listen();
     if (NARROW.matches) this.workspace.maximise("axial");
@@ -167,10 +163,10 @@ class App {
     if (document.querySelector("dialog[open]") || this.stream.watching) return;
     if (target.closest("select, input")) return;
     // A focused button has its own use for the space bar.
-    if (event.key === " " && target.closest("button")) return;
+    if ((event.key === " " || event.key === "Enter") && target.closest("button")) return;
     if (event.key === "Escape" && !NARROW.matches) this.workspace.maximise(null);
-    const parts = [this.toolbar, this.phases, this.input];
-    if (parts.some((part) => part.press(event.key))) event.preventDefault();
+    const parts = [this.toolbar, this.tools, this.phases, this.input];
+    if (parts.some((part) => part.press(event.key, event.shiftKey))) event.preventDefault();
   }
 
   /** @param {any} welcome */
@@ -373,6 +369,7 @@ class App {
     // Called while the workspace is being made, too.
     if (!this.toolbar) return;
     this.toolbar.refresh();
+    this.tools?.refresh();
     this.phases?.refresh();
     for (const head of this.heads) head.refresh();
   }
@@ -389,6 +386,8 @@ class App {
       traffic: { ...traffic },
       crosshair: [...this.workspace.crosshair],
       maximised: this.workspace.maximised,
+      tool: this.workspace.tool,
+      measured: structuredClone(this.workspace.measurements.lines),
       panes,
     };
   }

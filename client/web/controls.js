@@ -124,7 +124,8 @@ export class PaneHead {
   /** Show what applies. */
   refresh() {
     const { state, isPlane, title } = this.pane;
-    this.name.textContent = TITLES[title];
+    // An image that lies nowhere in the patient is in none of the planes.
+    this.name.textContent = this.workspace.description?.unplaced ? "Image" : TITLES[title];
     this.grow.setAttribute("aria-pressed", String(this.workspace.maximised === this.pane.name));
     if (!state) return;
     this.mode.hidden = this.pane.isColorImage;
@@ -226,7 +227,7 @@ export class Toolbar {
     this.windowsName.textContent = SHORT[label] ?? label;
     for (const tab of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.tabs.children)) {
       const pane = this.workspace.panes.find(({ name }) => name === tab.dataset.tab);
-      if (pane) tab.textContent = TITLES[pane.title];
+      if (pane) tab.textContent = only && this.workspace.description?.unplaced ? "Image" : TITLES[pane.title];
       tab.hidden = Boolean(only) && pane !== only;
       tab.setAttribute("aria-selected", String(tab.dataset.tab === (maximised ?? "")));
     }

@@ -6,6 +6,7 @@
 
 import { element, svgElement } from "./elements.js";
 import { edgeLetters } from "./letters.js";
+import { niceLength, scaleText } from "./lengths.js";
 import { pixelSpacing } from "./view-state.js";
 
 /** @typedef {import("./view-state.js").ViewState} ViewState */
@@ -15,27 +16,12 @@ import { pixelSpacing } from "./view-state.js";
 const CROSSHAIR_GAP_PX = 14;
 /** Lines end this far from the edge, where the letters are, CSS px. */
 const EDGE_PX = 26;
+/** What the words on a length take, CSS px. */
+const WORDS_PX = 100;
 /** The badge of a picture that is left over from a lost connection. */
 export const NOT_LIVE = "NOT LIVE";
 /** The scale bar takes at most this part of the pane. */
 const SCALE_BAR_FRACTION = 0.22;
-
-/**
- * The longest of 1, 2 and 5 times a power of ten that is not longer than `limit`.
- *
- * @param {number} limit mm.
- */
-export function niceLength(limit) {
-  const power = 10 ** Math.floor(Math.log10(limit));
-  const factor = [5, 2, 1].find((candidate) => candidate * power <= limit) ?? 1;
-  return factor * power;
-}
-
-/** A length as text. @param {number} mm */
-export function formatLength(mm) {
-  if (mm >= 10) return `${Number((mm / 10).toPrecision(3))} cm`;
-  return mm >= 1 ? `${mm} mm` : `${Number((mm * 1000).toPrecision(3))} µm`;
-}
 
 /** The overlay of one pane. Does not take pointer events, but for its crosshair's colour knows nothing of others. */
 export class Overlay {
@@ -47,7 +33,8 @@ export class Overlay {
     this.center = svgElement("circle", { class: "crosshair-center", r: "3.5" });
     this.bar = svgElement("path", { class: "scale-bar" });
     this.barText = svgElement("text", { class: "scale-text" });
-    this.marks.append(...this.lines.flat(), this.center, this.bar, this.barText);
+    this.measured = svgElement("g", { class: "measured" });
+    this.marks.append(...this.lines.flat(), this.center, this.measured, this.bar, this.barText);
     this.letters = Object.fromEntries(
       ["left", "right", "top", "bottom"].map((side) => [side, element("span", { class: `letter ${side}` })]),
     );
@@ -76,18 +63,23 @@ export class Overlay {
    *
    * @param {ViewState} state As painted.
    * @param {Viewport} viewport As painted.
+   * @param {any} description VolumeDescription. Of an image that lies nowhere in the patient no side is known.
    */
-  showGeometry(state, viewport) {
-    for (const [side, text] of Object.entries(edgeLetters(state))) this.letters[side].textContent = text;
+  showGeometry(state, viewport, { unplaced, pixel_scale: scale }) {
+    const letters = edgeLetters(state);
+    for (const [side, letter] of Object.entries(this.letters)) {
+      letter.textContent = unplaced ? "" : letters[/** @type {keyof typeof letters} */ (side)];
+    }
     const { clientWidth: width, clientHeight: height } = this.parent;
     const spacing = pixelSpacing(state, viewport) * (viewport.height / height);
     const mm = niceLength(width * SCALE_BAR_FRACTION * spacing);
     const length = mm / spacing;
     const [x, y] = [width - 10 - length, height - 48];
     this.bar.setAttribute("d", `M${x} ${y - 4}v8M${x} ${y}h${length}m0 -4v8`);
-    this.barText.setAttribute("x", String(width - 10 - length / 2));
+    // Words that are longer than the bar end where it ends.
+    this.barText.setAttribute("x", String(width - 10));
     this.barText.setAttribute("y", String(y - 6));
-    this.barText.textContent = state.camera.fov === undefined ? formatLength(mm) : "";
+    this.barText.textContent = state.camera.fov === undefined ? scaleText(mm, scale) : "";
     this.bar.toggleAttribute("hidden", state.camera.fov !== undefined);
   }
 
@@ -112,6 +104,35 @@ export class Overlay {
     if (!at) return;
     this.center.setAttribute("cx", String(at.x));
     this.center.setAttribute("cy", String(at.y));
+  }
+
+  /**
+   * What was measured in the picture's plane.
+   *
+   * @param {{from: {x: number, y: number}, to: {x: number, y: number}, text: string, selected: boolean}[]} lines CSS px.
+   */
+  showMeasured(lines) {
+    const { clientWidth: width } = this.parent;
+    const parts = lines.map(({ from, to, text, selected }) => {
+      const group = svgElement("g", selected ? { class: "selected" } : {});
+      const d = `M${from.x} ${from.y}L${to.x} ${to.y}`;
+      // Beyond the end, not over the line; inwards at the right edge.
+      const isInward = to.x < from.x || to.x > width - WORDS_PX;
+      const words = svgElement("text", {
+        x: String(to.x + (isInward ? -10 : 10)),
+        y: String(to.y + (to.y < from.y ? -10 : 20)),
+        "text-anchor": isInward ? "end" : "start",
+      });
+      words.textContent = text;
+      group.append(
+        svgElement("path", { class: "halo", d }),
+        svgElement("path", { d }),
+        ...[from, to].map(({ x, y }) => svgElement("circle", { cx: String(x), cy: String(y), r: "4" })),
+        words,
+      );
+      return group;
+    });
+    this.measured.replaceChildren(...parts);
   }
 
   /**

@@ -6,9 +6,11 @@
 
 import { Annotations } from "./annotations.js";
 import { fit, fitNative } from "./fitting.js";
+import { Measurements } from "./measurements.js";
 import { Pane } from "./pane.js";
 import { projectionWindow } from "./presets.js";
 import { moveThrough, scrollBy } from "./slices.js";
+import { firstTool } from "./tools.js";
 import { along, cross, dot, length, normalize, subtract } from "./vector.js";
 import { basis, fromWire } from "./view-state.js";
 
@@ -55,6 +57,8 @@ export class Workspace {
       (name) => new Pane(name, { ...host, painted: (pane) => this.repainted(pane), resized: (pane) => this.resized(pane) }),
     );
     this.active = this.panes[0];
+    this.measurements = new Measurements();
+    this.tool = firstTool();
     this.annotations = new Annotations(this);
     grid.append(...this.panes.map((pane) => pane.element));
     this.activate(this.active);
@@ -90,6 +94,7 @@ export class Workspace {
     this.geometry = geometry;
     this.crosshair = geometry.center;
     this.initial.clear();
+    this.measurements.open(description.summary.volume_id);
     const named = new Map(description.initial_views.map((/** @type {any} */ item) => [item.name, item.view]));
     for (const pane of this.panes) {
       pane.open(description, geometry);
@@ -182,7 +187,10 @@ export class Workspace {
   /** @param {Pane} pane */
   activate(pane) {
     this.active = pane;
-    for (const each of this.panes) each.element.classList.toggle("active", each === pane);
+    for (const each of this.panes) {
+      each.element.classList.toggle("active", each === pane);
+      this.annotations?.showReadout(each);
+    }
     this.listener.changed();
   }
 
@@ -260,6 +268,26 @@ export class Workspace {
     return this.panes.every(
       (pane) => !pane.state || !pane.isShown || pane.painted?.asked.state.volumeId === pane.state.volumeId,
     );
+  }
+
+  /** @param {import("./tools.js").Tool} tool */
+  setTool(tool) {
+    this.tool = tool;
+    this.grid.dataset.tool = tool;
+    this.measurements.selected = null;
+    this.showMeasured();
+  }
+
+  /** What was measured is another. */
+  showMeasured() {
+    this.annotations.showAll();
+    this.listener.changed();
+  }
+
+  /** Remove the line that is selected; all where none is. */
+  removeMeasurements() {
+    this.measurements.remove();
+    this.showMeasured();
   }
 
   /** @param {boolean} shown */

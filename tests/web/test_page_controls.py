@@ -196,6 +196,7 @@ def test_a_phone_by_touch(chromium: Any, page_server: PageServer, oracle: Oracle
         assert_exact(viewer, oracle, "axial")
 
         window = viewer.view("axial")["layers"][0]["window"]
+        viewer.page.locator("#tool").select_option("window")
         fingers([(100, 300), (120, 300), (160, 300)])
         viewer.wait(lambda _: viewer.view("axial")["layers"][0]["window"]["width"] > window["width"])
 

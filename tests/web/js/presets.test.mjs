@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { formatLength, niceLength } from "../../../client/web/overlay.js";
+import { niceLength, scaleText } from "../../../client/web/lengths.js";
 import { dragWindow, exactWindow, formatWindowNumber, presetsFor, projectionWindow, windowChoices } from "../../../client/web/presets.js";
 
 const description = (modality, windows = []) => ({
@@ -38,7 +38,7 @@ test("figures are short", () => {
 
 test("scale bars have round lengths", () => {
   assert.deepEqual([99, 100, 49.9, 19, 0.7].map(niceLength), [50, 100, 20, 10, 0.5]);
-  assert.deepEqual([100, 20, 5, 0.5].map(formatLength), ["10 cm", "2 cm", "5 mm", "500 µm"]);
+  assert.deepEqual([100, 20, 5, 0.5].map((mm) => scaleText(mm, "PIXEL_SCALE_PATIENT")), ["10 cm", "2 cm", "5 mm", "500 µm"]);
 });
 
 test("a projection of a whole CT gets its own window, until the reader has chosen one", () => {

@@ -126,11 +126,17 @@ class Camera:
             raise InvalidViewError("camera.up is parallel to the viewing direction", field="camera.up")
 
     @functools.cached_property
-    def basis(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Unit vectors ``(right, down, forward)`` of the picture, LPS."""
+    def axes(self) -> tuple[Vector, Vector, Vector]:
+        """Unit vectors ``(right, down, forward)`` of the picture, LPS, as plain numbers."""
         forward = _unit([to - at for to, at in zip(self.look_at, self.position, strict=True)])
         right = _unit(_cross(forward, self.up))
-        return np.array(right), np.array(_cross(forward, right)), np.array(forward)
+        return right, _cross(forward, right), forward
+
+    @functools.cached_property
+    def basis(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """`axes` as arrays."""
+        right, down, forward = self.axes
+        return np.array(right), np.array(down), np.array(forward)
 
     @property
     def half_height_mm(self) -> float:
@@ -249,10 +255,10 @@ class View:
     @functools.cached_property
     def plane(self) -> ImagePlane:
         """Where the pixels lie: the plane through ``look_at``, after the flips."""
-        right, down, _ = (axis.tolist() for axis in self.camera.basis)
+        right, down, _ = self.camera.axes
         spacing = 2 * self.camera.half_height_mm / self.viewport.height_px
-        row = _turned(right) if self.viewport.flip_horizontal else tuple(right)
-        column = _turned(down) if self.viewport.flip_vertical else tuple(down)
+        row = _turned(right) if self.viewport.flip_horizontal else right
+        column = _turned(down) if self.viewport.flip_vertical else down
         across = spacing * (self.viewport.width_px - 1) / 2
         along = spacing * (self.viewport.height_px - 1) / 2
         x, y, z = (c - r * across - d * along for c, r, d in zip(self.camera.look_at, row, column, strict=True))

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from render.geometry import VolumeGeometry
-from render.view import Camera, ImagePlane
+from render.view import Camera, ImagePlane, Vector
 
 ORIGIN, COLUMN, ROW, STEP = 0, 3, 6, 9
 """Voxel coordinates of the first pixel's base point; steps to the next column, row and (orthographic) sample."""
@@ -135,22 +136,13 @@ def ray_parameters(
         Where the samples lie.
     """
     p = np.zeros(PARAMETERS)
-    voxel_from_mm = geometry.voxel_from_patient[:3, :3]
-    corner = np.array(plane.top_left_mm)
-    across = np.array((plane.row_direction, plane.column_direction, camera.basis[2]))
-    row, column, forward = across
+    corner, row, column, forward = plane.top_left_mm, plane.row_direction, plane.column_direction, camera.axes[2]
     down_mm, right_mm = plane.pixel_spacing_mm
-    step_mm = lattice.step_mm or 1.0
-    if camera.fov_deg is not None:
-        from_eye = corner - np.array(camera.position)
-        p[EYE : EYE + 3] = voxel_from_mm @ from_eye
-        p[EYE_RIGHT], p[EYE_DOWN] = from_eye @ row, from_eye @ column
-        p[SPACING_RIGHT], p[SPACING_DOWN] = right_mm, down_mm
-        p[EYE_DISTANCE2] = (from_eye @ forward) ** 2
-        p[PERSPECTIVE] = 1
+    step_mm = p[STEP_MM] = lattice.step_mm or 1.0
     if lattice.step_mm:
-        middle = corner + row * (right_mm * (shape_px[1] - 1) / 2) + column * (down_mm * (shape_px[0] - 1) / 2)
-        ahead = forward
+        middle = np.array(corner) + np.array(row) * (right_mm * (shape_px[1] - 1) / 2)
+        middle += np.array(column) * (down_mm * (shape_px[0] - 1) / 2)
+        ahead = np.array(forward)
         if camera.fov_deg is not None:
             ahead = middle - np.array(camera.position)
             ahead /= np.linalg.norm(ahead)
@@ -158,16 +150,31 @@ def ray_parameters(
         shift = min(max(math.floor(nearest / step_mm), lattice.first), lattice.last)
         p[LATTICE] = shift + 0.5
         p[FIRST], p[LAST] = max(lattice.first - shift, -FAR), min(lattice.last - shift, FAR)
-    p[STEP_MM] = step_mm
-    base = corner if p[PERSPECTIVE] else corner + forward * (p[LATTICE] * step_mm)
-    p[ORIGIN : ORIGIN + 3] = geometry.to_voxel(base)
-    per_step = np.array(((right_mm,), (down_mm,), (step_mm,)))
-    p[COLUMN : STEP + 3] = (across @ voxel_from_mm.T * per_step).ravel()
-    p[AHEAD : AHEAD + 9] = (geometry.patient_from_voxel[:3, :3] / step_mm).ravel()
-    p[SIZE : SIZE + 3] = geometry.shape[::-1]
-    p[INNER : INNER + 3] = INNER_MARGIN
+        p[AHEAD : AHEAD + 9] = (geometry.patient_from_voxel[:3, :3] / step_mm).ravel()
+    # Points are moved by the affine's last column, vectors are not.
+    away_mm = 0.0 if camera.fov_deg is not None else float(p[LATTICE]) * step_mm
+    base = [c + f * away_mm for c, f in zip(corner, forward, strict=True)]
+    vectors = [_long(row, right_mm), _long(column, down_mm), _long(forward, step_mm)]
+    if camera.fov_deg is not None:
+        from_eye = [c - e for c, e in zip(corner, camera.position, strict=True)]
+        vectors.append(from_eye)
+        p[EYE_RIGHT], p[EYE_DOWN] = _dot(from_eye, row), _dot(from_eye, column)
+        p[SPACING_RIGHT], p[SPACING_DOWN] = right_mm, down_mm
+        p[EYE_DISTANCE2] = _dot(from_eye, forward) ** 2
+        p[PERSPECTIVE] = 1
+    patient = np.array([(*base, 1.0), *((x, y, z, 0.0) for x, y, z in vectors)])
+    p[: 3 * len(patient)] = (patient @ geometry.voxel_from_patient[:3].T).ravel()
+    p[SIZE : INNER + 3] = *geometry.shape[::-1], INNER_MARGIN, INNER_MARGIN, INNER_MARGIN
     p[AXIS] = axis_of(p, shape_px) if lattice.step_mm else NO_AXIS
     return p
+
+
+def _long(direction: Vector, length: float) -> list[float]:
+    return [component * length for component in direction]
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def axis_of(p: npt.NDArray[np.float64], shape_px: tuple[int, int]) -> float:

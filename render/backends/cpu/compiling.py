@@ -101,12 +101,13 @@ def _of_dtype(dtype: Any) -> dict[str, Kernel]:
     histogram = (codes, types.int64, types.int64, *(types.float64,) * 2, counts, *(types.int64,) * 2)
     visible = (codes, codes, _U8, _SHAPE, types.int64[::1], *(types.float64,) * 2, types.uint8[::1])
     composite = (codes, _P, _U8, _F32, _I32, _F32, types.int32[:, ::1], *_TILE)
+    thin = (codes, _P, _U8, _VALUES, _flat(types.int64), types.int64[::1], types.int64, types.boolean)
     is_int = dtype == types.int16
     texts: list[tuple[str, Callable[..., Any], Any]] = [
         ("sweep", kernels_upload.sweep_int16 if is_int else kernels_upload.sweep_float32, sweep),
         ("steps", kernels_upload.bounds_in_steps, steps),
         ("histogram", kernels_upload.histogram_int16 if is_int else kernels_upload.histogram_float32, histogram),
-        ("thin", kernels_plane.thin, (codes, _P, _U8, _VALUES, *_TILE)),
+        ("thin", kernels_plane.thin, thin),
         ("extreme", kernels_values.extreme, (codes, _P, _U8, _U8, _U8, _VALUES, *_TILE)),
         ("mean", kernels_values.mean, (codes, _P, codes, codes, _U8, _VALUES, *_TILE)),
         ("visible", kernels_upload.visible_bricks, visible),

@@ -30,6 +30,7 @@ from render.backends.cpu.operations import (
 )
 from render.backends.cpu.packets import box_shape, brick_at, store_packet
 from render.backends.cpu.sampling import PARALLEL, F, near_sample, probe, sample
+from render.backends.cpu.shared_rows import claim, is_drawn, tell
 
 ORIGIN, COLUMN, ROW, SIZE = rays.ORIGIN, rays.COLUMN, rays.ROW, rays.SIZE
 OUTSIDE = -0.5 - 2 * rays.FACE_TOLERANCE
@@ -42,10 +43,27 @@ ACROSS_ROWS = 0.1
 """Rows of voxels a column."""
 
 
-def thin(
-    codes: Any, p: Any, invalid: Any, out: Any, row_from: int, row_to: int, column_from: int, column_to: int
-) -> Any:
-    """Draw the tile ``[row_from, row_to) x [column_from, column_to)`` of `out`, as the kernels of `kernels_values`."""
+def thin(codes: Any, p: Any, invalid: Any, out: Any, starts: Any, counts: Any, most: int, helps: bool) -> Any:
+    """Draw parts of `out` that nobody has, some `most` rows; return whether nothing is left to draw.
+
+    `starts` and `counts` are of `shared_rows.SharedRows`, `helps` tells that another thread waits for the picture; the
+    other arguments are as those of the kernels of `kernels_values`.
+    """
+    begun = 0
+    part = claim(counts)
+    while part >= 0:
+        row_from, row_to = starts[part], starts[part + 1]
+        packets = draw_rows(codes, p, invalid, out, row_from, row_to)
+        tell(counts, min(packets * WIDTH, (row_to - row_from) * out.shape[1]))
+        begun += row_to - row_from
+        part = claim(counts) if begun < most else -1
+    return is_drawn(counts, helps)
+
+
+@inline
+def draw_rows(codes: Any, p: Any, invalid: Any, out: Any, row_from: Any, row_to: Any) -> Any:
+    """Draw whole rows of `out`, and return how many packets were sampled."""
+    column_to = out.shape[1]
     row_stride = np.int64(p[SIZE])
     slab_stride = row_stride * np.int64(p[SIZE + 1])
     scale, offset = splat(F(p[rays.SCALE])), splat(F(p[rays.OFFSET]))
@@ -56,7 +74,10 @@ def thin(
     # Along a row of voxels the processor sees for itself what comes next; across rows each line is a wait, and a box
     # would have lines in it that nobody needs.
     scattered = abs(right_y) + abs(right_z) > ACROSS_ROWS
-    far_x, far_y, far_z = splat(F(right_x * AHEAD)), splat(F(right_y * AHEAD)), splat(F(right_z * AHEAD))
+    ahead = AHEAD, 0
+    far_x, far_y, far_z = onwards(p, 0, ahead), onwards(p, 1, ahead), onwards(p, 2, ahead)
+    beyond = AHEAD - column_to, PACKET_HEIGHT  # what is ahead of a row's end is the next row's beginning
+    next_x, next_y, next_z = onwards(p, 0, beyond), onwards(p, 1, beyond), onwards(p, 2, beyond)
     rows = np.empty(max(BOX_ROWS, 1), np.int64)
     low_x, low_y, low_z = reduce_min(lanes_x), reduce_min(lanes_y), reduce_min(lanes_z)
     shape = box_shape(p, reduce_max(lanes_x) - low_x, reduce_max(lanes_y) - low_y, reduce_max(lanes_z) - low_z, rows)
@@ -70,7 +91,7 @@ def thin(
         plain_from, plain_to = columns(
             p, row_x, row_y, row_z, p[rays.INNER], p[rays.INNER + 1], p[rays.INNER + 2], True
         )
-        for left in range(column_from, column_to, PACKET_WIDTH):
+        for left in range(0, column_to, PACKET_WIDTH):
             right = left + (PACKET_WIDTH - 1)
             if right < inside_from or left > inside_to:
                 store_packet(out, nowhere, top, left, row_to, column_to)
@@ -93,7 +114,10 @@ def thin(
                 plain = invalid[brick_at(p, least, F(0))] == 0
             if plain:
                 if scattered:
-                    at = to_i32(x + far_x) + to_i32(y + far_y) * row_stride + to_i32(z + far_z) * slab_stride
+                    if left + AHEAD < column_to:
+                        at = to_i32(x + far_x) + to_i32(y + far_y) * row_stride + to_i32(z + far_z) * slab_stride
+                    else:
+                        at = to_i32(x + next_x) + to_i32(y + next_y) * row_stride + to_i32(z + next_z) * slab_stride
                     prefetch(codes, 0, at)
                     prefetch(codes, row_stride, at)
                     prefetch(codes, slab_stride, at)
@@ -115,8 +139,13 @@ def thin(
                 inside = inside & (z >= FACE) & (z <= F(p[SIZE + 2] - 1) - FACE)
                 value = select(inside, fma(value, scale, offset), nowhere)
             store_packet(out, value, top, left, row_to, column_to)
-    pixels = (row_to - row_from) * (column_to - column_from)
-    return min(taken * WIDTH, pixels), pixels
+    return taken
+
+
+@inline
+def onwards(p: Any, axis: int, pixels: Any) -> Any:
+    """How much further one coordinate is `pixels`, columns and rows, away, in every lane."""
+    return splat(F(pixels[0] * p[COLUMN + axis] + pixels[1] * p[ROW + axis]))
 
 
 @inline

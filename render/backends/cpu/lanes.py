@@ -364,3 +364,19 @@ def store_rows(typingctx: Any, picture: Any, row: Any, column: Any, value: Any) 
         return context.get_dummy_value()
 
     return types.none(picture, row, column, value), codegen
+
+
+COUNTS_TOGETHER = True
+"""Whether `fetch_add` is one step to other threads."""
+
+
+@primitive
+def fetch_add(typingctx: Any, counters: Any, at: Any, amount: Any) -> Any:
+    """Add to ``counters[at]``, int64, in one step whatever other threads do, and return what it was."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(counters)(context, builder, args[0]).data
+        index, more = (context.cast(builder, args[n], (at, amount)[n - 1], types.int64) for n in (1, 2))
+        return builder.atomic_rmw("add", builder.gep(data, [index]), more, "seq_cst")
+
+    return types.int64(counters, at, amount), codegen

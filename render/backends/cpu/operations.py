@@ -124,10 +124,14 @@ bits = KERNEL_SET["bits"]
 load = KERNEL_SET["load"]
 store = KERNEL_SET["store"]
 store_rows = KERNEL_SET["store_rows"]
+fetch_add = KERNEL_SET["fetch_add"]
+COUNTS_TOGETHER: bool = KERNEL_SET["COUNTS_TOGETHER"]
+"""Whether several threads may share the counters of `fetch_add`."""
 
 __all__ = [
     "BOX_LENGTH",
     "BOX_ROWS",
+    "COUNTS_TOGETHER",
     "KERNEL_SET",
     "PACKET_HEIGHT",
     "PACKET_WIDTH",
@@ -139,6 +143,7 @@ __all__ = [
     "ceil",
     "cell_rows",
     "extract",
+    "fetch_add",
     "floor",
     "fma",
     "gather",

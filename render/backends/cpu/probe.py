@@ -23,6 +23,7 @@ from render.backends.cpu.lanes import (
     bits,
     ceil,
     extract,
+    fetch_add,
     floor,
     fma,
     lane_column,
@@ -74,7 +75,7 @@ def probe(codes: Any, numbers: Any, packed: Any, steps: Any, rows: Any, out: Any
     total = minimum(maximum(total, splat(F(-1))), splat(F(1e6)))
     if any_lane((at >= np.int32(0)) & (quarter < F(1))):
         total = select(bad, splat(F(-2)), total)
-    whole = bits(total >= splat(F(-2)))
+    whole = bits(total >= splat(F(-2))) + fetch_add(rows, 0, 0)
     store(out, 0, total)
     total = load(out, 0)
     for lane in range(WIDTH):

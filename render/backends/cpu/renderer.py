@@ -26,6 +26,7 @@ from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.kernels_upload import BRICK, CELL
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import CpuVolume
+from render.backends.cpu.shared_rows import SharedRows
 from render.backends.cpu.survey import NO_CODE, Bricks, measure, survey
 from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.backends.cpu.weights import MAX_VOXELS, weight_unit
@@ -33,15 +34,15 @@ from render.backends.held import KEPT_TABLES
 from render.backends.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, light_table, transfer_tables
 from render.errors import UnsupportedError
 from render.frame import FINAL, Frame, Quality
+from render.geometry import VolumeGeometry
 from render.memory import available_cores
 from render.transfer import TransferFunction
 from render.view import ImagePlane, Layer, Orientation, RenderingMethod, View, Viewport, oriented_camera
 from render.volume import Volume
 
-THIN_TILE = (64, 512)
-"""Rows and columns of a tile. A thin view takes microseconds a packet, so its tiles are large."""
-MARCH_TILE = (32, 64)
-"""A few milliseconds at most, even where nothing can be skipped: what another session's frame waits for."""
+TILE = (32, 64)
+"""Rows and columns of a tile; threads share the rows of a thin view instead. A few milliseconds at most, even where
+nothing can be skipped: what another session's frame waits for."""
 EXTREMES = RenderingMethod.MAXIMUM_IP, RenderingMethod.MINIMUM_IP
 WARM = Viewport(512, 512)
 """Drawn at upload, within a millisecond or two: a usual size, and tiles for all threads."""
@@ -207,30 +208,13 @@ class CpuRenderer:
         shape_px = -(-height // stride), -(-width // stride)
         geometry = resident.volume.geometry
         p = rays.ray_parameters(geometry, view.camera, rays.coarser(plane, stride), shape_px, lattice)
-        rays.bound_steps(p)
+        if lattice.step_mm:
+            rays.bound_steps(p)
         set_values(p, resident.volume, grid)
         if view.is_color:
             set_shading(p, resident.volume, view)
-        across, along = rays.packet_extent(p, geometry, view.camera, (PACKET_HEIGHT, PACKET_WIDTH))
-        if not lattice.step_mm:
-            along = np.zeros(3)  # one sample: the packet's own size decides
-        if view.slab_mm is None and view.rendering_method in EXTREMES:
-            level, segment, p[rays.CELL_SEGMENT] = grid.levels_for_extremes(across, along)
-        else:
-            level, segment = grid.level_for(across, along)
-        p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
-        p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment
-        work = _Work(view, codes, level, p, shape_px)
-        draw: Callable[[Tile], tuple[int, int]]
-        picture: npt.NDArray[Any]
-        if view.is_color:
-            draw, picture = self._composite(work, resident, grid, lattice.step_mm)
-        else:
-            draw, picture = reduce_values(work, resident.volume.slope, grid)
-        tile = THIN_TILE if view.slab_mm == 0 else MARCH_TILE
-        counts: list[tuple[int, int]] = []
-        self._pool.run(lambda tile: counts.append(draw(tile)), cut(*shape_px, *tile), cancelled)
-        samples = sum(taken for taken, _ in counts), sum(possible for _, possible in counts)
+        work = _Work(view, codes, chosen_level(p, geometry, view, grid), p, shape_px)
+        picture, samples = self._picture(work, resident, grid, lattice.step_mm, cancelled)
         if stride == 1:
             return picture, samples
         enlarged = np.empty((height, width, *picture.shape[2:]), picture.dtype)
@@ -238,6 +222,37 @@ class CpuRenderer:
         rows = cut(height, width, ENLARGED_ROWS, width)
         self._pool.run(lambda tile: enlarge(picture, stride, enlarged, tile[0], tile[1]), rows, cancelled)
         return enlarged, samples
+
+    def _picture(
+        self, work: _Work, resident: CpuVolume, grid: BrickGrid, step_mm: float, cancelled: Callable[[], bool] | None
+    ) -> tuple[npt.NDArray[Any], tuple[int, int]]:
+        draw: Callable[[Tile], tuple[int, int]]
+        picture: npt.NDArray[Any]
+        if work.view.slab_mm == 0:
+            return self._plane(work, cancelled)
+        if work.view.is_color:
+            draw, picture = self._composite(work, resident, grid, step_mm)
+        else:
+            draw, picture = reduce_values(work, resident.volume.slope, grid)
+        counts: list[tuple[int, int]] = []
+        self._pool.run(lambda tile: counts.append(draw(tile)), cut(*work.shape_px, *TILE), cancelled)
+        return picture, (sum(taken for taken, _ in counts), sum(possible for _, possible in counts))
+
+    def _plane(
+        self, work: _Work, cancelled: Callable[[], bool] | None
+    ) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
+        out = np.empty(work.shape_px, np.float32)
+        thin = kernel("thin", work.codes.dtype)
+        thin.compile()
+        codes, p, invalid = work.codes, work.p, work.level.invalid.reshape(-1)
+        rows = SharedRows(work.shape_px, self._pool.threads)
+
+        def draw(tile: Tile) -> bool:
+            is_drawn = thin(codes, p, invalid, out, rows.starts, rows.counts[tile[0]], rows.rows_a_call, tile[1] > 0)
+            return is_drawn and len(rows.counts) == 1
+
+        self._pool.run(draw, rows.calls, cancelled)
+        return out, (rows.samples_taken, out.size)
 
     def _composite(
         self, work: _Work, resident: CpuVolume, grid: BrickGrid, step_mm: float
@@ -269,10 +284,25 @@ class CpuRenderer:
 def set_values(p: npt.NDArray[np.float64], volume: Volume, grid: BrickGrid) -> None:
     """Set what a kernel has to know of the codes."""
     unit = weight_unit(volume.codes.dtype)
-    p[rays.UNIT] = unit
-    p[rays.SCALE], p[rays.OFFSET], p[rays.SIGN] = volume.slope / unit, volume.intercept, 1
-    p[rays.INVALID] = NO_CODE if volume.invalid_code is None else volume.invalid_code
+    invalid = NO_CODE if volume.invalid_code is None else volume.invalid_code
+    p[rays.SCALE : rays.INVALID + 1] = volume.slope / unit, volume.intercept, 1, unit, invalid
     p[rays.CHECK_INVALID] = grid.has_invalid
+
+
+def chosen_level(p: npt.NDArray[np.float64], geometry: VolumeGeometry, view: View, grid: BrickGrid) -> Level:
+    """Choose the bricks that a packet is looked up in, and set what a kernel has to know of them."""
+    if view.slab_mm == 0 and not grid.has_invalid:
+        return grid.levels[-1]  # a plane asks them for invalid voxels alone
+    across, along = rays.packet_extent(p, geometry, view.camera, (PACKET_HEIGHT, PACKET_WIDTH))
+    if view.slab_mm == 0:
+        along = np.zeros(3)  # one sample: the packet's own size decides
+    if view.slab_mm is None and view.rendering_method in EXTREMES:
+        level, segment, p[rays.CELL_SEGMENT] = grid.levels_for_extremes(across, along)
+    else:
+        level, segment = grid.level_for(across, along)
+    p[rays.GRID : rays.GRID + 3] = level.low.shape[::-1]
+    p[rays.BRICKS_PER_VOXEL], p[rays.SEGMENT] = 1 / level.size, segment
+    return level
 
 
 def set_shading(p: npt.NDArray[np.float64], volume: Volume, view: View) -> None:
@@ -304,14 +334,10 @@ def _check_size(volume: Volume) -> None:
 def reduce_values(
     work: _Work, slope: float, grid: BrickGrid
 ) -> tuple[Callable[[Tile], tuple[int, int]], npt.NDArray[np.float32]]:
-    """Return what draws a tile of values, and the picture that it draws into."""
+    """Return what draws a tile of values along rays, and the picture that it draws into."""
     codes, p, level = work.codes, work.p, work.level
     out = np.empty(work.shape_px, np.float32)
     invalid = level.invalid.reshape(-1)
-    if work.view.slab_mm == 0:
-        thin = kernel("thin", codes.dtype)
-        thin.compile()
-        return (lambda tile: thin(codes, p, invalid, out, *tile)), out
     low, high = level.low.reshape(-1), level.high.reshape(-1)
     if work.view.rendering_method is RenderingMethod.AVERAGE_IP:
         mean = kernel("mean", codes.dtype)

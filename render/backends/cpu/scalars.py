@@ -21,6 +21,8 @@ from render.backends.cpu.weights import WEIGHT_ONE
 F = np.float32
 WIDTH = PACKET_WIDTH = PACKET_HEIGHT = 1
 BOX_LENGTH = BOX_ROWS = 0
+COUNTS_TOGETHER = False
+"""Plain numba has no counter that several threads may share."""
 
 Function = TypeVar("Function")
 
@@ -246,3 +248,11 @@ def store(array: Any, at: Any, value: Any) -> None:
 def store_rows(picture: Any, row: Any, column: Any, value: Any) -> None:
     """Write a packet into a C-contiguous picture ``(H, W)`` of 32-bit pixels, in which all of it must lie."""
     picture[np.uint64(row), np.uint64(column)] = value
+
+
+@inline
+def fetch_add(counters: Any, at: Any, amount: Any) -> Any:
+    """Add to ``counters[at]``, int64, for this thread alone, and return what it was."""
+    before = counters[at]
+    counters[at] = before + amount
+    return before

@@ -10,6 +10,7 @@ long as a tenth of a thin plane. Never more than `TilePool.threads` draw at once
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
@@ -22,13 +23,14 @@ Tile: TypeAlias = tuple[int, int, int, int]
 """``(row_from, row_to, column_from, column_to)`` in pixels."""
 
 
-def cut(height: int, width: int, tile_height: int, tile_width: int) -> list[Tile]:
+@functools.lru_cache(64)
+def cut(height: int, width: int, tile_height: int, tile_width: int) -> tuple[Tile, ...]:
     """Cut a picture into tiles, row by row; those at the right and at the bottom may be smaller."""
-    return [
+    return tuple(
         (top, min(top + tile_height, height), left, min(left + tile_width, width))
         for top in range(0, height, tile_height)
         for left in range(0, width, tile_width)
-    ]
+    )
 
 
 class _Job:
@@ -43,12 +45,14 @@ class _Job:
         self.drawing = 0
         self.used_s = 0.0
         self.failure: BaseException | None = None
-        self.finished = threading.Event()
+        self.is_finished = False
+        self.finished = threading.Lock()  # held until it is; an Event takes longer to make
+        self.finished.acquire()
 
-    def step(self, tile: Tile) -> None:
+    def step(self, tile: Tile) -> object:
         if self.cancelled is not None and self.cancelled():
             raise RenderCancelledError(f"given up with {len(self.waiting) + 1} tiles left to draw")
-        self.draw(tile)
+        return self.draw(tile)
 
 
 class TilePool:
@@ -93,7 +97,8 @@ class TilePool:
         Parameters
         ----------
         draw
-            Called with each tile, from the worker threads, in any order.
+            Called with each tile, from the worker threads, in any order. If it returns True the whole frame is drawn:
+            tiles that wait are dropped, and other threads may yet be about to return from theirs.
         tiles
             What to draw.
         cancelled
@@ -116,10 +121,12 @@ class TilePool:
             self._jobs.append(job)
             draws = self._idle > 0
             self._idle -= draws
-            self._changed.notify(min(self._idle, len(job.waiting) - draws))
+            taken = self._next(job) if draws else None
+            self._changed.notify(min(self._idle, len(job.waiting)))
         if draws:
-            self._draw(only=job)
-        job.finished.wait()
+            self._draw(taken, only=job)
+        if not job.is_finished:
+            job.finished.acquire()
         if job.failure is not None:
             raise job.failure
 
@@ -139,43 +146,52 @@ class TilePool:
                         return
                     self._changed.wait()
                 self._idle -= 1
-            self._draw()
+                taken = self._next()
+            self._draw(taken)
 
-    def _draw(self, only: _Job | None = None) -> None:
+    def _draw(self, taken: tuple[_Job, Tile] | None, only: _Job | None = None) -> None:
         """Draw tiles while there are some, or while it is one frame's turn; then leave the place to another."""
-        while (taken := self._take(only)) is not None:
+        while taken is not None:
             job, tile = taken
             failure: BaseException | None = None
+            is_drawn: object = False
             began = self._clock()
             try:
-                job.step(tile)
+                is_drawn = job.step(tile)
             except BaseException as error:  # raised again in the thread that called run
                 failure = error
-            self._done(job, self._clock() - began, failure)
+            took_s = self._clock() - began
+            with self._changed:
+                self._done(job, took_s, is_drawn is True, failure)
+                taken = self._next(only)
 
-    def _take(self, only: _Job | None) -> tuple[_Job, Tile] | None:
-        with self._changed:
-            job = min(self._jobs, key=lambda each: each.used_s, default=None)
-            if job is None or (only is not None and job is not only):
-                self._idle += 1
-                if job is not None or self._closed:
-                    self._changed.notify()
-                return None
+    def _next(self, only: _Job | None = None) -> tuple[_Job, Tile] | None:
+        """Take the next tile, if it is one of `only`; else leave the place. To be called with the lock held."""
+        job = min(self._jobs, key=_used_s, default=None)
+        if job is None or (only is not None and job is not only):
+            self._idle += 1
+            if job is not None or self._closed:
+                self._changed.notify()
+            return None
+        self._jobs.remove(job)
+        tile = job.waiting.popleft()
+        job.drawing += 1
+        if job.waiting:
+            self._jobs.append(job)
+        return job, tile
+
+    def _done(self, job: _Job, took_s: float, is_drawn: bool, failure: BaseException | None) -> None:
+        """Note that a tile is drawn, or was given up. To be called with the lock held."""
+        job.drawing -= 1
+        job.used_s += took_s
+        job.failure = job.failure or failure
+        if job.waiting and (is_drawn or failure is not None):
+            job.waiting.clear()
             self._jobs.remove(job)
-            tile = job.waiting.popleft()
-            job.drawing += 1
-            if job.waiting:
-                self._jobs.append(job)
-            return job, tile
+        if not job.is_finished and (is_drawn or not (job.waiting or job.drawing)):
+            job.is_finished = True
+            job.finished.release()
 
-    def _done(self, job: _Job, took_s: float, failure: BaseException | None) -> None:
-        with self._changed:
-            job.drawing -= 1
-            job.used_s += took_s
-            if failure is not None:
-                job.failure = job.failure or failure
-                if job.waiting:
-                    job.waiting.clear()
-                    self._jobs.remove(job)
-            if not job.waiting and not job.drawing:
-                job.finished.set()
+
+def _used_s(job: _Job) -> float:
+    return job.used_s

@@ -333,6 +333,18 @@ def test_packets_are_laid_out_by_row(of: Operations) -> None:
     np.testing.assert_array_equal(np.stack([rows, columns]), np.indices((high, wide)).reshape(2, -1))
 
 
+def test_a_counter_gives_what_it_was(of: Operations) -> None:
+    fetch_add = of["fetch_add"]
+
+    @njit
+    def run(counters: Any, at: int, amount: int) -> Any:
+        return fetch_add(counters, at, amount)
+
+    counters = np.array([7, 1 << 40, -3])
+    assert [run(counters, 1, 5), run(counters, 1, -1), run(counters, 2, 0)] == [1 << 40, (1 << 40) + 5, -3]
+    assert counters.tolist() == [7, (1 << 40) + 4, -3]
+
+
 def test_every_operation_is_in_both_sets() -> None:
     names = set(operations.__all__) - {"KERNEL_SET", "KernelSet", "inline", "tell"}
     assert len(names) > 20

@@ -130,6 +130,29 @@ def test_cancelling_one_frame_leaves_the_others(pool: TilePool) -> None:
     assert sorted(kept) == numbered(6)
 
 
+def test_a_frame_that_says_it_is_drawn_is_not_waited_for() -> None:
+    """The last call may be about to return, and calls that nobody has made are not needed any more."""
+    pool = TilePool(2)
+    helping, go_on = threading.Event(), threading.Event()
+    calls: list[Tile] = []
+
+    def draw(tile: Tile) -> bool:
+        calls.append(tile)
+        if threading.current_thread() is not threading.main_thread():
+            helping.set()
+            assert go_on.wait(WAIT_S)
+            return False
+        assert helping.wait(WAIT_S)
+        return True
+
+    pool.run(draw, numbered(5))
+    assert not go_on.is_set()
+    assert pool.queued_tiles == 0
+    go_on.set()
+    pool.close()
+    assert len(calls) == 2
+
+
 def test_a_failure_reaches_the_caller_and_not_the_pool(pool: TilePool) -> None:
     def fail(tile: Tile) -> None:
         raise ZeroDivisionError("in a tile")

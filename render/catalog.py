@@ -41,8 +41,6 @@ logger = logging.getLogger(__name__)
 Loader: TypeAlias = Callable[[Callable[[int, int], None], Callable[[], bool]], Volume]
 """``load(progress, cancelled)``: blocks, reports (slices done, slices), gives up once `cancelled` says so."""
 
-Select: TypeAlias = Callable[[Scan], VolumePlan]
-
 
 class Catalog:
     """Knows all volumes by their ids.

@@ -35,6 +35,7 @@ from render.errors import CodecError, DrainingError, RenderCancelledError, Voxel
 from render.growth import Growth, Span
 from render.labels import LabelVolume
 from render.memory import available_cores
+from render.transfer import Window
 from render.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ class Ingest:
             return volume, ((0, total),)
         return replace(volume, revision=growing.revision), growing.news
 
-    def picture(self, root: Path, instance: Instance, number: int = 1) -> Picture:
+    def picture(self, root: Path, instance: Instance, number: int = 1, window: Window | None = None) -> Picture:
         """Decode one frame for display, as `render.dicom.picture.read_picture` does.
 
         Raises
@@ -217,7 +218,7 @@ class Ingest:
         DrainingError
             If the ingest has been closed.
         """
-        return cast(Picture, self._run(ReadPicture(root, instance, number)))
+        return cast(Picture, self._run(ReadPicture(root, instance, number, window)))
 
     def segmentation(self, root: Path, instance: Instance) -> LabelVolume:
         """Read a SEG as `render.dicom.segmentation.read_segmentation` does.

@@ -68,7 +68,7 @@ class Picture:
     warnings: tuple[str, ...] = ()
 
 
-def read_picture(root: Path, instance: Instance, number: int = 1) -> Picture:
+def read_picture(root: Path, instance: Instance, number: int = 1, window: Window | None = None) -> Picture:
     """Decode one frame for display, within `quiet_pydicom`.
 
     Parameters
@@ -77,6 +77,8 @@ def read_picture(root: Path, instance: Instance, number: int = 1) -> Picture:
         The folder that the instance's path is below.
     number
         Of the frame, from 1.
+    window
+        Of gray values; None for the image's own, else an automatic one.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def read_picture(root: Path, instance: Instance, number: int = 1) -> Picture:
         if pixels.samples > 1 or pixels.photometric == "PALETTE COLOR":
             shown = to_rgb8(stored, pixels, instance.transfer_syntax, dataset)
         else:
-            shown = _gray(stored, _frame(dataset, instance, pixels, number), instance, dataset)
+            shown = _gray(stored, _frame(dataset, instance, pixels, number), instance, dataset, window)
     spacing = instance.frames[0].spacing_mm if instance.frames else None
     return Picture(
         pixels=shown,
@@ -116,7 +118,7 @@ def _frame(dataset: FileDataset, instance: Instance, pixels: PixelFormat, number
 
 
 def _gray(
-    stored: npt.NDArray[Any], frame: FrameHeader, instance: Instance, dataset: FileDataset
+    stored: npt.NDArray[Any], frame: FrameHeader, instance: Instance, dataset: FileDataset, window: Window | None
 ) -> npt.NDArray[np.uint8]:
     padding = padding_mask(stored, instance.padding)
     lut = instance.modality_lut
@@ -130,7 +132,8 @@ def _gray(
     values[~np.isfinite(values)] = np.nan
     invert = instance.format is not None and instance.format.photometric == "MONOCHROME1"
     invert |= text(dataset, "PresentationLUTShape").upper() == "INVERSE"
-    window = next((made for made in map(window_from, frame.windows) if made is not None), None)
+    if window is None:
+        window = next((made for made in map(window_from, frame.windows) if made is not None), None)
     if window is None and frame.voi_luts:
         window = Window.of_table(0, frame.voi_luts[0])
     return (window or _automatic(values)).to_gray8(values, invert=invert)

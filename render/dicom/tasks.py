@@ -11,6 +11,7 @@ from render.dicom.instance import Instance
 from render.dicom.slices import Layer, SliceSource
 from render.dicom.values import ValuePlan
 from render.geometry import VolumeGeometry
+from render.transfer import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class ReadPicture:
     root: Path
     instance: Instance
     number: int
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _decode(task: DecodeSlices, connection: Connection) -> object:
 def _picture(task: ReadPicture) -> object:
     from render.dicom.picture import read_picture
 
-    return read_picture(task.root, task.instance, task.number)
+    return read_picture(task.root, task.instance, task.number, task.window)
 
 
 def _labels(task: ReadLabels) -> object:

@@ -1,4 +1,4 @@
-"""The HTTP and websocket shell: the page, the stream, rendered volumes, health and metrics."""
+"""The HTTP and websocket shell: the page, the stream, DICOMweb, health and metrics."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from render.service.status import client_message, http_status, reason
 from render.stream.contract import CloseCode
 from render.stream.session import Session, SessionRegistry
 from render.v1 import stream_pb2
+from render.web.dicomweb import dicomweb_routes
 from render.web.metrics import Metrics
-from render.web.rendered import rendered_routes
 from render.web.security import Door, token_check
 from render.web.transport import WebSocketTransport
 
@@ -119,7 +119,7 @@ def create_app(
         Route("/readyz", readyz),
         Route("/metrics", metrics_text),
         WebSocketRoute("/stream", stream),
-        *rendered_routes(engine, check_bearer, metrics.answered),
+        *dicomweb_routes(engine, check_bearer, metrics.answered),
         Mount("/", _PageFiles(directory=page_folder(), html=True)),
     ]
     return Starlette(

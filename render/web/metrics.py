@@ -53,7 +53,7 @@ class Metrics:
         self._errors = Counter("voxelcast_errors", "Errors told on streams", ("reason",), registry=self._registry)
         self._answers = Histogram(
             "voxelcast_rendered_seconds",
-            "Answers for rendered volumes over DICOMweb, loads and waiting included",
+            "Answers over DICOMweb, loads and waiting included",
             ("resource", "status"),
             buckets=BUCKETS_S,
             registry=self._registry,
@@ -78,7 +78,7 @@ class Metrics:
         self._errors.labels(reason).inc()
 
     def answered(self, resource: str, status: int, seconds: float) -> None:
-        """Note an answer for a rendered volume, good or bad."""
+        """Note an answer over DICOMweb, good or bad."""
         self._answers.labels(resource, str(status)).observe(seconds)
 
     def text(self) -> bytes:

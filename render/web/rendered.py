@@ -6,154 +6,89 @@ A request names a study, a series or an instance by its UIDs and gets one pictur
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine, Sequence
-from http import HTTPStatus
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from render.catalog_entry import CatalogEntry
 from render.encoding import Encoding, encode
 from render.engine import Engine
-from render.errors import InvalidArgumentError, RenderCancelledError, VolumeNotFoundError
+from render.errors import InvalidArgumentError, VolumeNotFoundError
 from render.frame import PictureRequest
-from render.service.status import http_status
 from render.transfer import Window, WindowFunction
 from render.view import RenderingMethod, View
-from render.web.rendered_query import RenderedQuery, negotiate, read_query
+from render.web.rendered_query import (
+    PICTURE_TYPES,
+    VolumeQuery,
+    accepted_type,
+    entries_of,
+    read_volume_query,
+    with_warnings,
+)
 
-T = TypeVar("T")
-
-PREFIX = "/dicomweb"
-LEVELS = ("/studies/{study}", "/series/{series}", "/instances/{instance}")
-RESOURCES = {"renderedmpr": True, "rendered3d": False, "rendered3D": False}
-"""Names of resources, and whether they are planes. The standard's text writes the last both ways."""
-ENCODINGS = {"image/jpeg": Encoding.JPEG, "image/png": Encoding.PNG}
 METADATA_TYPES = ("application/dicom+json", "application/json")
-MAX_REQUESTS = 64
-"""At a time; who comes next is asked to come again. The largest picture is 64 MiB before it is encoded."""
-RETRY_SECONDS = "2"
 MAX_CANDIDATES = 40
 """Volumes that an error lists."""
 
 
-Answered: TypeAlias = Callable[[str, int, float], None]
-"""``answered(resource, HTTP status, seconds)``"""
-
-
-def rendered_routes(engine: Engine, check_bearer: Callable[[Request], None], answered: Answered) -> list[Route]:
-    """Return the routes of all resources at all levels.
+class RenderedVolumes:
+    """Answers for volumes.
 
     Parameters
     ----------
     engine
         Opens and renders.
-    check_bearer
-        Raises for a request that may not ask.
-    answered
-        Told of each answer.
     """
-    service = _Service(engine, check_bearer, answered)
-    targets = ["".join(LEVELS[: n + 1]) for n in range(len(LEVELS))]
-    return [
-        Route(f"{PREFIX}{target}/{name}", service.planes if is_mpr else service.wholes)
-        for target in targets
-        for name, is_mpr in RESOURCES.items()
-    ]
 
-
-class _Service:
-    """Answers requests."""
-
-    def __init__(self, engine: Engine, check_bearer: Callable[[Request], None], answered: Answered) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._check_bearer = check_bearer
-        self._answered = answered
-        self._requests = 0
 
-    async def planes(self, request: Request) -> Response:
+    async def plane(self, request: Request) -> Response:
         """Answer for a Rendered MPR Volume Resource."""
         return await self._answer(request, is_mpr=True)
 
-    async def wholes(self, request: Request) -> Response:
+    async def whole(self, request: Request) -> Response:
         """Answer for a Rendered 3D Volume Resource."""
         return await self._answer(request, is_mpr=False)
 
     async def _answer(self, request: Request, *, is_mpr: bool) -> Response:
-        started, status = time.monotonic(), int(HTTPStatus.INTERNAL_SERVER_ERROR)
-        try:
-            response = await self._respond(request, is_mpr=is_mpr)
-            status = response.status_code
-        except HTTPException as error:
-            status = error.status_code
-            raise
-        except Exception as error:
-            status = int(http_status(error))
-            raise
-        finally:
-            self._answered("renderedmpr" if is_mpr else "rendered3d", status, time.monotonic() - started)
-        return response
-
-    async def _respond(self, request: Request, *, is_mpr: bool) -> Response:
-        self._check_bearer(request)
-        query = read_query(request.query_params, is_mpr=is_mpr)
-        accepted = request.query_params.get("accept", request.headers.get("accept"))
-        media = negotiate(accepted, METADATA_TYPES if query.wants_metadata else tuple(ENCODINGS))
-        entry = self._find(query=query, **request.path_params)
+        query = read_volume_query(request.query_params, is_mpr=is_mpr)
+        media = accepted_type(request, METADATA_TYPES if query.wants_metadata else PICTURE_TYPES)
+        entry = self._find(query, **request.path_params)
         view = query.picture.view(entry.volume_id, entry.geometry, entry.info)
-        if self._requests >= MAX_REQUESTS:
-            raise HTTPException(503, f"{MAX_REQUESTS} pictures are being drawn", {"Retry-After": RETRY_SECONDS})
-        self._requests += 1
-        try:
-            work = self._metadata(view, media) if query.wants_metadata else self._picture(view, media, query)
-            response = await _while_there(request, work)
-        finally:
-            self._requests -= 1
-        response.headers["Vary"] = "Accept"
-        if query.warnings:
-            response.headers["Warning"] = f'299 voxelcast "{"; ".join(query.warnings)}"'
-        return response
+        if query.wants_metadata:
+            return with_warnings(await self._metadata(view, media), query.warnings)
+        return with_warnings(await self._picture(view, media, query.jpeg_quality), query.warnings)
 
-    def _find(self, *, query: RenderedQuery, study: str, series: str = "", instance: str = "") -> CatalogEntry:
+    def _find(self, query: VolumeQuery, study: str, series: str = "", instance: str = "") -> CatalogEntry:
         """Return the one volume that is meant.
 
         Raises
         ------
-        VolumeNotFoundError
-            If there is nothing of these UIDs.
-        HTTPException
-            503 if there may be, once the folders are read.
+        VolumeNotFoundError, HTTPException
+            As `entries_of`; the former also where an instance holds no volume.
         InvalidArgumentError
             If what is there makes no volume, or several: ``details["candidates"]`` lists them.
         """
-        is_scanning = self._engine.is_scanning  # before the look: a scan that ends between the two has left its volumes
-        there = [
-            entry
-            for entry in self._engine.catalog.entries()
-            if entry.info.study_uid == study and (not series or entry.info.series_uid == series)
-        ]
+        there = entries_of(self._engine, study, series)
         if instance:
             # All of a volume that is the target must be in it: a slice of a volume is none.
             there = [entry for entry in there if {uid for uid, _ in entry.frames} == {instance}]
-        if not there and is_scanning:
-            raise HTTPException(503, "the folders are still being read", {"Retry-After": RETRY_SECONDS})
-        if not there:
-            raise VolumeNotFoundError("nothing here has these UIDs, or nothing of it can be drawn")
+            if not there:
+                raise VolumeNotFoundError("no volume is in this instance alone")
         if query.reference is not None:
             return _plain([entry for entry in there if _holds(entry, *query.reference)])
         return _plain([entry for entry in there if entry.is_listed])
 
-    async def _picture(self, view: View, media: str, query: RenderedQuery) -> Response:
-        encoding, quality = ENCODINGS[media], query.jpeg_quality
+    async def _picture(self, view: View, media: str, jpeg_quality: int) -> Response:
+        encoding = Encoding.PNG if media == "image/png" else Encoding.JPEG
         volume_id = view.layers[0].volume_id
         with await self._engine.open(volume_id, holder="rendered request") as lease:
-            picture = PictureRequest(quality) if encoding is Encoding.JPEG else None
+            picture = PictureRequest(jpeg_quality) if encoding is Encoding.JPEG else None
             frame = await self._engine.render(view, {volume_id: lease}, picture=picture)
-        encoded = await asyncio.to_thread(encode, frame, encoding, jpeg_quality=quality)
+        encoded = await asyncio.to_thread(encode, frame, encoding, jpeg_quality=jpeg_quality)
         return Response(encoded.payload, media_type=media)
 
     async def _metadata(self, view: View, media: str) -> Response:
@@ -219,23 +154,3 @@ def _candidate(entry: CatalogEntry) -> dict[str, Any]:
         "shape": entry.geometry.shape,
         "volumeinputreference": f"{uid},{frame}" if uid else "",
     }
-
-
-async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await work, and give it up once nobody waits for it any more."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise RenderCancelledError("the client has gone")
-        return working.result()
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,4 +1,4 @@
-"""What a request for a rendered volume asks for (PS3.18 8.3.5): its query parameters and its Accept header, read."""
+"""What a request for a rendered resource asks for (PS3.18 8.3.5): parameters, Accept header and target, read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from typing import TypeVar
 
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
-from render.errors import InvalidArgumentError, UnsupportedError
+from render.catalog_entry import CatalogEntry
+from render.engine import Engine
+from render.errors import InvalidArgumentError, UnsupportedError, VolumeNotFoundError
+from render.transfer import Window
 from render.view import Orientation, RenderingMethod
 from render.volumetric import DEFAULT_VIEWPORT, VolumetricRequest, parse_vector, parse_viewport, parse_window
+from render.web.fitting import Region, parse_region
 
 T = TypeVar("T")
 
 DEFAULT_JPEG_QUALITY = 90
+PICTURE_TYPES = ("image/jpeg", "image/png")
+"""That are offered, the preferred first."""
 UNBUILT = ("match", "swivelrange", "volumetriccurvepoint", "animationstepsize", "animationrate")
 """Parameters that would make another picture than without them: refused, never ignored."""
 UNHEEDED = ("annotation", "iccprofile")
@@ -25,8 +33,26 @@ ANNOTATIONS = frozenset({"patient", "technique"})
 
 
 @dataclass(frozen=True)
-class RenderedQuery:
-    """A request, read.
+class ImageQuery:
+    """A request for an image, read.
+
+    Attributes
+    ----------
+    region
+        What is shown of it, and how large; None for all of it, pixel by pixel.
+    window
+        None for the image's own.
+    """
+
+    region: Region | None
+    window: Window | None
+    jpeg_quality: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VolumeQuery:
+    """A request for a rendered volume, read.
 
     Attributes
     ----------
@@ -49,8 +75,53 @@ class RenderedQuery:
     warnings: tuple[str, ...]
 
 
-def read_query(parameters: QueryParams, *, is_mpr: bool) -> RenderedQuery:
-    """Read the query parameters. Unknown ones are ignored, as the standard has it.
+class _Parameters:
+    """Query parameters by name, each parsed as it is asked for. Unknown ones are never asked for."""
+
+    def __init__(self, parameters: QueryParams) -> None:
+        self._given: dict[str, str] = {}
+        for name, value in parameters.multi_items():
+            if name in self._given:
+                raise InvalidArgumentError(f"{name} is given twice", field=name)
+            self._given[name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._given
+
+    def read(self, name: str, parse: Callable[[str], T]) -> T | None:
+        """Return a parameter's value, None where it is not given."""
+        if name not in self._given:
+            return None
+        try:
+            return parse(self._given[name])
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"{name} {error.message}", field=name) from None
+        except ValueError:
+            raise InvalidArgumentError(f"{name} {self._given[name][:80]!r} can't be read", field=name) from None
+
+    def quality(self) -> int:
+        quality = self.read("quality", int)
+        if quality is None:
+            return DEFAULT_JPEG_QUALITY
+        if not 1 <= quality <= 100:
+            raise InvalidArgumentError(f"quality {quality}: 1 to 100 needed", field="quality")
+        return quality
+
+    def warnings(self) -> tuple[str, ...]:
+        self.read("annotation", _annotation)
+        return tuple(f"{name} is not supported" for name in UNHEEDED if name in self)
+
+
+def read_image_query(parameters: QueryParams) -> ImageQuery:
+    """Read the query parameters of a request for an image; errors as those of `read_volume_query`."""
+    given = _Parameters(parameters)
+    return ImageQuery(
+        given.read("viewport", parse_region), given.read("window", parse_window), given.quality(), given.warnings()
+    )
+
+
+def read_volume_query(parameters: QueryParams, *, is_mpr: bool) -> VolumeQuery:
+    """Read the query parameters of a request for a rendered volume.
 
     Raises
     ------
@@ -59,49 +130,65 @@ def read_query(parameters: QueryParams, *, is_mpr: bool) -> RenderedQuery:
     UnsupportedError
         For an animation, or `match`.
     """
-    given: dict[str, str] = {}
-    for name, value in parameters.multi_items():
-        if name in given:
-            raise InvalidArgumentError(f"{name} is given twice", field=name)
-        given[name] = value
+    given = _Parameters(parameters)
     for name in UNBUILT:
         if name in given:
             raise UnsupportedError(f"{name} is not built", field=name)
-
-    def read(name: str, parse: Callable[[str], T]) -> T | None:
-        if name not in given:
-            return None
-        try:
-            return parse(given[name])
-        except InvalidArgumentError as error:
-            raise InvalidArgumentError(f"{name} {error.message}", field=name) from None
-        except ValueError:
-            raise InvalidArgumentError(f"{name} {given[name][:80]!r} can't be read", field=name) from None
-
-    read("annotation", _annotation)
-    quality = read("quality", int)
-    if quality is not None and not 1 <= quality <= 100:
-        raise InvalidArgumentError(f"quality {quality}: 1 to 100 needed", field="quality")
     picture = VolumetricRequest(
         is_mpr=is_mpr,
-        viewport=read("viewport", parse_viewport) or DEFAULT_VIEWPORT,
-        rendering_method=read("renderingmethod", RenderingMethod),
-        orientation=read("orientation", Orientation),
-        viewpoint_position=read("viewpointposition", parse_vector),
-        viewpoint_look_at=read("viewpointlookat", parse_vector),
-        viewpoint_up=read("viewpointup", parse_vector),
-        slab_mm=read("mprslab", float),
-        window=read("window", parse_window),
-        preset=given.get("preset"),
-        shift=read("shift", float),
+        viewport=given.read("viewport", parse_viewport) or DEFAULT_VIEWPORT,
+        rendering_method=given.read("renderingmethod", RenderingMethod),
+        orientation=given.read("orientation", Orientation),
+        viewpoint_position=given.read("viewpointposition", parse_vector),
+        viewpoint_look_at=given.read("viewpointlookat", parse_vector),
+        viewpoint_up=given.read("viewpointup", parse_vector),
+        slab_mm=given.read("mprslab", float),
+        window=given.read("window", parse_window),
+        preset=given.read("preset", str),
+        shift=given.read("shift", float),
     )
-    return RenderedQuery(
+    return VolumeQuery(
         picture,
-        DEFAULT_JPEG_QUALITY if quality is None else quality,
-        read("renderedvolumetricmetadata", _yes) or False,
-        read("volumeinputreference", _reference),
-        tuple(f"{name} is not supported" for name in UNHEEDED if name in given),
+        given.quality(),
+        given.read("renderedvolumetricmetadata", _yes) or False,
+        given.read("volumeinputreference", _reference),
+        given.warnings(),
     )
+
+
+def entries_of(engine: Engine, study: str, series: str = "") -> list[CatalogEntry]:
+    """Return what there is of a study, or of a series of it.
+
+    Raises
+    ------
+    VolumeNotFoundError
+        If there is nothing of these UIDs.
+    HTTPException
+        503 if there may be, once the folders are read.
+    """
+    is_scanning = engine.is_scanning  # before the look: a scan that ends between the two has left its volumes
+    there = [
+        entry
+        for entry in engine.catalog.entries()
+        if entry.info.study_uid == study and (not series or entry.info.series_uid == series)
+    ]
+    if not there and is_scanning:
+        raise HTTPException(503, "the folders are still being read", {"Retry-After": "2"})
+    if not there:
+        raise VolumeNotFoundError("nothing here has these UIDs, or nothing of it can be drawn")
+    return there
+
+
+def accepted_type(request: Request, offered: Sequence[str]) -> str:
+    """Return the media type of the answer, by the parameter `accept` or the header; errors as `negotiate`."""
+    return negotiate(request.query_params.get("accept", request.headers.get("accept")), offered)
+
+
+def with_warnings(response: Response, warnings: Sequence[str]) -> Response:
+    """Return a response that says what of the request was not heeded."""
+    if warnings:
+        response.headers["Warning"] = f'299 voxelcast "{"; ".join(warnings)}"'
+    return response
 
 
 def negotiate(accepted: str | None, offered: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from starlette.requests import Request
 
 from render.errors import RenderCancelledError
 from render.transfer import Window, WindowFunction
-from render.web.rendered import _while_there
+from render.web.dicomweb import while_there
 from render.web.rendered_query import negotiate
 from tests.dicom.synthetic import positions_mm, ramp, write_series
 from tests.web.client import served
@@ -291,5 +291,5 @@ async def test_work_is_given_up_when_its_client_has_gone() -> None:
 
     messages = [{"type": "http.request", "body": b""}, {"type": "http.disconnect"}]
     with pytest.raises(RenderCancelledError):
-        await _while_there(Request({"type": "http"}, receive), work())
+        await while_there(Request({"type": "http"}, receive), work())
     assert ended.is_set()

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from render.errors import ProtocolError
 from render.stream.contract import CloseCode, UnreadableMessageError
+from render.stream.plain_json import read_plain
 from render.v1 import frame_pb2, stream_pb2
 
 MAX_REASON_CHARACTERS = 200
@@ -30,11 +31,13 @@ def parse_client_message(text: str) -> stream_pb2.ClientMessage:
     ProtocolError
         If it holds no message.
     """
-    message = stream_pb2.ClientMessage()
-    try:
-        json_format.Parse(text, message, max_recursion_depth=20)
-    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise UnreadableMessageError(f"not a ClientMessage: {_one_line(error)}", CloseCode.INVALID_DATA) from error
+    message = read_plain(text, stream_pb2.ClientMessage)
+    if message is None:
+        message = stream_pb2.ClientMessage()
+        try:
+            json_format.Parse(text, message, max_recursion_depth=20)
+        except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise UnreadableMessageError(f"not a ClientMessage: {_one_line(error)}", CloseCode.INVALID_DATA) from error
     return checked(message)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from render.backends.base import Renderer, ResidentVolume, default_transfer_function, default_window
-from render.backends.picture_renderer import PictureRenderer
+from render.backends.picture_renderer import makes_pictures
 from render.blocking import run_blocking
 from render.descriptions import EngineStatus, VolumeDescription, VolumeSummary
 from render.dicom.plan import VolumePlan
@@ -283,7 +283,7 @@ class Engine:
         """
 
         def draw(renderer: Renderer, residents: dict[str, ResidentVolume], cancelled: Callable[[], bool]) -> Frame:
-            if picture is not None and isinstance(renderer, PictureRenderer):
+            if picture is not None and makes_pictures(renderer):
                 draw_it = functools.partial(renderer.render_picture, view, residents, picture)
             else:
                 draw_it = functools.partial(renderer.render, view, residents)

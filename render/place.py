@@ -63,6 +63,8 @@ class Place:
         Why nothing can be drawn here any more; None while it can.
     reservations
         Of what is on its way here.
+    is_card
+        Whether its memory is its own, so that what is evicted can be kept in the host's.
     turns
         Of long frames, a band each: one at a time, so that a short frame finds no more than two bands before it.
     """
@@ -73,17 +75,13 @@ class Place:
         self.lost: str | None = None
         self.reservations: set[Reservation] = set()
         self.turns = Turns(1, 1)
+        self.is_card = isinstance(seat.renderer, OnCard)
         self._entries = entries
 
     @property
     def name(self) -> str:
         """``cpu``, ``cuda:0``."""
         return self.renderer.device
-
-    @property
-    def is_card(self) -> bool:
-        """Whether its memory is its own, so that what is evicted can be kept in the host's."""
-        return isinstance(self.renderer, OnCard)
 
     def entries(self) -> list[Entry]:
         """Return the volumes here, least recently used first."""

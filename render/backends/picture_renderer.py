@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
-from render.backends.base import ResidentVolume
+from render.backends.base import Renderer, ResidentVolume
 from render.frame import FINAL, Frame, PictureRequest, Quality
 from render.view import View
+
+
+def makes_pictures(renderer: Renderer) -> TypeGuard[PictureRenderer]:
+    """Whether a renderer is a `PictureRenderer`."""
+    return _makes_pictures(type(renderer))
+
+
+@functools.cache
+def _makes_pictures(kind: type[Renderer]) -> bool:
+    """Remember it for each kind of renderer: to look at all methods of one takes as long as to ask for a frame."""
+    return issubclass(kind, PictureRenderer)
 
 
 @runtime_checkable

@@ -41,10 +41,13 @@ class Jobs:
         """Return what to render now, pictures before final frames; None where there is nothing, or no credit."""
         if len(self._running) >= MAX_RUNNING_JOBS:
             return None
+        able = self._able()
+        if not able:
+            return None
         moving = [view for view in self._views if now < view.rests_at]
         for make in (self._picture, self._final):
-            for view in self._views:
-                if self._can_draw(view) and (job := make(view, moving, now)):
+            for view in able:
+                if job := make(view, moving, now):
                     self._running.add(job)
                     self._views.let_others_first(view)
                     return job
@@ -61,17 +64,21 @@ class Jobs:
 
     def times(self) -> Iterator[float]:
         """Yield when final frames may come due, seconds; some have passed."""
-        for view in self._views:
-            if self._can_draw(view) and view.wants_final(self._views.volume_revision(view)):
-                yield view.input_at + FINAL_PATIENCE_S
-                yield from (each.rests_at for each in self._views)
+        wanted = [view for view in self._able() if view.wants_final(self._views.volume_revision(view))]
+        if wanted:
+            yield from (view.input_at + FINAL_PATIENCE_S for view in wanted)
+            yield from (view.rests_at for view in self._views)
 
-    def _can_draw(self, view: ViewState) -> bool:
-        if view.job is not None or view.failed or not self._views.volume_revision(view):
-            return False
-        if view.credit_used >= self._link.window:
-            return False
-        return self._link.in_flight_bytes < self._link.cap_bytes
+    def _able(self) -> list[ViewState]:
+        """Return the views that can be drawn and have credit."""
+        if self._link.in_flight_bytes >= self._link.cap_bytes:
+            return []
+        window, revision = self._link.window, self._views.volume_revision
+        return [
+            view
+            for view in self._views
+            if view.job is None and not view.failed and view.credit_used < window and revision(view)
+        ]
 
     def _picture(self, view: ViewState, moving: list[ViewState], now: float) -> RenderJob | None:
         if not view.wants_picture(now):

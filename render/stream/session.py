@@ -41,7 +41,7 @@ from render.stream.leases import SessionLeases
 from render.stream.outbox import Outgoing
 from render.stream.protocol import StreamProtocol
 from render.stream.registry import SessionRegistry
-from render.stream.sharing import Share, SharedFrame, SharedFrames
+from render.stream.sharing import Share, SharedFrame, make_frame
 from render.stream.view_state import RenderedFrame, RenderJob
 from render.transfer import preset_names
 from render.v1 import stream_pb2
@@ -127,6 +127,7 @@ class Session:
         self._progressed = asyncio.Event()
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     async def run(self) -> None:
         """Serve the client until it goes, breaks the protocol, or the server drains.
@@ -226,11 +227,12 @@ class Session:
                 except ConnectionError:
                     return
                 self._observe(message)
-                self.pump()
+                self._progressed.set()
             elif self._closing is not None:
                 await self._transport.close(self._closing.code, self._closing.reason)
                 return
             else:
+                self._await_deadline()
                 self._sendable.clear()
                 await self._sendable.wait()
 
@@ -262,12 +264,24 @@ class Session:
             task.add_done_callback(self._rendering.discard)
         self._sendable.set()
         self._progressed.set()
+        self._await_deadline()
+
+    def _await_deadline(self) -> None:
+        """Be there when time alone makes something to do.
+
+        A timer that is early stays: a hand that moves puts most deadlines off with every view.
+        """
+        deadline = self.protocol.next_deadline()
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        deadline = protocol.next_deadline()
-        if deadline is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - self._clock()), self.pump)
+        self._timer_at = deadline
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - self._clock()), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.pump()
 
     def _resume(self, token: str) -> SavedSession | None:
         self._resumed = self._sessions.resume(token)
@@ -332,6 +346,8 @@ class Session:
                 level = job.picture
                 self._deliver(job, made.frame, await made.encode(Encoding.JPEG, level.jpeg_quality, level.divisor))
             if job.lossless is not None and not job.cancelled:
+                if job.picture is not None:
+                    self.pump()  # it is not kept for the other
                 self._deliver(job, made.frame, await made.encode(job.lossless))
         except Exception as error:
             if not isinstance(error, RenderCancelledError):
@@ -358,13 +374,13 @@ class Session:
                 afterwards=afterwards,
             )
 
-        frames = self._share.frames if self._share is not None else SharedFrames()
-        return await frames.frame(job, lease.resident.volume.revision, render)
+        if self._share is None:
+            return await make_frame(job, lambda: job.cancelled, render)
+        return await self._share.frames.frame(job, lease.resident.volume.revision, render)
 
     def _deliver(self, job: RenderJob, frame: Frame, encoded: EncodedFrame) -> None:
         header = frame_header(frame, encoded, view_id=job.view_id)
         self.protocol.frame_ready(job, RenderedFrame(header, encoded.payload))
-        self.pump()
 
     def _observe(self, message: Outgoing) -> None:
         observer = self._sessions.observer

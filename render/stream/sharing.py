@@ -81,6 +81,18 @@ def _wanted_first(job: RenderJob) -> _Encoded:
     return job.lossless, 0, 1
 
 
+async def make_frame(job: RenderJob, cancelled: Callable[[], bool], render: Render) -> SharedFrame:
+    """Render a job's frame, and encode it as it is wanted first, in the thread that drew it."""
+    first, encoded = _wanted_first(job), {}
+
+    def encode_at_once(frame: Frame) -> None:
+        """Save the way through the event loop to another thread."""
+        if not job.cancelled:
+            encoded[first] = _encode(frame, first)
+
+    return SharedFrame(await render(cancelled, encode_at_once), encoded)
+
+
 @dataclass(eq=False)
 class _Pending:
     """A frame that is being rendered, and who waits for it."""
@@ -128,16 +140,8 @@ class SharedFrames:
 
     async def _make(self, key: _Key, job: RenderJob, render: Render) -> SharedFrame:
         pending = self._pending[key] = _Pending([job])
-        first, encoded = _wanted_first(job), {}
-
-        def encode_at_once(frame: Frame) -> None:
-            """Save the way through the event loop to another thread."""
-            if not job.cancelled:
-                encoded[first] = _encode(frame, first)
-
         try:
-            frame = await render(lambda: all(each.cancelled for each in pending.jobs), encode_at_once)
-            made = SharedFrame(frame, encoded)
+            made = await make_frame(job, lambda: all(each.cancelled for each in pending.jobs), render)
         except RenderCancelledError:
             raise
         except Exception as error:

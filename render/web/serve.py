@@ -14,6 +14,7 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from render.errors import StartupError
 from render.stream.limits import Limits
@@ -22,6 +23,8 @@ PING_SECONDS = 25.0
 """Keeps proxies from closing an idle stream, and finds clients that went without a word."""
 NOT_SENT_BYTES = 128 << 10
 """What the kernel may hold unsent of a connection: more would only be frames that are too old to recall."""
+QUEUED_MESSAGES = 4
+"""Of a client, read but not taken by its session yet, before no more is read of it."""
 BACKLOG = 256
 HEAD_SECONDS = 10.0
 """For the whole head of a request: who sends it letter by letter holds a connection no longer."""
@@ -56,6 +59,21 @@ class _Http(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's, which stops reading at each message until it has been taken: here only once some wait.
+
+    To stop and go on are two calls of the system with every view of every client.
+    """
+
+    def send_receive_event_to_app(self) -> None:
+        if self.read_paused or self.queue.qsize() >= QUEUED_MESSAGES:
+            super().send_receive_event_to_app()
+            return
+        self.read_paused = True  # it is not, but so it is left as it is
+        super().send_receive_event_to_app()
+        self.read_paused = False
 
 
 class _Server(uvicorn.Server):
@@ -114,7 +132,7 @@ async def serve_http(
         app,
         http=_Http,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        ws="websockets-sansio",
+        ws=_WebSocket,
         ws_per_message_deflate=False,
         ws_max_size=(limits or Limits()).max_message_bytes,
         ws_ping_interval=PING_SECONDS,

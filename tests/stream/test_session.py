@@ -210,6 +210,51 @@ async def test_a_slow_client_gets_the_latest_picture_not_a_queue() -> None:
         assert revisions[-1] == second.view_revision > 1
 
 
+async def test_a_view_that_rests_is_drawn_finally_while_its_client_reads_nothing() -> None:
+    async with playing() as client:
+        await client.hello()
+        client.set_view("a", 1)
+        picture = await client.render()
+        client.transport.room.clear()
+        picture.finish()
+        final = await client.render()  # by the clock alone: the picture has not left
+        assert final.quality.is_final
+        assert client.transport.outbox.empty()
+        client.transport.room.set()
+        final.finish()
+        assert (await client.frame()).encoding == frame_pb2.FRAME_ENCODING_JPEG
+        assert (await client.frame()).quality == frame_pb2.FRAME_QUALITY_FINAL
+
+
+async def test_a_flood_of_views_has_one_timer_not_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view_state, "SETTLE_S", 60.0)
+    async with playing() as client:
+        await client.hello()
+        client.set_view("a", 1)
+        picture = await client.render()
+        loop = asyncio.get_running_loop()
+        begun: list[float] = []
+        call_later = loop.call_later
+
+        def counted(delay: float, *rest: Any) -> asyncio.TimerHandle:
+            begun.append(delay)
+            return call_later(delay, *rest)
+
+        monkeypatch.setattr(loop, "call_later", counted)
+        picture.finish()
+        await client.frame()
+        for revision in range(2, 102):
+            client.set_view("a", revision)
+            (await client.render()).finish()
+            await client.frame()
+        assert len(begun) <= 2
+        client.say(list_volumes=stream_pb2.ListVolumes())
+        await client.answer("volume_list")
+        client.say(list_volumes=stream_pb2.ListVolumes())
+        await client.answer("volume_list")  # an earlier deadline has a timer of its own
+        assert min(begun) < 1.0
+
+
 async def test_loading_is_told_and_its_failure_is_an_error_of_the_view() -> None:
     engine = FakeEngine()
     engine.gate.clear()

@@ -135,6 +135,17 @@ def limits_table(report: Mapping[str, Any]) -> str:
         time, more = f"{dtype}.per_100m_voxels_ms", f"{dtype}.over_voxels_percent"
         add(f"upload of 100 M voxels, {dtype}", " ms", "upload", time, "limit_ms", f"{dtype}_ms_met")
         add(f"memory over the voxels, {dtype}", "%", "upload", more, "limit_percent", f"{dtype}_percent_met")
+    if "real" in report.get("upload", {}):
+        add(
+            "upload of a real series, a 100 M voxels, at most",
+            " ms",
+            "upload",
+            "real_most_ms",
+            "limit_ms",
+            "real_ms_met",
+        )
+        what = "memory over a real series' voxels, a transfer function's included, at most"
+        add(what, "%", "upload", "real_most_percent", "limit_percent", "real_percent_met")
     add("cold start of all kernels", " s", "compile", "cold.all_s", "cold_limit_s", "cold_met")
     add("cached start, more than without numba", " s", "compile", "start_more_s", "start_limit_s", "start_met")
     add("first frame over the steady one, at most", " x", "first_frame", "most_ratio", "limit")

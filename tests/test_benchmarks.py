@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cpu, cpu_fresh, table
+from benchmarks import cpu, cpu_fresh, cpu_sections, table
 from benchmarks.cpu_rows import checked, summary
 from benchmarks.machine import lanes_name
 from benchmarks.plan import FULL, QUICK, SECTIONS, TINY
@@ -71,9 +71,28 @@ def test_sections_have_figures_of_every_work(report) -> None:
         assert report["threads"][work.name]["ratio"] > 0
     assert report["upload"]["int16"]["voxels_bytes"] == 2 * report["upload"]["voxels"]
     assert report["upload"]["float32"]["resident_bytes"] > report["upload"]["float32"]["voxels_bytes"]
+    for name in ("int16", "float32"):
+        row = report["upload"][name]
+        assert 0 < row["bricks_percent"] < row["over_voxels_percent"] < row["with_tables_percent"]
+        assert row["tables_bytes"] > 0
+    assert "real" not in report["upload"]
     assert report["fairness"]["frames"] == TINY.light_frames
     assert report["fairness"]["delay_max_ms"] >= report["fairness"]["delay_median_ms"]
     assert {"window", "transfer_function", "transfer_function_shaded", "light"} <= set(report["new_look"])
+
+
+def test_the_upload_of_real_series_is_measured_where_they_are(small, monkeypatch) -> None:
+    monkeypatch.setattr(cpu_sections, "real_subjects", lambda data: iter([dataclasses.replace(small, name="real/ct")]))
+    plan = dataclasses.replace(TINY, takes_real=True)
+    section = cpu.run(plan, sections=["upload"], with_peer=False)["upload"]
+    (row,) = section["real"].values()
+    assert row["shape"] == small.volume.codes.shape
+    assert row["voxels_bytes"] == small.volume.nbytes
+    assert section["real_most_ms"] == row["per_100m_voxels_ms"] > 0
+    assert section["real_most_percent"] == row["with_tables_percent"]
+    assert section["real_percent_met"] == (row["with_tables_percent"] <= 5)
+    report = {"upload": section}
+    assert "real series" in table.limits_table(report)
 
 
 def test_a_report_without_ratios_has_the_other_tables(report) -> None:

@@ -103,11 +103,23 @@ class _Use(AbstractContextManager[H]):
 
 
 class Remembered(Generic[T]):
-    """The last `KEPT_TABLES` of what was made for keys. Every method may be called from any thread."""
+    """The last few of what was made for keys. Every method may be called from any thread.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    kept
+        How many.
+    """
+
+    def __init__(self, kept: int = KEPT_TABLES) -> None:
+        self._most = kept
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, T] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        with self._lock:
+            return len(self._kept)
 
     def get(self, key: Hashable) -> T | None:
         """Return what is remembered for a key."""
@@ -120,7 +132,7 @@ class Remembered(Generic[T]):
         """Remember; the least recently used is forgotten."""
         with self._lock:
             self._kept[key] = made
-            while len(self._kept) > KEPT_TABLES:
+            while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
 
     def made(self, key: Hashable, make: Callable[[], T]) -> T:

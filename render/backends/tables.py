@@ -12,8 +12,8 @@ from render.transfer import Shading, TransferFunction, corrected_opacity
 ENTRIES = 8192
 """Of the opacity and colour tables: half a HU apart over the codes of a CT, and small enough to stay in the cache."""
 LIGHT_ENTRIES = 2048
-TABLE_BYTES = ENTRIES * (4 + 4 + 8) + LIGHT_ENTRIES * 4 + 8
-"""Of one transfer function's tables."""
+TABLE_BYTES, LIGHT_BYTES = ENTRIES * (4 + 4), LIGHT_ENTRIES * 4
+"""Of one transfer function's tables, and of a light's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,6 @@ class TransferTables:
         For one step, float32, shape (ENTRIES,).
     color
         Of each entry, int32: 11 bits of red, 11 of green, 10 of blue. Four times finer than what is shown.
-    cumulated
-        How many entries before each have opacity, int64, shape (ENTRIES + 1,).
     shown
         Entries from the first up to the second have opacity; infinite where the table's ends have.
     """
@@ -38,8 +36,14 @@ class TransferTables:
     offset: float
     opacity: npt.NDArray[np.float32]
     color: npt.NDArray[np.int32]
-    cumulated: npt.NDArray[np.int64]
     shown: tuple[float, float]
+
+    @property
+    def cumulated(self) -> npt.NDArray[np.int64]:
+        """How many entries before each have opacity, shape (ENTRIES + 1,). Made each time: only new flags need it."""
+        counts = np.zeros(self.opacity.size + 1, np.int64)
+        np.cumsum(self.opacity > 0, out=counts[1:])
+        return counts
 
 
 def transfer_tables(
@@ -73,10 +77,8 @@ def transfer_tables(
     opacity = corrected_opacity(function.opacity(values), step_mm).astype(np.float32)
     red, green, blue = np.rint(function.color(values).T * [[2047], [2047], [1023]]).astype(np.uint32)
     color = (red << 21 | green << 10 | blue).view(np.int32)
-    cumulated = np.zeros(ENTRIES + 1, np.int64)
-    np.cumsum(opacity > 0, out=cumulated[1:])
     scale = (ENTRIES - 1) / (high - low)
-    return TransferTables(scale, -low * scale, opacity, color, cumulated, shown_entries(opacity))
+    return TransferTables(scale, -low * scale, opacity, color, shown_entries(opacity))
 
 
 def light_table(shading: Shading | None) -> npt.NDArray[np.float32]:

@@ -24,6 +24,7 @@ from render.backends.channels import (
 from render.backends.cpu.bricks import BrickGrid, Level
 from render.backends.cpu.compiling import KERNELS, kernel
 from render.backends.cpu.kernels_upload import BRICK, CELL
+from render.backends.cpu.looks import Looks, visible_flags
 from render.backends.cpu.operations import KERNEL_SET, PACKET_HEIGHT, PACKET_WIDTH, WIDTH, tell
 from render.backends.cpu.resident import CpuVolume
 from render.backends.cpu.shared_rows import SharedRows
@@ -31,12 +32,11 @@ from render.backends.cpu.survey import NO_CODE, Bricks, measure, survey
 from render.backends.cpu.tiles import Tile, TilePool, cut
 from render.backends.cpu.weights import MAX_VOXELS, weight_unit
 from render.backends.held import KEPT_TABLES
-from render.backends.tables import LIGHT_ENTRIES, TABLE_BYTES, TransferTables, light_table, transfer_tables
+from render.backends.tables import LIGHT_ENTRIES
 from render.errors import UnsupportedError
 from render.frame import FINAL, Frame, Quality
 from render.geometry import VolumeGeometry
 from render.memory import available_cores
-from render.transfer import TransferFunction
 from render.view import ImagePlane, Layer, Orientation, RenderingMethod, View, Viewport, oriented_camera
 from render.volume import Volume
 
@@ -75,6 +75,7 @@ class CpuRenderer:
 
     def __init__(self, threads: int | None = None) -> None:
         self._pool = TilePool(threads or available_cores())
+        self._looks = Looks()
         tell()
 
     @property
@@ -97,14 +98,20 @@ class CpuRenderer:
         """What the kernels are built on: ``lanes``, or ``scalars`` where there are none."""
         return KERNEL_SET.name
 
+    @property
+    def looks_nbytes(self) -> int:
+        """Bytes of the transfer functions' tables that are remembered, for all volumes together."""
+        return self._looks.nbytes
+
     def close(self) -> None:
         """End the worker threads once the frames in hand are drawn."""
         self._pool.close()
 
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
-        """Bytes that `upload` will take at most; a volume of fewer than 8 slices may take 5% over its voxels.
+        """Bytes that `upload` will take at most; of a volume of fewer than 4 slices a sixth of its voxels more.
 
         The coarser bricks add a seventh, those that stick out of a volume up to as much again; fine cells up to half.
+        What transfer functions take beside the volume's own flags, all volumes share: see `looks_nbytes`.
         """
         if dtype_bytes == COLOR_BYTES:
             return volume_nbytes + estimate_color_bytes(self, volume_nbytes)
@@ -112,7 +119,7 @@ class CpuRenderer:
         grid = bricks * 8 / 7 * (2 * dtype_bytes + 4)
         cells = volume_nbytes / dtype_bytes / CELL**3 * 2
         kept = KEPT_TABLES * bricks
-        return volume_nbytes + int(2 * (grid + kept) + 1.5 * cells) + KEPT_TABLES * TABLE_BYTES + 4096
+        return volume_nbytes + int(2 * (grid + kept) + 1.5 * cells) + 4096
 
     def upload(self, volume: Volume) -> CpuVolume | ColorVolume:
         """Make a volume resident: bricks, statistics. The voxels are shared. Blocks.
@@ -262,12 +269,14 @@ class CpuRenderer:
         volume, level, codes, p = resident.volume, work.level, work.codes, work.p
         code_range = grid.minimum, grid.maximum
         shading = function.shading
-        # Apart, since each takes a millisecond: a new light leaves colours and bricks as they were.
-        tables, flags = resident.remembered(
-            (function.opacity_points, function.color_points, shading is None, step_mm, level.size),
-            lambda: visibility(function, step_mm, volume, code_range, level),
+        # Apart, since each takes up to a millisecond: a new light leaves colours and bricks as they were.
+        tables = self._looks.tables(function, step_mm, volume, code_range)
+        light = self._looks.light(shading)
+        looks_around = shading is not None and grid.has_invalid
+        flags = resident.flags(
+            (function.opacity_points, function.color_points, step_mm, level.size, looks_around),
+            lambda: visible_flags(tables, level, looks_around),
         )
-        light = resident.remembered(shading, lambda: light_table(shading))
         unit = p[rays.UNIT]
         p[rays.TABLE_SCALE], p[rays.TABLE_OFFSET] = tables.scale / unit, tables.offset + 0.5
         p[rays.TABLE_LAST] = tables.opacity.size - 1
@@ -356,22 +365,3 @@ def reduce_values(
     extreme = kernel("extreme", codes.dtype)
     extreme.compile()
     return (lambda tile: extreme(codes, p, bounds, invalid, fine, out, *tile)), out
-
-
-def visibility(
-    function: TransferFunction, step_mm: float, volume: Volume, code_range: tuple[float, float], level: Level
-) -> tuple[TransferTables, npt.NDArray[np.uint8]]:
-    """Return the tables of a transfer function, and the flags of the bricks under it."""
-    tables = transfer_tables(function, step_mm, volume.slope, volume.intercept, code_range)
-    flags = np.empty(level.low.size, np.uint8)
-    kernel("visible", volume.codes.dtype)(
-        level.low.reshape(-1),
-        level.high.reshape(-1),
-        (level.invalid if function.shading is None else level.around).reshape(-1),
-        level.low.shape,
-        tables.cumulated,
-        tables.scale,
-        tables.offset + 0.5,
-        flags,
-    )
-    return tables, flags

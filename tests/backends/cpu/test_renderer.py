@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 
 from render.backends import rays
-from render.backends.cpu import CpuRenderer
+from render.backends.cpu import CpuRenderer, looks
 from render.backends.cpu.bricks import MAX_SEGMENT, BrickGrid, FineCells, Level
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.rays import WHOLE_TOLERANCE
+from render.backends.tables import LIGHT_BYTES, TABLE_BYTES
 from render.errors import RenderCancelledError, UnsupportedError, VolumeNotFoundError
 from render.frame import Frame, Quality
 from render.geometry import VolumeGeometry
 from render.transfer import Shading, load_preset
 from render.view import Camera, Layer, RenderingMethod, View, Viewport
 from render.volume import Volume
-from tests.backends.cpu.scenes import WORKS, body, turning_view, view_of
+from tests.backends.cpu.scenes import SHADED, WORKS, body, turning_view, view_of
 
 
 @pytest.fixture(scope="module")
@@ -323,12 +324,11 @@ def test_releasing_waits_for_frames_and_refuses_later_ones() -> None:
 
 
 def test_a_transfer_function_is_remembered(renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
-    import render.backends.cpu.renderer as module
-
     made: list[int] = []
-    make = module.transfer_tables
-    monkeypatch.setattr(module, "transfer_tables", lambda *args: made.append(1) or make(*args))
-    volume = body()
+    make, mark = looks.transfer_tables, looks.kernel
+    monkeypatch.setattr(looks, "transfer_tables", lambda *args: made.append(1) or make(*args))
+    monkeypatch.setattr(looks, "kernel", lambda *args: made.append(1) or mark(*args))  # of the flags
+    volume = dataclasses.replace(body(), slope=0.5)  # of no other test's transfer functions
     resident = {volume.id: renderer.upload(volume)}
     for work in ("color", "color", "color_shaded", "color", "color_shaded"):
         renderer.render(view_of(volume, work), resident)
@@ -341,8 +341,42 @@ def test_a_transfer_function_is_remembered(renderer: CpuRenderer, monkeypatch: p
         pixels(renderer.render(dataclasses.replace(view, layers=(each,)), resident))
         for each in (layer, dataclasses.replace(layer, transfer_function=matt))
     ]
-    assert len(made) == 2, "another light leaves the tables of opacity and colour as they are"
+    assert len(made) == 2, "another light leaves tables and flags as they are"
     assert (pictures[0] != pictures[1]).any()
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_tables_are_shared_by_volumes_and_flags_are_not(holes: bool) -> None:
+    """Volumes of the same codes have the same tables; where those are, and what they show, is each one's own."""
+    renderer = CpuRenderer(1)
+    left = body(holes=holes, shape=(48, 56, 64))
+    right = dataclasses.replace(left, id="turned", codes=np.ascontiguousarray(left.codes[::-1]))
+    views = [view_of(volume, work) for volume in (left, right) for work in ("color", "color_shaded")]
+    resident = {volume.id: renderer.upload(volume) for volume in (left, right)}
+    assert renderer.looks_nbytes == 0
+    pictures = [pixels(renderer.render(view, resident)) for view in views]
+    assert renderer.looks_nbytes == TABLE_BYTES + 2 * LIGHT_BYTES
+    for view, picture in zip(views, pictures, strict=True):
+        alone = CpuRenderer(1)
+        (name,) = (layer.volume_id for layer in view.layers)
+        np.testing.assert_array_equal(pixels(draw(alone, left if name == left.id else right, view)), picture)
+        alone.close()
+    renderer.close()
+
+
+def test_what_transfer_functions_take_is_bounded_and_told(renderer: CpuRenderer) -> None:
+    volume = body(holes=True)
+    resident = renderer.upload(volume)
+    view = view_of(volume, "color_shaded", (40, 30))
+    for n in range(2 * looks.KEPT_LOOKS):
+        moved = dataclasses.replace(SHADED.shifted(n), shading=Shading(shininess=10.0 + n))
+        layers = (dataclasses.replace(view.layers[0], transfer_function=moved),)
+        renderer.render(dataclasses.replace(view, layers=layers), {volume.id: resident})
+    assert renderer.looks_nbytes == looks.KEPT_LOOKS * (TABLE_BYTES + LIGHT_BYTES)
+    with resident.in_use() as (codes, grid):
+        kept = sum(each.nbytes for each in resident._flags._kept.values())
+        assert 0 < kept
+        assert codes.nbytes + grid.nbytes + kept <= resident.nbytes
 
 
 def test_steps_are_counted_no_farther_than_float32_counts(renderer: CpuRenderer) -> None:

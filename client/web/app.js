@@ -6,6 +6,7 @@
 
 import { PaneHead, Toolbar } from "./controls.js";
 import { Decoder } from "./decoder.js";
+import { listenToDialogs } from "./dialogs.js";
 import { byId } from "./elements.js";
 import { VolumeGeometry } from "./geometry.js";
 import { Input } from "./input.js";
@@ -117,29 +118,19 @@ class App {
   }
 
   listen() {
-    byId("series").onclick = () => {
-      this.stream.listVolumes();
-      this.picker.open();
-    };
-    for (const button of document.querySelectorAll("[data-open]")) {
-      button.addEventListener("click", () => {
-        this.picker.dialog.close();
-        this.help.showModal();
-      });
+    for (const id of ["series", "choose"]) {
+      byId(id).onclick = () => {
+        this.stream.listVolumes();
+        this.picker.open();
+      };
     }
+    listenToDialogs(this.help);
     byId("token-form").onsubmit = () => {
       const field = /** @type {HTMLInputElement} */ (byId("token"));
       sessionStorage.setItem(TOKEN_KEY, field.value);
       this.stream.unlock(field.value);
       field.value = "";
     };
-    /** @type {HTMLElement} */ (this.help.querySelector(".close")).onclick = () => this.help.close();
-    // Without a token there is nothing behind it.
-    byId("locked").oncancel = (event) => event.preventDefault();
-    for (const dialog of document.querySelectorAll("dialog")) {
-      // A click beside a dialog lands on the dialog itself.
-      if (dialog.id !== "locked") dialog.onclick = (event) => event.target === dialog && dialog.close();
-    }
     document.addEventListener("visibilitychange", () => this.stream.setVisible(document.visibilityState === "visible"));
     addEventListener("online", () => this.stream.wake());
     // From a browser's memory of pages, or thawed: their timers have not run, and their sockets may be gone.
@@ -269,6 +260,7 @@ class App {
   open(volumeId) {
     if (volumeId === this.volumeId && this.isOpen) return;
     this.volumeId = volumeId;
+    byId("nothing").hidden = true;
     this.wanted = "";
     this.missing = false;
     this.picker.say("");
@@ -290,7 +282,7 @@ class App {
     this.phases.stop();
     this.picker.showProgress(null);
     byId("series-name").textContent = volumeTitle(summary);
-    byId("series-facts").textContent = `${summary.modality} · ${volumeFacts(summary)}`;
+    byId("series-facts").textContent = `${summary.modality} · ${volumeFacts(summary, description.pixel_scale !== "PIXEL_SCALE_UNKNOWN")}`;
     document.title = `${summary.modality} ${volumeTitle(summary)} · Voxelcast`;
     const warnings = byId("warnings");
     warnings.hidden = description.warnings.length === 0;
@@ -334,6 +326,7 @@ class App {
   /** Let another volume be chosen. @param {string} why */
   giveUp(why) {
     this.volumeId = "";
+    byId("nothing").hidden = this.workspace.description !== null;
     this.missing = false;
     this.picker.showProgress(null);
     this.offer(why);

@@ -14,19 +14,47 @@ function formatBytes(bytes) {
   return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(bytes / 1e6))} MB`;
 }
 
-/** What a volume is called. @param {any} summary VolumeSummary. */
+/** More series than this are looked for by words. */
+const MANY = 8;
+
+/** What a volume is called: of a path the end, which tells files of a folder apart. @param {any} summary VolumeSummary. */
 export function volumeTitle(summary) {
-  return summary.description || summary.path || `Series ${summary.series_number ?? ""}`.trim();
+  return summary.description || summary.path.split("/").pop() || `Series ${summary.series_number ?? ""}`.trim();
 }
 
-/** Size, spacing, memory. @param {any} summary VolumeSummary. */
-export function volumeFacts(summary) {
+/**
+ * What else tells volumes of one title apart.
+ *
+ * @param {any} summary VolumeSummary.
+ * @param {any[]} volumes All of the list.
+ */
+export function volumePlace(summary, volumes) {
+  // The title is the file's own name: what is left is its folder.
+  if (!summary.description) return summary.path.split("/").slice(0, -1).join("/");
+  if (volumes.filter(({ description }) => description === summary.description).length < 2) return "";
+  const number = summary.series_number === undefined ? "" : `Series ${summary.series_number}`;
+  return [number, summary.path].filter(Boolean).join(" · ");
+}
+
+/**
+ * Whether a text has all words that are looked for, in any order.
+ *
+ * @param {string} text
+ * @param {string} wanted
+ */
+export function hasWords(text, wanted) {
+  const own = text.toLowerCase();
+  return wanted.toLowerCase().split(/\s+/).every((word) => own.includes(word));
+}
+
+/** Size, spacing, memory. @param {any} summary VolumeSummary. @param {boolean} [hasScale] Millimetres are known to be some. */
+export function volumeFacts(summary, hasScale = true) {
   const axes = summary.slices > 1 ? 3 : 2;
   const size = [summary.columns, summary.rows, summary.slices].slice(0, axes).join(" × ");
   const spacing = summary.spacing_mm.slice(0, axes).map((/** @type {number} */ mm) => Number(mm.toFixed(2))).join(" × ");
   const { length } = phasesOf(summary);
   const phases = length > 1 ? ` · ${length} phases` : "";
-  return `${size} · ${spacing} mm${phases} · ${formatBytes(Number(summary.bytes) * Math.max(1, length))}`;
+  return `${size}${hasScale ? ` · ${spacing} mm` : ""}${phases} · ${formatBytes(Number(summary.bytes) * Math.max(1, length))}`;
 }
 
 /** How far a load is. @param {any} progress LoadProgress. */
@@ -44,6 +72,9 @@ export class Picker {
     this.shown = "";
     this.note = byId("picker-note");
     this.list = byId("volumes");
+    this.find = /** @type {HTMLInputElement} */ (byId("find"));
+    this.find.oninput = () => this.filter();
+    this.dialog.onkeydown = (event) => this.press(event);
     this.progress = byId("progress");
     this.bar = /** @type {HTMLProgressElement} */ (this.progress.querySelector("progress"));
     this.text = /** @type {HTMLElement} */ (this.progress.querySelector("span"));
@@ -59,19 +90,50 @@ export class Picker {
     const key = JSON.stringify([volumes, current, scanning]);
     if (key === this.shown) return;
     this.shown = key;
-    this.list.replaceChildren(...volumes.map((summary) => this.row(summary, holds(summary, current))));
+    this.list.replaceChildren(...volumes.map((summary) => this.row(summary, holds(summary, current), volumes)));
+    this.find.hidden = volumes.length <= MANY;
     const more = scanning ? "The server is still reading its folders." : "";
     const text = volumes.length === 0 ? `No series here yet. ${more}` : more;
     if (text) this.list.append(element("li", { class: "none" }, [text]));
+    this.list.append(element("li", { class: "none", id: "not-found", hidden: "" }, ["No series has these words."]));
+    this.filter();
   }
 
-  /** @param {any} summary @param {boolean} current */
-  row(summary, current) {
+  get rows() {
+    return /** @type {HTMLButtonElement[]} */ ([...this.list.querySelectorAll(".volume")]);
+  }
+
+  /** Show the rows that have the words. */
+  filter() {
+    const wanted = this.find.hidden ? "" : this.find.value.trim();
+    for (const row of this.rows) /** @type {HTMLElement} */ (row.parentElement).hidden = !hasWords(row.innerText, wanted);
+    byId("not-found").hidden = !wanted || this.shownRows.length > 0;
+  }
+
+  get shownRows() {
+    return this.rows.filter((row) => !row.parentElement?.hidden);
+  }
+
+  /** Arrows go through the rows, Enter takes the first of what was found. @param {KeyboardEvent} event */
+  press(event) {
+    const rows = this.shownRows;
+    if (event.key === "Enter" && event.target === this.find) rows[0]?.click();
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || rows.length === 0) return;
+    event.preventDefault();
+    const at = rows.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+    rows[Math.min(rows.length - 1, Math.max(0, at + step))].focus();
+  }
+
+  /** @param {any} summary @param {boolean} current @param {any[]} volumes All of the list. */
+  row(summary, current, volumes) {
+    const place = volumePlace(summary, volumes);
     const resident = ["RESIDENCY_RESIDENT", "RESIDENCY_HOST"].includes(summary.residency);
     const button = element("button", { type: "button", class: "volume", ...(current ? { "aria-current": "true" } : {}) }, [
       element("span", { class: "modality" }, [summary.modality || "?"]),
       element("span", { class: "volume-title" }, [volumeTitle(summary)]),
       element("span", { class: "volume-facts" }, [volumeFacts(summary)]),
+      ...(place ? [element("span", { class: "volume-facts" }, [place])] : []),
       element("span", { class: resident ? "residency resident" : "residency" }, [resident ? "in memory" : ""]),
     ]);
     button.onclick = () => {
@@ -89,7 +151,12 @@ export class Picker {
   }
 
   open() {
-    if (!this.dialog.open) this.dialog.showModal();
+    if (this.dialog.open) return;
+    this.dialog.showModal();
+    // A finger would be given a keyboard over the list.
+    const first = this.find.hidden || matchMedia("(pointer: coarse)").matches ? this.rows[0] : this.find;
+    first?.focus();
+    if (first === this.find) this.find.select();
   }
 
   /** @param {any} progress LoadProgress; null when done. */

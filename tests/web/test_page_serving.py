@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from render.engine import Engine
+from render.geometry import VolumeGeometry
+from render.volume import Volume, VolumeInfo
 from tests.web.conftest import Oracle, PageServer
 from tests.web.page import PANES, assert_exact, opened
 
@@ -46,6 +49,44 @@ def test_a_choice_of_volumes(chromium: Any, two_volumes_server: PageServer) -> N
         viewer.settle()
         assert viewer.view("axial")["layers"][0]["volume_id"] == "ramp"
         assert viewer.problems == []
+
+
+def test_one_of_many_is_found_by_words_and_keys(chromium: Any) -> None:
+    geometry = VolumeGeometry((4, 6, 5), np.eye(4))
+    names = [f"{place} {kernel}" for place in ("Abdomen", "Chest", "Head") for kernel in ("B30f", "B70f", "I41s")]
+    volumes = [
+        Volume(name, geometry, np.zeros((4, 6, 5), np.int16), info=VolumeInfo(modality="CT", description=name))
+        for name in names
+    ]
+    server = PageServer(*volumes)
+    try:
+        with opened(chromium, server.url) as viewer:
+            rows = viewer.page.locator(".volume:visible")
+            viewer.wait(lambda _: rows.count() == len(names))
+            viewer.page.keyboard.press("Escape")
+            # Nothing is open, and it says so.
+            viewer.page.get_by_role("button", name="Open a series").click()
+            viewer.page.keyboard.type("b70f ches")
+            (found,) = rows.all_inner_texts()
+            assert "Chest B70f" in found
+            viewer.page.keyboard.type("nothing")
+            assert viewer.page.get_by_text("No series has these words.").is_visible()
+            viewer.page.get_by_label("Find a series").fill("head")
+            for key in ("ArrowDown", "ArrowDown", "ArrowUp", "ArrowDown", "Enter"):
+                viewer.page.keyboard.press(key)
+            viewer.settle()
+            assert viewer.view("axial")["layers"][0]["volume_id"] == "Head B70f"
+            assert not viewer.page.get_by_role("button", name="Open a series").is_visible()
+            viewer.page.get_by_role("button", name="Choose a series").click()
+            viewer.page.get_by_label("Find a series").fill("abdomen i41s")
+            viewer.page.keyboard.press("Enter")
+            viewer.wait(lambda state: state["panes"]["axial"]["view"]["layers"][0]["volume_id"] == "Abdomen I41s")
+            viewer.page.get_by_role("button", name="Choose a series").click()
+            viewer.page.get_by_role("dialog", name="Series").get_by_role("button", name="Close").click()
+            assert not viewer.page.locator("#picker").is_visible()
+            assert viewer.problems == []
+    finally:
+        server.stop()
 
 
 def test_a_volume_that_comes_later_opens_by_itself(chromium: Any, torso: Any) -> None:

@@ -70,7 +70,8 @@ class TilePool:
         self.threads = threads
         self._clock = clock
         self._jobs: list[_Job] = []  # those with tiles that wait, the longest unserved first
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._sleeping: list[threading.Lock] = []  # each wakes a worker when it is released
         self._idle = threads  # how many more may draw
         self._closed = False
         self._workers = [
@@ -83,7 +84,7 @@ class TilePool:
     @property
     def queued_tiles(self) -> int:
         """Tiles that wait to be drawn, of all frames."""
-        with self._changed:
+        with self._lock:
             return sum(len(job.waiting) for job in self._jobs)
 
     def run(
@@ -114,7 +115,7 @@ class TilePool:
         job = _Job(draw, tiles, cancelled)
         if not job.waiting:
             return
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise DrainingError("the renderer is closed")
             job.used_s = min((other.used_s for other in self._jobs), default=0.0)
@@ -122,7 +123,7 @@ class TilePool:
             draws = self._idle > 0
             self._idle -= draws
             taken = self._next(job) if draws else None
-            self._changed.notify(min(self._idle, len(job.waiting)))
+            self._wake(min(self._idle, len(job.waiting)))
         if draws:
             self._draw(taken, only=job)
         if not job.is_finished:
@@ -132,22 +133,38 @@ class TilePool:
 
     def close(self) -> None:
         """End the threads once the frames in hand are drawn. Later calls of `run` are refused."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._wake(self.threads)
         for worker in self._workers:
             worker.join()
 
     def _work(self) -> None:
+        woken = threading.Lock()
+        woken.acquire()
         while True:
-            with self._changed:
-                while not (self._jobs and self._idle):
-                    if self._closed and not self._jobs:
-                        return
-                    self._changed.wait()
-                self._idle -= 1
-                taken = self._next()
-            self._draw(taken)
+            taken = None
+            with self._lock:
+                if self._jobs and self._idle:
+                    self._idle -= 1
+                    taken = self._next()
+                elif self._closed and not self._jobs:
+                    return
+                else:
+                    self._sleeping.append(woken)
+            if taken is None:
+                woken.acquire()
+            else:
+                self._draw(taken)
+
+    def _wake(self, count: int) -> None:
+        """Wake so many workers, if as many sleep, the last to fall asleep first. To be called with the lock held.
+
+        Its core is warm, and another than the caller's: a system wakes a thread where it ran last. In a virtual machine
+        that is also where the others may be put, since a core that has slept for a while does not look idle there.
+        """
+        for _ in range(min(count, len(self._sleeping))):
+            self._sleeping.pop().release()
 
     def _draw(self, taken: tuple[_Job, Tile] | None, only: _Job | None = None) -> None:
         """Draw tiles while there are some, or while it is one frame's turn; then leave the place to another."""
@@ -161,7 +178,7 @@ class TilePool:
             except BaseException as error:  # raised again in the thread that called run
                 failure = error
             took_s = self._clock() - began
-            with self._changed:
+            with self._lock:
                 self._done(job, took_s, is_drawn is True, failure)
                 taken = self._next(only)
 
@@ -170,8 +187,7 @@ class TilePool:
         job = min(self._jobs, key=_used_s, default=None)
         if job is None or (only is not None and job is not only):
             self._idle += 1
-            if job is not None or self._closed:
-                self._changed.notify()
+            self._wake(self.threads if self._closed else job is not None)
             return None
         self._jobs.remove(job)
         tile = job.waiting.popleft()

@@ -153,6 +153,30 @@ def test_a_frame_that_says_it_is_drawn_is_not_waited_for() -> None:
     assert len(calls) == 2
 
 
+def test_the_worker_that_drew_last_is_woken_first() -> None:
+    pool = TilePool(3)
+    helpers: list[int] = []
+
+    def asleep() -> None:
+        while len(pool._sleeping) < 3:
+            threading.Event().wait(0.001)
+
+    for _ in range(6):
+        asleep()
+        both = threading.Barrier(2)
+
+        def draw(tile: Tile, both: threading.Barrier = both) -> None:
+            both.wait(WAIT_S)
+            if threading.current_thread() is not threading.main_thread():
+                helpers.append(threading.get_ident())
+
+        pool.run(draw, numbered(2))
+    asleep()
+    assert len(helpers) == 6
+    assert len(set(helpers)) == 1
+    pool.close()
+
+
 def test_a_failure_reaches_the_caller_and_not_the_pool(pool: TilePool) -> None:
     def fail(tile: Tile) -> None:
         raise ZeroDivisionError("in a tile")

@@ -117,7 +117,11 @@ export class Picker {
   /** Arrows go through the rows, Enter takes the first of what was found. @param {KeyboardEvent} event */
   press(event) {
     const rows = this.shownRows;
-    if (event.key === "Enter" && event.target === this.find) rows[0]?.click();
+    if (event.key === "Enter" && event.target === this.find) {
+      // Else it would press the button that the focus goes back to.
+      event.preventDefault();
+      rows[0]?.click();
+    }
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step || rows.length === 0) return;
     event.preventDefault();

@@ -104,8 +104,7 @@ def test_what_it_takes_is_told_beforehand_and_given_back(tmp_path: Path, rendere
     resident = renderer.upload(volume)
     assert isinstance(resident, ColorVolume)
     assert plan.estimated_bytes == volume.nbytes == 480 * 640 * 3
-    # As for every volume of fewer slices than a brick has, within 5%.
-    assert volume.nbytes < resident.nbytes <= 1.05 * renderer.estimate_bytes(plan.estimated_bytes, 1)
+    assert volume.nbytes < resident.nbytes <= renderer.estimate_bytes(plan.estimated_bytes, 1)
     renderer.release(resident)
     for part in resident.parts:
         with pytest.raises(VolumeNotFoundError), part.in_use():

@@ -97,7 +97,7 @@ class BrickGrid:
     step
         In codes, of bounds that are kept in a byte.
     cells
-        Finer than the finest level; None while a volume grows.
+        Finer than the finest level; None while a volume grows, of a single slice, and without a valid voxel.
     """
 
     levels: tuple[Level, ...]

@@ -46,6 +46,8 @@ nothing can be skipped: what another session's frame waits for."""
 EXTREMES = RenderingMethod.MAXIMUM_IP, RenderingMethod.MINIMUM_IP
 WARM = Viewport(512, 512)
 """Drawn at upload, within a millisecond or two: a usual size, and tiles for all threads."""
+MOST_OUTSIDE = 1 << 20
+"""Bytes, of a volume's estimate, for bricks of an image."""
 ENLARGED_ROWS = 128
 """Rows of a tile where fewer rays are brought to the viewport's size: half a millisecond at 512 pixels a row."""
 
@@ -108,10 +110,11 @@ class CpuRenderer:
         self._pool.close()
 
     def estimate_bytes(self, volume_nbytes: int, dtype_bytes: int) -> int:
-        """Bytes that `upload` will take at most; of a volume of fewer than 4 slices a sixth of its voxels more.
+        """Bytes that `upload` will take at most; of fewer than 4 slices and over 8 MiB up to a tenth of them more.
 
         The coarser bricks add a seventh, those that stick out of a volume up to as much again; fine cells up to half.
-        What transfer functions take beside the volume's own flags, all volumes share: see `looks_nbytes`.
+        Small volumes are allowed for as if they were images, most of whose bricks are outside. What transfer functions
+        take beside a volume's own flags, all volumes share: see `looks_nbytes`.
         """
         if dtype_bytes == COLOR_BYTES:
             return volume_nbytes + estimate_color_bytes(self, volume_nbytes)
@@ -119,7 +122,8 @@ class CpuRenderer:
         grid = bricks * 8 / 7 * (2 * dtype_bytes + 4)
         cells = volume_nbytes / dtype_bytes / CELL**3 * 2
         kept = KEPT_TABLES * bricks
-        return volume_nbytes + int(2 * (grid + kept) + 1.5 * cells) + 4096
+        outside = min(volume_nbytes // 8, MOST_OUTSIDE)
+        return volume_nbytes + int(2 * (grid + kept) + 1.5 * cells) + outside + 4096
 
     def upload(self, volume: Volume) -> CpuVolume | ColorVolume:
         """Make a volume resident: bricks, statistics. The voxels are shared. Blocks.

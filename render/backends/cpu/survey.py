@@ -124,13 +124,13 @@ def survey(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> tuple[Bri
         statistics = measure(volume, codes, grid, pool)
     else:
         statistics = statistics_of(_joined(counts, grid), (grid.minimum, grid.maximum), volume)
+    if grid.minimum > grid.maximum or min(volume.geometry.shape) == 1:
+        return grid, statistics  # nothing asks for cells: through one voxel every segment is sampled with care
     return _with_cells(grid, bounds, pool), statistics
 
 
 def _with_cells(grid: BrickGrid, bounds: Bounds, pool: TilePool) -> BrickGrid:
     """Return a grid with fine cells of these bounds, now that the range of codes is known."""
-    if grid.minimum > grid.maximum:
-        return grid
     shape, in_steps = bounds[0].shape, kernel("steps", bounds[0].dtype)
     most, least = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     size = -(-shape[0] // (PARTS_A_THREAD * pool.threads))

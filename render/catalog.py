@@ -19,7 +19,7 @@ from typing import TypeAlias
 import numpy as np
 
 from render.catalog_entry import CatalogEntry, SeriesLoader, entry_of
-from render.dicom.changes import KnownHeaders, RootWatch, is_stale
+from render.dicom.changes import KnownFolder, RootWatch, is_stale
 from render.dicom.cine import phases_of
 from render.dicom.ingest import Ingest
 from render.dicom.instance import SYMBOLIC_LINK
@@ -254,7 +254,7 @@ class Catalog:
                 return path
         raise PathError(f"neither a volume's id nor a path below the served roots: {given[-200:]!r}")
 
-    def _scan(self, path: Path, known: KnownHeaders | None = None) -> Scan:
+    def _scan(self, path: Path, known: KnownFolder | None = None) -> Scan:
         """Scan a path and note what is there; join a scan of it that is under way."""
         with self._lock:
             running = self._scans.get(path)
@@ -281,8 +281,12 @@ class Catalog:
         return scan
 
     def _note(self, scan: Scan, path: Path) -> None:
+        with self._lock:
+            known = dict(self._entries)
         entries = [
-            entry_of(plan, phases, self._roots, path)
+            old
+            if (old := known.get(plan.id)) is not None and old.source is plan and old.phases == phases
+            else entry_of(plan, phases, self._roots, path)
             for series in scan.series
             for plan, phases in zip(series.volumes, phases_of(series.volumes), strict=True)
         ]
@@ -337,7 +341,7 @@ class Catalog:
                 watch.begin(self._closing.is_set)
             if self._closing.is_set():
                 return False
-            scan = self._scan(root, None if watch is None else watch.headers)
+            scan = self._scan(root, None if watch is None else watch.known)
             self._forget_missing(root, scan)
             _log(root, scan)
         except (DrainingError, RenderCancelledError):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from render.dicom.archive import split_path
+from render.dicom.archive import SEPARATOR, split_path
+from render.dicom.instance import Instance
 from render.dicom.nifti import NiftiFile
 from render.dicom.plan import VolumePlan
 from render.dicom.reading import FileHeader
+from render.dicom.series import Series
 
 Mark: TypeAlias = tuple[int, int]
 """Size in bytes, and time of the last change in ns."""
@@ -27,6 +29,7 @@ def look(root: Path, cancelled: Callable[[], bool] = lambda: False) -> dict[str,
     """
     marks: dict[str, Mark] = {}
     folders = [str(root)]
+    skipped = len(os.path.join(root, ""))
     if not root.is_dir():
         mark = _mark(root)
         return {} if mark is None else {root.name: mark}
@@ -39,7 +42,7 @@ def look(root: Path, cancelled: Callable[[], bool] = lambda: False) -> dict[str,
                         folders.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
                         status = entry.stat(follow_symlinks=False)
-                        marks[os.path.relpath(entry.path, root)] = status.st_size, status.st_mtime_ns
+                        marks[entry.path[skipped:]] = status.st_size, status.st_mtime_ns
         except OSError:
             continue
     return marks
@@ -56,11 +59,25 @@ def is_stale(plan: VolumePlan) -> bool:
     return False
 
 
-class KnownHeaders:
-    """Headers of a folder's files, kept from scan to scan: a file that has not changed is not read again."""
+class KnownFolder:
+    """What a scan of a folder found, kept for the next one: files that have not changed are neither opened nor sorted.
+
+    Attributes
+    ----------
+    marks
+        Of all files there, as they were looked at before the scan: one that changes meanwhile has another mark the next
+        time.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Mark, FileHeader]] = {}
+        self.marks: Mapping[str, Mark] = {}
+        self._headers: dict[str, tuple[Mark, FileHeader]] = {}
+        self._series: dict[Hashable, tuple[frozenset[int], Sequence[Instance], Series]] = {}
+
+    def holds(self, name: str) -> bool:
+        """Say whether the header of a file is known."""
+        known = self._headers.get(name)
+        return known is not None and known[0] == self._mark(name)
 
     def reading(
         self, read: Callable[[Path, Sequence[str]], Iterable[FileHeader]]
@@ -68,24 +85,39 @@ class KnownHeaders:
         """Return a reader of headers that asks `read` for those alone that are not known."""
 
         def reader(root: Path, names: Sequence[str]) -> Iterator[FileHeader]:
-            # Before they are read: a file that changes meanwhile has another mark the next time.
-            marks = _marks_of(root, names)
-            kept = {
-                name: known
-                for name in names
-                if (known := self._known.get(name)) is not None and known[0] == marks.get(name)
-            }
-            self._known = kept
+            kept = self._headers = {name: self._headers[name] for name in names if self.holds(name)}
             for _, header in list(kept.values()):
                 yield header
             for header in read(root, [name for name in names if name not in kept]):
-                mark = marks.get(header.path)
+                mark = self._mark(header.path)
                 is_pair = isinstance(header, NiftiFile) and header.data_path != header.path  # two files, one mark
                 if mark is not None and not is_pair:
                     kept[header.path] = mark, header
                 yield header
 
         return reader
+
+    def grouping(
+        self, build: Callable[[Path, Sequence[Instance]], Series]
+    ) -> Callable[[Path, Hashable, Sequence[Instance]], Series]:
+        """Return what makes series of instances, and asks `build` for those alone whose instances are others now."""
+        before, self._series = self._series, {}
+
+        def group(root: Path, key: Hashable, members: Sequence[Instance]) -> Series:
+            ids = frozenset(map(id, members))
+            known = before.get(key)
+            series = build(root, members) if known is None or known[0] != ids else known[2]
+            self._series[key] = ids, members, series  # the members too: an id is theirs as long as they live
+            return series
+
+        return group
+
+    def _mark(self, name: str) -> Mark | None:
+        """Return the mark of a file, and for an entry of an archive that of the archive."""
+        mark, at = self.marks.get(name), name.find(SEPARATOR)
+        while mark is None and at >= 0:
+            mark, at = self.marks.get(name[:at]), name.find(SEPARATOR, at + 1)
+        return mark
 
 
 class RootWatch:
@@ -98,20 +130,20 @@ class RootWatch:
 
     Attributes
     ----------
-    headers
-        Of its files, as of the last scan.
+    known
+        Of the last scan.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.headers = KnownHeaders()
+        self.known = KnownFolder()
         self._scanned: Mapping[str, Mark] | None = {}
         self._seen: Mapping[str, Mark] = {}
         self._looks = 0
 
     def begin(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Take note of what there is, before a scan."""
-        self._scanned = self._seen = look(self.root, cancelled)
+        self._scanned = self._seen = self.known.marks = look(self.root, cancelled)
         self._looks = 0
 
     def expire(self) -> None:
@@ -131,17 +163,6 @@ class RootWatch:
         is_settled, self._seen = seen == self._seen, seen
         self._looks += 1
         return is_settled or self._looks > LOOKS_UNSETTLED
-
-
-def _marks_of(root: Path, names: Sequence[str]) -> dict[str, Mark]:
-    """Return the mark of each file, and for an entry of an archive that of the archive."""
-    marks: dict[str, Mark] = {}
-    for name in names:
-        split = split_path(root, name)
-        mark = _mark(root / (name if split is None else split[0]))
-        if mark is not None:
-            marks[name] = mark
-    return marks
 
 
 def _mark(path: Path) -> Mark | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
+from render.dicom.changes import KnownFolder
 from render.dicom.copies import without_copies
 from render.dicom.instance import Concatenation, Instance
 from render.dicom.kinds import refusal, refused_kind, special_kind, special_reason
@@ -24,18 +25,20 @@ MAX_REFUSALS = 5
 """Reasons that are given for the files of one series that can't be slices: each damaged file may have its own."""
 
 
-def group_series(root: Path, instances: Iterable[Instance]) -> tuple[Series, ...]:
+def group_series(root: Path, instances: Iterable[Instance], known: KnownFolder) -> tuple[Series, ...]:
     """Group instances by Series Instance UID; a file without one is a series of its own.
 
     One UID in two studies, or for two patients, is a fault of whoever wrote it: such files are kept apart, since
     mixing them would show one patient within another. The result depends neither on the order of the instances nor
-    on the files' names, but that volumes of equal identity are told apart by their order.
+    on the files' names, but that volumes of equal identity are told apart by their order. A series of the same
+    instances as when it was last `known` is that one.
     """
     groups: dict[Hashable, list[Instance]] = defaultdict(list)
     for instance in instances:
         owner = (instance.study_uid, instance.patient_key)
         groups[(instance.series_uid, *owner) if instance.series_uid else instance.path].append(instance)
-    series = [build_series(root, members) for members in groups.values()]
+    group = known.grouping(build_series)
+    series = [group(root, key, members) for key, members in groups.items()]
     return order(series)
 
 

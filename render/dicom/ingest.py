@@ -20,7 +20,7 @@ from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from render.dicom.changes import KnownHeaders
+from render.dicom.changes import KnownFolder
 from render.dicom.growing import Growing
 from render.dicom.instance import Instance, SkippedFile
 from render.dicom.picture import Picture
@@ -126,16 +126,16 @@ class Ingest:
         path: str | os.PathLike[str],
         progress: Progress | None = None,
         cancelled: Cancelled | None = None,
-        known: KnownHeaders | None = None,
+        known: KnownFolder | None = None,
     ) -> Scan:
         """Scan as `render.dicom.source.scan` does, with the headers read by the workers.
 
-        A file that kills its worker is skipped, and said. What is `known` of an earlier scan of the path is not read.
+        A file that kills its worker is skipped, and said. What is `known` of an earlier scan of the path is not
+        read.
         """
         if os.path.isdir(path):
             self._wake()
-        read = self._read_headers if known is None else known.reading(self._read_headers)
-        return scan(path, progress=progress, cancelled=cancelled, read=read)
+        return scan(path, progress=progress, cancelled=cancelled, read=self._read_headers, known=known)
 
     def load(self, plan: VolumePlan, progress: Progress | None = None, cancelled: Cancelled | None = None) -> Volume:
         """Load a volume; its codes are in memory that the workers have written to and that nobody else knows of.

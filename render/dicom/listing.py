@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +42,14 @@ class Listing:
         return len(self.names) + len(self.skipped)
 
 
-def list_folder(root: Path) -> Listing:
-    """List all below a folder, sorted. Symbolic links are not followed."""
+def list_folder(root: Path, is_known: Callable[[str], bool] = lambda relative: False) -> Listing:
+    """List all below a folder, sorted. Symbolic links are not followed.
+
+    Parameters
+    ----------
+    is_known
+        Says of a file, by its path below the root, that it need not be opened: it is no archive, and can be read.
+    """
     listing = Listing()
     regular: list[tuple[Path, str]] = []
 
@@ -63,6 +69,8 @@ def list_folder(root: Path) -> Listing:
                 continue
             if stat.S_ISLNK(mode):
                 listing.skipped.append(SkippedFile(relative, SYMBOLIC_LINK))
+            elif stat.S_ISREG(mode) and is_known(relative):
+                listing.names.append(relative)
             elif stat.S_ISREG(mode):
                 regular.append((path, relative))
             else:

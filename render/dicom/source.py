@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from render.dicom.changes import KnownFolder
 from render.dicom.grouping import group_series, order, with_distinct_ids
 from render.dicom.header import quiet_pydicom
 from render.dicom.instance import Instance, SkippedFile
@@ -67,6 +68,7 @@ def scan(
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
     read: HeaderReader | None = None,
+    known: KnownFolder | None = None,
 ) -> Scan:
     """Read the headers of all files below a folder, or of one file, and group them.
 
@@ -83,6 +85,8 @@ def scan(
         Asked between files.
     read
         Who reads the headers; this process if None.
+    known
+        What an earlier scan of the path found; it takes what this one finds.
 
     Raises
     ------
@@ -102,17 +106,20 @@ def scan(
     if root.is_file() and _is_media_directory(root):
         root = root.parent
     if root.is_dir():
-        listing = list_folder(root)
+        listing = list_folder(root) if known is None else list_folder(root, known.holds)
     else:
         root, listing = root.parent, list_file(root)
     found = _Found(listing.skipped)
-    for done, result in enumerate((read or _read_here)(root, listing.names), start=len(listing.skipped) + 1):
+    reader = read or _read_here
+    if known is not None:
+        reader = known.reading(reader)
+    for done, result in enumerate(reader(root, listing.names), start=len(listing.skipped) + 1):
         found.add(result)
         if progress is not None:
             progress(done, listing.total)
         if cancelled is not None and cancelled():
             raise RenderCancelledError(f"scan given up after {done} of {listing.total} files")
-    return found.to_scan(root, listing)
+    return found.to_scan(root, listing, known or KnownFolder())
 
 
 class _Found:
@@ -134,14 +141,17 @@ class _Found:
         else:
             self._skipped.append(result)
 
-    def to_scan(self, root: Path, listing: Listing) -> Scan:
+    def to_scan(self, root: Path, listing: Listing, known: KnownFolder) -> Scan:
         """Group all that was found. The image of a NIfTI pair belongs to its header, whatever it looks like."""
         claimed = {volume.data_path for volume in self._volumes}
         instances = [instance for instance in self._instances if instance.path not in claimed]
         media = compare(self._directories, listing.names)
         skipped = [file for file in self._skipped if file.path not in claimed]
         skipped += media.directories
-        series = [*group_series(root, instances), *(build_nifti_series(root, volume) for volume in self._volumes)]
+        series = [
+            *group_series(root, instances, known),
+            *(build_nifti_series(root, volume) for volume in self._volumes),
+        ]
         return Scan(
             root,
             listing.total,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from render.dicom.changes import LOOKS_UNSETTLED, KnownHeaders, RootWatch, is_stale, look
+from render.dicom.changes import LOOKS_UNSETTLED, KnownFolder, RootWatch, is_stale, look
 from render.dicom.reading import FileHeader, read_header
 from render.dicom.source import Scan, scan
 from tests.dicom.synthetic import ramp, write_series
@@ -25,9 +25,10 @@ class Reads:
         self.names += names
         return [read_header(root, name) for name in names]
 
-    def scan(self, root: Path, known: KnownHeaders) -> tuple[Scan, list[str]]:
+    def scan(self, root: Path, known: KnownFolder) -> tuple[Scan, list[str]]:
         self.names = []
-        return scan(root, read=known.reading(self)), sorted(self.names)
+        known.marks = look(root)
+        return scan(root, read=self, known=known), sorted(self.names)
 
 
 def touch(path: Path, ns: int) -> None:
@@ -41,12 +42,13 @@ def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
     with zipfile.ZipFile(folder / "more.zip", "w") as archive:
         for path in write_series(tmp_path / "zipped", uid="1.2.9"):
             archive.write(path, path.name)
-    known, reads = KnownHeaders(), Reads()
+    known, reads = KnownFolder(), Reads()
     first, names = reads.scan(folder, known)
     assert len(names) == 9
     again, names = reads.scan(folder, known)
     assert names == []
     assert [plan.id for plan in again.volumes] == [plan.id for plan in first.volumes]
+    assert all(one is other for one, other in zip(again.volumes, first.volumes, strict=True))  # not proved anew either
     assert [file.path for file in again.skipped] == ["more.zip", "notes.txt"]
 
     write_series(folder, ramp((4, 6, 5)) + 1)
@@ -56,8 +58,13 @@ def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
     touch(folder / "more.zip", 10**18)
     changed, names = reads.scan(folder, known)
     assert len(names) == 7
+    assert not set(map(id, changed.volumes)) & set(map(id, first.volumes))
     assert sorted(plan.shape[0] for plan in changed.volumes) == [3, 4]
     assert reads.scan(folder, known)[1] == []
+    write_series(folder / "b", uid="1.2.7")
+    more, names = reads.scan(folder, known)
+    assert len(names) == 4
+    assert len(set(map(id, more.volumes)) & set(map(id, changed.volumes))) == 2
 
 
 def test_a_change_that_keeps_the_size_is_seen_by_its_time(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from render.errors import DrainingError
 from render.residency import VolumeCache
 from render.service.grpc_server import start_grpc
 from render.stream.session import SessionRegistry
-from render.web.app import create_app
+from render.web.app import Compiling, create_app
 from render.web.serve import serve_http
 
 logger = logging.getLogger(__name__)
@@ -65,10 +66,13 @@ class Preparation:
     ----------
     waiting_for
         Names, for ``/readyz``; empty once ready.
+    compiling
+        For ``/progress``; None while no kernel is compiled.
     """
 
     def __init__(self, report: Report, loaded: Callable[[], None]) -> None:
         self.waiting_for: list[str] = []
+        self.compiling: Compiling | None = None
         self._report = report
         self._loaded = loaded
         self._is_stopped = threading.Event()
@@ -80,10 +84,12 @@ class Preparation:
     async def compile_kernels(self) -> None:
         """Compile, in a thread, what is not in the cache. The kernel that is being compiled can't be interrupted."""
         self.waiting_for.append("kernels")
+        begun = time.monotonic()
 
         def progress(name: str, done: int, total: int) -> None:
             if self._is_stopped.is_set():
                 raise DrainingError("the server is stopping")
+            self.compiling = Compiling(done, total, time.monotonic() - begun) if done < total else None
             self._report("compiling kernels", done, total)
 
         with contextlib.suppress(DrainingError):
@@ -157,6 +163,7 @@ async def running(
             allowed_origins=settings.allow_origin,
             token=token,
             waiting_for=lambda: preparation.waiting_for,
+            compiling=lambda: preparation.compiling,
         )
         http = await serve_http(app, settings.host, settings.http_port, tls=tls.context if tls else None)
         stack.push_async_callback(http.stop, DRAIN_SECONDS)

@@ -8,6 +8,7 @@ import { PaneHead, Toolbar } from "./controls.js";
 import { Decoder } from "./decoder.js";
 import { listenToDialogs } from "./dialogs.js";
 import { byId } from "./elements.js";
+import { FirstPicture } from "./first-picture.js";
 import { VolumeGeometry } from "./geometry.js";
 import { Input } from "./input.js";
 import { PhaseBar, holds } from "./phases.js";
@@ -101,6 +102,7 @@ class App {
     this.toolbar = new Toolbar(this.workspace);
     this.tools = new ToolMenu(this.workspace);
     this.phases = new PhaseBar(this.workspace);
+    this.firstPicture = new FirstPicture(this.workspace.panes, () => this.stream.token);
     this.listen();
     if (NARROW.matches) this.workspace.maximise("axial");
     this.stream.visible = document.visibilityState === "visible";

@@ -8,6 +8,7 @@
  */
 
 import { element } from "./elements.js";
+import { DRAWING } from "./first-picture.js";
 import { resize } from "./fitting.js";
 import { isExact, NOT_LIVE, Overlay, qualityText } from "./overlay.js";
 import { holds } from "./phases.js";
@@ -134,6 +135,7 @@ export class Pane {
     this.live = true;
     this.overlay.latency.textContent = "";
     this.stage.classList.add("empty", "awaited");
+    this.stage.dataset.wait = DRAWING;
     this.picture.clear();
   }
 
@@ -145,6 +147,11 @@ export class Pane {
   /** Whether it shows colours, of which there is no window or inversion. */
   get isColor() {
     return this.isColorImage || this.state?.method === "VOLUME_RENDERED";
+  }
+
+  /** Whether it waits for the first picture of a volume. */
+  get isAwaited() {
+    return this.stage.classList.contains("awaited");
   }
 
   /** Whether it has a place on the screen. */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -57,6 +58,15 @@ class _PageFiles(StaticFiles):
         return response
 
 
+@dataclass(frozen=True)
+class Compiling:
+    """How far a server is with the kernels of its renderer: `done` of `total`, and the seconds that those took."""
+
+    done: int
+    total: int
+    seconds: float
+
+
 def create_app(
     engine: Engine,
     *,
@@ -65,6 +75,7 @@ def create_app(
     allowed_origins: Iterable[str] = (),
     token: str | None = None,
     waiting_for: Callable[[], Sequence[str]] | None = None,
+    compiling: Callable[[], Compiling | None] | None = None,
 ) -> Starlette:
     """Make the ASGI application.
 
@@ -80,6 +91,8 @@ def create_app(
         That clients must present, everywhere but for the page's files and ``/healthz``; None where anybody may come.
     waiting_for
         What the server is not ready without, for ``/readyz``; None or empty once it is ready.
+    compiling
+        What a picture may wait for, for ``/progress``; None for nothing.
     """
     metrics = Metrics(engine, sessions)
     check_token = token_check(token)
@@ -97,6 +110,11 @@ def create_app(
         if sessions.is_draining:
             missing.append("draining")
         return JSONResponse({"ready": not missing, "waiting_for": missing}, 503 if missing else 200)
+
+    async def progress(request: Request) -> Response:
+        check_bearer(request)
+        now = compiling() if compiling is not None else None
+        return JSONResponse({"compiling": None if now is None else asdict(now)})
 
     async def metrics_text(request: Request) -> Response:
         check_bearer(request)
@@ -117,6 +135,7 @@ def create_app(
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
+        Route("/progress", progress),
         Route("/metrics", metrics_text),
         WebSocketRoute("/stream", stream),
         *dicomweb_routes(engine, check_bearer, metrics.answered),

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from render.errors import StartupError
+from render.web.app import Compiling
 from render.web.security import token_check
 from render.web.serve import serve_http
 from tests.stream.engines import view_message
@@ -45,6 +46,15 @@ async def test_nothing_else_is_served(path: str) -> None:
         response = await get(server.url, path)
         assert response.status_code == 404
         assert response.json()["message"] == "Not Found"
+
+
+async def test_how_far_compiling_is() -> None:
+    parts = [Compiling(7, 20, 12.5), None]
+    async with served(compiling=lambda: parts.pop(0)) as server:
+        response = await get(server.url, "/progress")
+        assert response.json() == {"compiling": {"done": 7, "total": 20, "seconds": 12.5}}
+        assert response.headers["cache-control"] == "no-store"
+        assert (await get(server.url, "/progress")).json() == {"compiling": None}
 
 
 async def test_alive_and_ready() -> None:
@@ -103,7 +113,7 @@ async def test_pages_of_other_sites_may_not_ask_and_listed_ones_may_read_the_ans
     token = {"Authorization": "Bearer correct horse battery"}
     async with served(allowed_origins=["https://viewer.example"], token="correct horse battery") as server:
         for origin in ("https://evil.example", "null", "http://localhost:1", "https://viewer.example.evil.example"):
-            for path in ("/", "/healthz", "/readyz", "/metrics"):
+            for path in ("/", "/healthz", "/readyz", "/progress", "/metrics"):
                 response = await get(server.url, path, headers={"Origin": origin, **token})
                 assert response.status_code == 403
                 assert "access-control-allow-origin" not in response.headers
@@ -128,7 +138,7 @@ async def test_the_token_guards_all_but_the_page_and_healthz() -> None:
     async with served(token="correct horse battery") as server:
         for path in ("/", "/healthz"):
             assert (await get(server.url, path)).status_code == 200
-        for path in ("/metrics", "/readyz"):
+        for path in ("/metrics", "/readyz", "/progress"):
             for authorization in ("", "Bearer", "Bearer wrong", "Basic correct horse battery", "correct horse battery"):
                 response = await get(server.url, path, headers={"Authorization": authorization})
                 assert response.status_code == 401

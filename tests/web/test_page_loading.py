@@ -84,6 +84,10 @@ def test_it_says_that_a_first_picture_takes_a_moment(
             awaited.nth(len(PANES) - 1).wait_for()
             said = viewer.page.evaluate("getComputedStyle(document.querySelector('.awaited'), '::after').content")
             assert "first picture" in said
+            told = {"compiling": {"done": 5, "total": 20, "seconds": 9.0}}
+            viewer.page.route("**/progress", lambda route: route.fulfill(json=told))
+            said_now = ".stage.awaited[data-wait*='5 of 20 parts. A picture needs a few of them: about 10 s']"
+            viewer.page.locator(said_now).nth(len(PANES) - 1).wait_for()
             may_draw.set()
             viewer.settle()
             assert awaited.count() == 0

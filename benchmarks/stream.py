@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import begun_report, write_report
+from benchmarks.stream_cost import cost_rows
 from benchmarks.stream_rows import FULL, QUICK, TINY, StreamBench, StreamPlan, start_bench
 from benchmarks.stream_script import WORKS
 from render.backends.cpu import CpuRenderer
@@ -32,6 +33,7 @@ def run(
     *,
     only: Sequence[str] | None = None,
     with_sessions: bool = False,
+    with_cost: bool = False,
     with_peer: bool = True,
     save: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> dict[str, Any]:
@@ -45,6 +47,8 @@ def run(
         Of `names`, these.
     with_sessions
         Many clients at once, and nothing else.
+    with_cost
+        What a frame costs besides drawing, and nothing else.
     with_peer
         Whether trame takes part.
     save
@@ -55,9 +59,12 @@ def run(
     report = begun_report("stream", renderer, "trame", "trame-rca", "websockets")
     report |= {"seconds_moved": plan.seconds, "side_px": plan.side_px, "rows": []}
     renderer.close()
-    server, bench = start_bench(plan)
+    server, bench = start_bench(plan, still=with_cost)
     with server:
-        rows = _crowds(plan, bench) if with_sessions else _rows(plan, bench, only, with_peer)
+        if with_cost:
+            rows = cost_rows(server, plan.sessions, plan.seconds, plan.side_px)
+        else:
+            rows = _crowds(plan, bench) if with_sessions else _rows(plan, bench, only, with_peer)
         for row in rows:
             report["rows"].append(row)
             print(json.dumps(row), flush=True)
@@ -118,6 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the report goes")
     parser.add_argument("--only", metavar="ROW[,ROW]", help="these alone, as link:mpr:20/40,trame:vr:2/40,drop:mpr")
     parser.add_argument("--sessions", action="store_true", help="1, 8 and 64 clients at once, and nothing else")
+    parser.add_argument("--cost", action="store_true", help="what a frame costs besides drawing, and nothing else")
     parser.add_argument("--no-peer", action="store_true", help="without trame")
     parser.add_argument("--seconds", type=float, help="that the hand moves in each row (30; quick 15)")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)  # to try the machinery, not to measure
@@ -133,6 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
         plan,
         only=only,
         with_sessions=options.sessions,
+        with_cost=options.cost,
         with_peer=not options.no_peer,
         save=lambda report: write_report(options.json, report | {"quick": options.quick}),
     )

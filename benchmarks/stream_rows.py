@@ -249,7 +249,7 @@ def _link_floors(row: dict[str, Any], settings: LinkSettings) -> dict[str, Any]:
     return {"build_up": grows, "met": met and row["final_exact"] and row["settled_met"]}
 
 
-def start_bench(plan: StreamPlan) -> tuple[ServerProcess, StreamBench]:
-    """Start the server of a plan; end it with its context."""
-    server = start_server(plan.shape, plan.threads)
+def start_bench(plan: StreamPlan, *, still: bool = False) -> tuple[ServerProcess, StreamBench]:
+    """Start the server of a plan; end it with its context. `still` for one that draws nothing."""
+    server = start_server(plan.shape, plan.threads, still=still)
     return server, StreamBench(plan, server)

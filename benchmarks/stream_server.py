@@ -12,11 +12,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.still import StillRenderer
+from render import server
 from render.backends.cpu import compile_kernels
 from render.config import Settings
 from render.demo import torso_volume
@@ -64,6 +66,11 @@ class ServerProcess:
         raise RuntimeError(f"{arguments[0]} ended with status {process.wait()}")
 
     @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
     def resident_bytes(self) -> int:
         """What the process holds in memory; 0 where the system does not say."""
         try:
@@ -88,9 +95,10 @@ class ServerProcess:
         self._process.stdout.close()
 
 
-def start_server(shape: tuple[int, int, int], threads: int) -> ServerProcess:
-    """Start Voxelcast with a torso of this shape, resident."""
-    return ServerProcess.start(["benchmarks.stream_server", "--shape", *map(str, shape), "--threads", str(threads)])
+def start_server(shape: tuple[int, int, int], threads: int, *, still: bool = False) -> ServerProcess:
+    """Start Voxelcast with a torso of this shape, resident; `still` for a renderer that draws nothing."""
+    arguments = ["benchmarks.stream_server", "--shape", *map(str, shape), "--threads", str(threads)]
+    return ServerProcess.start([*arguments, *(["--still"] if still else [])])
 
 
 def main() -> int:
@@ -98,12 +106,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stream_server", description=__doc__)
     parser.add_argument("--shape", type=int, nargs=3, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--still", action="store_true", help="draw nothing: see benchmarks.still")
     options = parser.parse_args()
+    if options.still:
+        choose = server.choose
+        server.choose = lambda *args, **kw: replace(choose(*args, **kw), renderer=StillRenderer())
     settings = Settings(http_port=0, grpc_port=0, threads=options.threads, device="cpu")
     volume = torso_volume(tuple(options.shape))
 
     async def prepare(engine: object) -> None:
-        await asyncio.to_thread(compile_kernels)
+        if not options.still:
+            await asyncio.to_thread(compile_kernels)
         await engine.add(volume)  # type: ignore[attr-defined]
         await engine.open(volume.id, holder="benchmark")  # type: ignore[attr-defined]
 

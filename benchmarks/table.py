@@ -223,6 +223,14 @@ def stream_floors_table(rows: Sequence[Row]) -> str:
                     f"fairness {row['fairness']:g}, {row['session_bytes'] / 2**20:.1f} MiB a session"
                 )
                 lines.append([f"{row['sessions']} sessions", measured, f"fairness 0.7{kept}"])
+            case "cost":
+                pace = f"at {row['hz']:g} views/s" if row["hz"] else "as fast as it goes"
+                measured = (
+                    f"{row['fps_slowest']:g} frames/s of the slowest, {row['fps']:g} together, "
+                    f"p50 / p95 {_ms(row['p50_ms'])} / {_ms(row['p95_ms'])} ms, "
+                    f"{row['server_cpu_ms']:g} ms of processor each"
+                )
+                lines.append([f"nothing drawn, {row['sessions']} sessions, {pace}", measured, ""])
     return _table(["", "measured", "floor"], lines) if lines else ""
 
 

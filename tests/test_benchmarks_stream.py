@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from benchmarks import stream
+from benchmarks.still import DRAW_S
 from benchmarks.stream_rows import FULL, QUICK
 from benchmarks.stream_script import (
     CYCLE_S,
@@ -34,6 +35,18 @@ def test_a_row_through_a_link_has_its_figures_and_ends_exact(tmp_path) -> None:
     assert row["fps"] > 0
     assert row["settle_ms"] >= 150
     assert row["transfer_ms"] == pytest.approx(5 + row["final_bytes"] / 2.5e3, abs=0.1)
+
+
+def test_what_a_frame_costs_besides_drawing_is_measured_with_nothing_drawn(tmp_path) -> None:
+    path = tmp_path / "report.json"
+    assert stream.main(["--tiny", "--cost", "--seconds", "0.5", "--json", str(path)]) == 0
+    (row,) = json.loads(path.read_text("utf-8"))["rows"]
+    assert (row["kind"], row["sessions"], row["hz"], row["errors"]) == ("cost", 2, 30, 0)
+    assert 0 < row["fps_slowest"] <= row["fps"] / 2
+    assert DRAW_S * 1e3 < row["p50_ms"] <= row["p95_ms"]
+    table = stream_floors_table([row, row | {"hz": None, "sessions": 8}])
+    assert "nothing drawn, 2 sessions, at 30 views/s" in table
+    assert "nothing drawn, 8 sessions, as fast as it goes" in table
 
 
 def test_an_unknown_row_is_refused_with_those_there_are(tmp_path, capsys) -> None:

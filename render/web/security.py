@@ -50,7 +50,8 @@ class Door:
     """ASGI middleware: refuses foreign hosts and origins, and adds the security headers.
 
     A page of another site can make a browser send requests here, but it can't choose their Host header (a name that
-    was rebound by DNS shows there) nor, on a websocket, their Origin.
+    was rebound by DNS shows there) nor, on a websocket, their Origin. An image or a frame in such a page comes without
+    an Origin, but says what it is by Sec-Fetch-Site and -Dest: it could not be seen, yet cost a picture each.
 
     Parameters
     ----------
@@ -107,6 +108,12 @@ class Door:
         if origins and not self._is_own(origins, hosts[0]):
             what = "open the stream" if is_websocket else "ask here"
             return PlainTextResponse(f"this Origin may not {what}: see --allow-origin\n", 403)
+        if (
+            not origins
+            and headers.get("sec-fetch-site") == "cross-site"
+            and headers.get("sec-fetch-dest") != "document"
+        ):
+            return PlainTextResponse("pages of other sites may link here, not embed\n", 403)
         return None
 
     def _is_allowed(self, host: str) -> bool:

@@ -134,6 +134,27 @@ async def test_pages_of_other_sites_may_not_ask_and_listed_ones_may_read_the_ans
         assert asked.headers["access-control-allow-headers"] == "Authorization"
 
 
+@pytest.mark.parametrize(
+    ("site", "destination", "status"),
+    [
+        ("cross-site", "image", 403),
+        ("cross-site", "iframe", 403),
+        ("cross-site", "empty", 403),
+        ("cross-site", "document", 200),
+        ("same-origin", "image", 200),
+        ("same-site", "image", 200),
+        ("none", "document", 200),
+    ],
+)
+async def test_pages_of_other_sites_may_link_but_not_embed(site: str, destination: str, status: int) -> None:
+    async with served(allowed_origins=["https://viewer.example"]) as server:
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": destination}
+        for path in ("/", "/healthz"):
+            assert (await get(server.url, path, headers=headers)).status_code == status
+        listed = {**headers, "Origin": "https://viewer.example"}
+        assert (await get(server.url, "/healthz", headers=listed)).status_code == 200
+
+
 async def test_the_token_guards_all_but_the_page_and_healthz() -> None:
     async with served(token="correct horse battery") as server:
         for path in ("/", "/healthz"):

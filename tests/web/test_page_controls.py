@@ -257,6 +257,33 @@ def test_what_a_phone_says_of_a_lost_connection_covers_nothing(
             assert covered == []
 
 
+@pytest.mark.parametrize(
+    "size",
+    [(320, 568), (375, 667), (600, 900), (640, 360), (720, 600), (768, 1024), (844, 390), (960, 540), (1024, 768)],
+)
+def test_the_bar_has_room_for_its_controls_and_the_name(
+    chromium: Any, page_server: PageServer, size: tuple[int, int]
+) -> None:
+    """With all that it may have to hold: a measurement to remove, and who watches."""
+    with opened(chromium, page_server.url, viewport={"width": size[0], "height": size[1]}, has_touch=True) as viewer:
+        viewer.settle()
+        viewer.page.keyboard.press("m")
+        viewer.drag("axial", 50, 30)
+        assert viewer.page.locator("#erase").is_visible()
+        viewer.page.locator("#share").click()
+        viewer.page.get_by_role("button", name="Close").click()
+        beyond = viewer.page.evaluate(
+            """() => [...document.querySelectorAll("#bar :is(button, select), #status, #tabs *")].filter((part) => {
+              const { left, right } = part.getBoundingClientRect();
+              return part.offsetHeight > 0 && (left < 0 || right > innerWidth);
+            }).map((part) => part.outerHTML)"""
+        )
+        assert beyond == []
+        name = viewer.page.locator("#series-name").bounding_box()
+        assert name["width"] >= 80
+        assert viewer.page.evaluate("document.documentElement.scrollWidth") == size[0]
+
+
 def test_a_name_is_whole_while_there_is_room(chromium: Any, page_server: PageServer) -> None:
     for width in (1024, 960, 900):
         with opened(chromium, page_server.url, viewport={"width": width, "height": 700}) as viewer:

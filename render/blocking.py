@@ -42,7 +42,7 @@ class Errand(Generic[Result]):
         self, work: Callable[[], Result], give_up: threading.Event, call: Callable[[Callable[[], None]], object]
     ) -> None:
         self.never_begins = False
-        self._work = work
+        self._work: Callable[[], Result] | None = work
         self._give_up = give_up
         self._call = call
         self._claim = threading.Lock()  # taken once: by the thread that does the work, or by who calls it off
@@ -62,8 +62,10 @@ class Errand(Generic[Result]):
         """Do the work, unless it was called off; return whether it is for the caller to `tell` its outcome. Blocks."""
         if not self._claim.acquire(blocking=False):
             return False
+        work, self._work = self._work, None  # what it uses may be freed as soon as its outcome is known
+        assert work is not None
         try:
-            self._result = self._work()
+            self._result = work()
         except BaseException as error:
             self._error = error
         return True
@@ -93,7 +95,9 @@ class Errand(Generic[Result]):
         except asyncio.CancelledError:
             self._give_up.set()
             self.never_begins = self._claim.acquire(blocking=False)
-            if not self.never_begins:
+            if self.never_begins:
+                self._work = None
+            else:
                 await self._ended()
             raise
         finally:

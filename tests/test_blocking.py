@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,6 +83,29 @@ async def test_what_has_ended_when_its_task_is_cancelled_is_not_waited_for(pool:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not errand.never_begins
+
+
+async def test_what_the_work_used_is_let_go_of_before_its_outcome_is_told(pool: ThreadPoolExecutor) -> None:
+    class Used:
+        pass
+
+    async def errand() -> tuple[Errand[int], weakref.ref[Used]]:
+        used = Used()
+        return Errand(lambda: len(repr(used)), threading.Event(), asyncio.get_running_loop().call_soon), weakref.ref(
+            used
+        )
+
+    done, used = await errand()
+    assert done.do()
+    assert used() is None
+    called_off, used = await errand()
+    task = asyncio.create_task(called_off.outcome())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert called_off.never_begins
+    assert used() is None
 
 
 def test_an_errand_that_is_refused_is_not_done() -> None:

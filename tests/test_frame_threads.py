@@ -23,7 +23,7 @@ FRAME = Frame(VIEW, 1, 1, VIEW.plane, Window(40, 400), timings_ms={"render": 1.0
 
 @pytest.fixture
 async def threads(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FrameThreads]:
-    """Two at a time, one of them final."""
+    """Two at a time, one of each session."""
     monkeypatch.setattr(frame_threads, "THREADS", 2)
     monkeypatch.setattr(frame_threads, "FINAL_THREADS", 2)
     renderer = FakeRenderer()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from render.errors import InvalidViewError, VolumeNotFoundError
 from render.frame import FINAL, Frame, Quality, ShownPicture
 from render.transfer import TransferFunction, Window, WindowFunction, load_preset
-from render.view import ImagePlane, View
+from render.view import ImagePlane, Layer, View
 from render.volume import Volume, VolumeInfo
 
 
@@ -171,8 +170,9 @@ def applied_view(view: View, volumes: Mapping[str, ResidentVolume]) -> tuple[Vie
         function = default_transfer_function(info, statistics)
     if window is layer.window and function is layer.transfer_function:
         return view, resident
-    layer = dataclasses.replace(layer, window=window, transfer_function=function)
-    return dataclasses.replace(view, layers=(layer,)), resident
+    # Written out: dataclasses.replace takes twice as long, for every frame of a view that leaves its window open.
+    layer = Layer(layer.volume_id, window, function, layer.opacity, layer.invert)
+    return View(view.camera, view.viewport, (layer,), view.rendering_method, view.slab_mm, view.clip), resident
 
 
 def _applied_window(window: Window | None, info: VolumeInfo) -> Window | None:

@@ -94,10 +94,14 @@ class Lattice:
     last: float
 
 
+IN_PLANE = Lattice(0.0, 0, 0)
+"""Of a thin view."""
+
+
 def lattice_of(geometry: VolumeGeometry, slab_mm: float | None, step_factor: float) -> Lattice:
     """Return the samples of a view: the final step is half the smallest spacing, `step_factor` times as long here."""
     if slab_mm == 0:
-        return Lattice(0.0, 0, 0)
+        return IN_PLANE
     step_mm = geometry.smallest_spacing_mm / 2 * step_factor
     if slab_mm is None:
         return Lattice(step_mm, -math.inf, math.inf)

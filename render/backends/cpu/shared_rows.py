@@ -89,7 +89,7 @@ class SharedRows:
     @property
     def samples_taken(self) -> int:
         """By all calls."""
-        return int(self.counts[:, TAKEN].sum())
+        return sum(self.counts[:, TAKEN].tolist())
 
 
 @inline

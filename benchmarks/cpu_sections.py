@@ -91,7 +91,7 @@ def sizes(bench: Bench) -> dict[str, Any]:
 
 
 def threads(bench: Bench) -> dict[str, Any]:
-    """Time each work with one thread and with all, in alternation; of each view one, so that none has its voxels near."""
+    """Time each work with one thread and with all, in alternation: of each view one, so that none is in the cache."""
     single = CpuRenderer(threads=1)
     volumes = {bench.torso.volume.id: single.upload(bench.torso.volume)}
     result: dict[str, Any] = {"threads": [1, bench.threads], "limit": LEAST_THREADS_RATIO}

@@ -45,6 +45,9 @@ class OneVolume:
     def loader(self, entry: Any) -> Any:
         return lambda progress, cancelled: self.volume
 
+    def take_changed(self, volume_id: str) -> bool:
+        return False
+
 
 def engine_on(renderer: CudaRenderer) -> Engine:
     catalog: Any = OneVolume()

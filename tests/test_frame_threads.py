@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from render import frame_threads
+from render.blocking import Calls
 from render.errors import CodecError
 from render.frame import Frame
 from render.frame_threads import FrameThreads
@@ -93,6 +94,23 @@ async def test_a_thread_goes_on_with_the_next_frame_whatever_became_of_its_own(t
     frames = await asyncio.gather(*others)
     assert all(frame.timings_ms["queue"] >= 0 for frame in frames)
     assert len(set(drawing.by)) == 1
+
+
+async def test_a_turn_ends_where_its_frame_was_drawn_whenever_the_loop_hears_of_it(
+    threads: FrameThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_hand: list[int] = []
+    soon = Calls.soon
+
+    def heard(calls: Calls, function: Callable[[], None]) -> None:
+        in_hand.append(len(threads._turns._in_hand))  # else a loop that is late would be charged to the session
+        soon(calls, function)
+
+    monkeypatch.setattr(Calls, "soon", heard)
+    drawing = Drawing(threads)
+    drawing.go_on.set()
+    await drawing.draw("a")
+    assert in_hand == [0]
 
 
 async def test_once_closed_a_frame_is_refused_and_its_turn_given_back(threads: FrameThreads) -> None:

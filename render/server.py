@@ -27,6 +27,7 @@ from render.residency import VolumeCache
 from render.service.grpc_server import start_grpc
 from render.stream.session import SessionRegistry
 from render.web.app import Compiling, create_app
+from render.web.metrics import Metrics
 from render.web.serve import serve_http
 
 logger = logging.getLogger(__name__)
@@ -156,6 +157,7 @@ async def running(
         engine.choice = choice
         stack.push_async_callback(engine.close)
         sessions = SessionRegistry()
+        metrics = Metrics(engine, sessions)
         app = create_app(
             engine,
             sessions=sessions,
@@ -164,11 +166,18 @@ async def running(
             token=token,
             waiting_for=lambda: preparation.waiting_for,
             compiling=lambda: preparation.compiling,
+            metrics=metrics,
         )
         http = await serve_http(app, settings.host, settings.http_port, tls=tls.context if tls else None)
         stack.push_async_callback(http.stop, DRAIN_SECONDS)
         grpc = await start_grpc(
-            engine, host=settings.host, port=settings.grpc_port, token=token, sessions=sessions, tls=tls
+            engine,
+            host=settings.host,
+            port=settings.grpc_port,
+            token=token,
+            sessions=sessions,
+            tls=tls,
+            answered=metrics.called,
         )
         stack.push_async_callback(grpc.stop, DRAIN_SECONDS)
         stack.push_async_callback(sessions.drain, DRAIN_SECONDS)

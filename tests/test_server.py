@@ -127,6 +127,8 @@ def test_it_serves_the_page_health_and_grpc_and_ends_on_sigterm(demo: Started) -
         (entry,) = client.volumes()
         with client.open(entry.volume_id) as volume:
             assert volume.render().shape == (512, 512)
+    with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:
+        assert b'voxelcast_grpc_seconds_count{method="Render",status="OK"} 1.0' in answer.read()
     assert demo.stop() == 0
     assert not [line for line in demo.errors if "Traceback" in line]
 

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from render.engine import Engine
 from render.errors import StartupError
-from render.service.interceptors import ErrorInterceptor, TokenInterceptor
+from render.service.interceptors import Answered, ErrorInterceptor, TokenInterceptor
 from render.service.leases import LeaseTable
 from render.service.servicer import RenderServicer
 from render.stream.registry import SessionRegistry
@@ -69,6 +69,7 @@ async def start_grpc(
     sessions: SessionRegistry | None = None,
     tls: TlsFiles | None = None,
     leases: LeaseTable | None = None,
+    answered: Answered = lambda method, status, seconds: None,
 ) -> GrpcServer:
     """Bind and serve.
 
@@ -86,6 +87,8 @@ async def start_grpc(
         None for plain text.
     leases
         For tests; made here otherwise.
+    answered
+        Told of each call that has ended.
 
     Raises
     ------
@@ -94,9 +97,9 @@ async def start_grpc(
     """
     leases = LeaseTable() if leases is None else leases
     sessions = SessionRegistry() if sessions is None else sessions
-    interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor()]
+    interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(answered)]
     if token is not None:
-        interceptors.insert(0, TokenInterceptor(token))
+        interceptors.insert(0, TokenInterceptor(token, answered))
     server = grpc.aio.server(
         interceptors=interceptors,
         maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,

@@ -6,6 +6,7 @@ import contextlib
 import hmac
 import inspect
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -73,11 +74,23 @@ async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
     raise AssertionError("abort raises")
 
 
+Answered: TypeAlias = Callable[[str, str, float], None]
+"""``answered(method, status, seconds)``: the names of an RPC and of a status code."""
+
+
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Turn what the RPCs of ``render.v1`` raise into a status, a line and an ErrorDetail.
 
     An error that is not ours is logged with its traceback and reaches the client as INTERNAL without its text.
+
+    Parameters
+    ----------
+    answered
+        Told of each call that has ended; CANCELLED where its client has gone.
     """
+
+    def __init__(self, answered: Answered = lambda method, status, seconds: None) -> None:
+        self._answered = answered
 
     async def intercept_service(
         self,
@@ -90,24 +103,31 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(_OWN_PREFIX):
             return handler
         inner: Any = _function_of(handler)
+        name = method.rpartition("/")[2]
+
+        @contextlib.asynccontextmanager
+        async def told(context: Context) -> AsyncIterator[None]:
+            started, code = time.monotonic(), grpc.StatusCode.CANCELLED
+            try:
+                yield
+                code = grpc.StatusCode.OK
+            except grpc.aio.AbortError:
+                code = grpc.StatusCode.ABORTED
+                raise
+            except Exception as error:
+                code = grpc_code(error)
+                await _abort(context, method, error)
+            finally:
+                self._answered(name, code.name, time.monotonic() - started)
 
         async def unary(request: Any, context: Context) -> Any:
-            try:
+            async with told(context):
                 return await inner(request, context)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:
-                await _abort(context, method, error)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                async with contextlib.aclosing(inner(request, context)) as responses:
-                    async for response in responses:
-                        yield response
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:
-                await _abort(context, method, error)
+            async with told(context), contextlib.aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    yield response
 
         return _rebuilt(handler, stream if inspect.isasyncgenfunction(inner) else unary)
 
@@ -119,10 +139,13 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
     ----------
     token
         What clients must send as metadata ``authorization: Bearer <token>``.
+    answered
+        Told of each call that is refused.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, answered: Answered = lambda method, status, seconds: None) -> None:
         self._expected = _SCHEME + token.encode()
+        self._answered = answered
 
     async def intercept_service(
         self,
@@ -141,6 +164,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         refusal = "wrong token" if is_token else "a token is needed: authorization: Bearer <token>"
 
         async def unary(_: Any, context: Context) -> Any:
+            self._answered(method.rpartition("/")[2], grpc.StatusCode.UNAUTHENTICATED.name, 0.0)
             await _abort(context, method, UnauthenticatedError(refusal))
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:

@@ -76,6 +76,7 @@ def create_app(
     token: str | None = None,
     waiting_for: Callable[[], Sequence[str]] | None = None,
     compiling: Callable[[], Compiling | None] | None = None,
+    metrics: Metrics | None = None,
 ) -> Starlette:
     """Make the ASGI application.
 
@@ -93,8 +94,10 @@ def create_app(
         What the server is not ready without, for ``/readyz``; None or empty once it is ready.
     compiling
         What a picture may wait for, for ``/progress``; None for nothing.
+    metrics
+        That ``/metrics`` tells; of this application alone where None.
     """
-    metrics = Metrics(engine, sessions)
+    told = Metrics(engine, sessions) if metrics is None else metrics
     check_token = token_check(token)
 
     def check_bearer(request: Request) -> None:
@@ -118,7 +121,7 @@ def create_app(
 
     async def metrics_text(request: Request) -> Response:
         check_bearer(request)
-        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(told.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def stream(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -138,7 +141,7 @@ def create_app(
         Route("/progress", progress),
         Route("/metrics", metrics_text),
         WebSocketRoute("/stream", stream),
-        *dicomweb_routes(engine, check_bearer, metrics.answered),
+        *dicomweb_routes(engine, check_bearer, told.answered),
         Mount("/", _PageFiles(directory=page_folder(), html=True)),
     ]
     return Starlette(

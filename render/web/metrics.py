@@ -59,6 +59,13 @@ class Metrics:
             registry=self._registry,
         )
         self._kinds: dict[tuple[int, int], tuple[Counter, Histogram, Histogram]] = {}
+        self._calls = Histogram(
+            "voxelcast_grpc_seconds",
+            "gRPC calls that have ended, loads and waiting included; of StreamFrames, whole sessions",
+            ("method", "status"),
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
         self._registry.register(_State(engine, sessions))
         sessions.observer = self
 
@@ -95,6 +102,10 @@ class Metrics:
     def answered(self, resource: str, status: int, seconds: float) -> None:
         """Note an answer over DICOMweb, good or bad."""
         self._answers.labels(resource, str(status)).observe(seconds)
+
+    def called(self, method: str, status: str, seconds: float) -> None:
+        """Note a gRPC call that has ended, well or badly."""
+        self._calls.labels(method, status).observe(seconds)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

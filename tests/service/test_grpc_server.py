@@ -28,6 +28,28 @@ CODE = grpc.StatusCode
 
 
 class TestServer:
+    async def test_each_call_is_told_with_its_status(self, served: Served) -> None:
+        told: list[tuple[str, str]] = []
+
+        def answered(method: str, status: str, seconds: float) -> None:
+            assert seconds >= 0
+            told.append((method, status))
+
+        token = "correct horse battery"
+        server = await start_grpc(served.engine, host="127.0.0.1", port=0, token=token, answered=answered)
+        metadata = (("authorization", f"Bearer {token}"),)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                stub = stub_of(channel)
+                await stub.ListVolumes(pb.ListVolumesRequest(), metadata=metadata)
+                request = pb.OpenVolumeRequest(volume_id="nowhere")
+                for options in ({"metadata": metadata}, {}):
+                    with pytest.raises(grpc.aio.AioRpcError):
+                        await consume(stub.OpenVolume(request, **options))
+        finally:
+            await server.stop(0)
+        assert told == [("ListVolumes", "OK"), ("OpenVolume", "NOT_FOUND"), ("OpenVolume", "UNAUTHENTICATED")]
+
     async def test_tls(self, served: Served, tmp_path: Path) -> None:
         openssl = shutil.which("openssl")
         if openssl is None:

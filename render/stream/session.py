@@ -23,6 +23,7 @@ from render.service.convert.frames import frame_header
 from render.service.convert.views import view_from_proto
 from render.service.convert.volumes import summary_to_proto
 from render.service.status import INTERNAL_MESSAGE, client_message, reason
+from render.stream.alarm import Alarm
 from render.stream.contract import (
     Close,
     CloseCode,
@@ -126,8 +127,7 @@ class Session:
         )
         self._progressed = asyncio.Event()
         self._ended = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._alarm = Alarm(self._clock, self.pump)
 
     async def run(self) -> None:
         """Serve the client until it goes, breaks the protocol, or the server drains.
@@ -146,8 +146,7 @@ class Session:
             if self._share is not None:
                 self._share.leave(self)
                 self._sessions.share(self._share.share_id)
-            if self._timer is not None:
-                self._timer.cancel()
+            self._alarm.cancel()
             tasks = {reader, sender, *self._leases.give_up(), *self._rendering}
             for task in tasks:
                 task.cancel()
@@ -232,7 +231,7 @@ class Session:
                 await self._transport.close(self._closing.code, self._closing.reason)
                 return
             else:
-                self._await_deadline()
+                self._alarm.set(self.protocol.next_deadline())
                 self._sendable.clear()
                 await self._sendable.wait()
 
@@ -264,24 +263,7 @@ class Session:
             task.add_done_callback(self._rendering.discard)
         self._sendable.set()
         self._progressed.set()
-        self._await_deadline()
-
-    def _await_deadline(self) -> None:
-        """Be there when time alone makes something to do.
-
-        A timer that is early stays: a hand that moves puts most deadlines off with every view.
-        """
-        deadline = self.protocol.next_deadline()
-        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - self._clock()), self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        self.pump()
+        self._alarm.set(protocol.next_deadline())
 
     def _resume(self, token: str) -> SavedSession | None:
         self._resumed = self._sessions.resume(token)

@@ -10,6 +10,7 @@ import numpy as np
 from render.backends import rays
 from render.backends.cpu.kernels_upload import FARTHEST, HOLES
 from render.backends.cpu.operations import (
+    BOX_ROWS,
     PACKET_HEIGHT,
     PACKET_WIDTH,
     WIDTH,
@@ -24,8 +25,20 @@ from render.backends.cpu.operations import (
     store,
     to_i32,
 )
-from render.backends.cpu.packets import at, brick_at, clamp, corners, enter, segments, store_packet, within
-from render.backends.cpu.sampling import F, edge_sample, is_flat, probe, sample
+from render.backends.cpu.packets import (
+    at,
+    box_at,
+    brick_at,
+    clamp,
+    corners,
+    enter,
+    segments,
+    store_packet,
+    surround,
+    within,
+)
+from render.backends.cpu.runs import run_shows, runs
+from render.backends.cpu.sampling import F, edge_sample, is_flat, near_sample, probe
 from render.backends.cpu.shading import ROWS, flush, new_queue, put, unpack
 
 SIZE, AHEAD = rays.SIZE, rays.AHEAD
@@ -59,6 +72,7 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
         table_scale, table_offset = F(p[rays.TABLE_SCALE]), F(p[rays.TABLE_OFFSET])
         table_last = F(p[rays.TABLE_LAST])
         shown_from, shown_below = F(p[rays.SHOWN_FROM]), F(p[rays.SHOWN_BELOW])
+        unit = F(p[rays.UNIT])
         layer = F(p[rays.LAYER_OPACITY]) * F(255)
         nothing, one = splat(F(0)), splat(F(1))
         flat = is_flat(p)
@@ -70,6 +84,7 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
             np.empty(3 * WIDTH, np.float32),
             np.empty(3 * WIDTH, np.float32),
         )
+        box_rows = np.empty(max(BOX_ROWS, 1), np.int64)
         taken = possible = np.int64(0)
         for top in range(row_from, row_to, PACKET_HEIGHT):
             for left in range(column_from, column_to, PACKET_WIDTH):
@@ -79,6 +94,9 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                 if start <= stop:
                     possible += np.int64(stop - start) + 1
                     length, bounded = segments(p, ray, alive, start, stop)
+                    reach = runs(p, ray, alive, start, stop)
+                    run = reach[0]
+                    around = surround(p, ray, alive, start, stop, box_rows)
                     box = corners(p, ray, alive, start, length)
                     # A little less than to the next brick, so that rounding can't reach one farther.
                     to_a_brick = F(0.9999) / max(abs(box[3]), abs(box[4]), abs(box[5]), F(1e-6))
@@ -99,8 +117,16 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                         begin += length
                         holes = flat or flag & HOLES != 0
                         careful |= holes
-                        taken += np.int64(end - k) + 1
+                        seen = k - F(1)
                         while k <= end:
+                            if k > seen:
+                                seen = end
+                                if run > F(0) and not holes:
+                                    seen = min(k + (run - F(1)), end)
+                                    if not run_shows(codes, p, reach, k, table_scale * unit, table_offset):
+                                        k = seen + F(1)
+                                        continue
+                                taken += np.int64(seen - k) + 1
                             x, y, z = at(ray, k)
                             counts = alpha <= OPAQUE
                             if holes:
@@ -110,7 +136,8 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                                 value = edge_sample(codes, p, x, y, z)
                                 counts = counts & within(k, first, last)
                             else:
-                                value = sample(codes, row_stride, slab_stride, x, y, z)
+                                near = box_at(around, box_rows, k)
+                                value = near_sample(codes, row_stride, slab_stride, x, y, z, near)
                             entry = fma(value, table_scale, splat(table_offset))
                             shown = counts & (entry >= shown_from) & (entry < shown_below)
                             if any_lane(shown):
@@ -120,12 +147,29 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                                 alpha = alpha + part
                                 if shaded:
                                     count = put(
-                                        fields, colors, ids, rows, count, (x, y, z, part, value), packed, part > F(0)
+                                        fields,
+                                        colors,
+                                        ids,
+                                        rows,
+                                        count,
+                                        (x, y, z, part, value),
+                                        packed,
+                                        part > F(0),
                                     )
                                     rows += 1
                                     if rows == ROWS:
                                         flush(
-                                            codes, p, light, fields, colors, ids, count, directions, lit, sums, careful
+                                            codes,
+                                            p,
+                                            light,
+                                            fields,
+                                            colors,
+                                            ids,
+                                            count,
+                                            directions,
+                                            lit,
+                                            sums,
+                                            careful,
                                         )
                                         rows = count = 0
                                         careful = few or holes

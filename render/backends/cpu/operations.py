@@ -52,10 +52,10 @@ def choose() -> KernelSet:
     if os.environ.get("VOXELCAST_LANES") == "1":
         return KernelSet("scalars", "VOXELCAST_LANES=1", False, (scalars,))
     try:
-        from render.backends.cpu import boxes, gathers, lanes, probe, rows4
+        from render.backends.cpu import boxes, gathers, lanes, probe, ranges, rows4
 
         if probe.lanes_work():
-            return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows4, boxes))
+            return KernelSet("lanes", lanes.REASON, False, (lanes, gathers, rows4, boxes, ranges))
         reason = "SIMD lanes compute wrong numbers"
     except Exception as error:  # whatever numba and LLVM raise
         reason = f"SIMD lanes do not compile: {type(error).__name__}: {summary(error)}"
@@ -120,6 +120,11 @@ BOX_LENGTH: int = KERNEL_SET["BOX_LENGTH"]
 BOX_ROWS: int = KERNEL_SET["BOX_ROWS"]
 """Voxels along i, and at most so many rows of them, of the box in which `cell_rows` is quick; 0 where there is none."""
 
+box_range = KERNEL_SET["box_range"]
+RANGE_LENGTH: int = KERNEL_SET["RANGE_LENGTH"]
+RANGE_ROWS: int = KERNEL_SET["RANGE_ROWS"]
+"""Voxels along i, and along j at least, of the box whose least and greatest `box_range` tells."""
+
 bits = KERNEL_SET["bits"]
 load = KERNEL_SET["load"]
 store = KERNEL_SET["store"]
@@ -135,11 +140,14 @@ __all__ = [
     "KERNEL_SET",
     "PACKET_HEIGHT",
     "PACKET_WIDTH",
+    "RANGE_LENGTH",
+    "RANGE_ROWS",
     "WIDTH",
     "KernelSet",
     "absolute",
     "any_lane",
     "bits",
+    "box_range",
     "ceil",
     "cell_rows",
     "extract",

@@ -40,6 +40,7 @@ from render.backends.cpu.lanes import (
     to_f32,
     to_i32,
 )
+from render.backends.cpu.ranges import RANGE_LENGTH, RANGE_ROWS, box_range
 from render.backends.cpu.rows4 import row4, weights4
 from render.backends.cpu.trial import ensure_survival
 from render.backends.cpu.weights import WEIGHT_ONE
@@ -70,6 +71,9 @@ def probe(codes: Any, numbers: Any, packed: Any, steps: Any, rows: Any, out: Any
     bad = is_invalid(gather(codes, at), np.int32(INVALID)) | is_invalid(gather(numbers, at), np.int32(0))
     high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2)) + to_f32(gather(steps, at))
     ends = splat(reduce_min(quarter) + reduce_max(to_f32(at)))
+    same = (np.int64(RANGE_ROWS), one)  # rows of one voxel after another, all of them the first
+    low, highest = box_range(codes, zero, (zero, zero), same, True)
+    ends = ends + splat(low + highest + box_range(numbers, zero, (zero, zero), same, False)[1])
     rounded = floor(quarter) + ceil(quarter) + sqrt(absolute(splat(F(0)) - quarter * quarter))
     total = lerp(pair, apart, quarter) + four + high + ends + rounded
     total = minimum(maximum(total, splat(F(-1))), splat(F(1e6)))
@@ -110,7 +114,9 @@ def expected(
     four += 2 * (first * (1 - quarter) + second * quarter).sum(0)
     high = (packed[at].view(np.uint32) >> 21) / 2 + steps[at]
     rounded = np.floor(quarter) + np.ceil(quarter) + quarter
-    total = np.maximum(lerped + four + high + (WIDTH - 1) + rounded, -1)
+    first, numbered = codes[:RANGE_LENGTH].astype(np.float64), numbers[:RANGE_LENGTH]
+    ends = WIDTH - 1 + first.min() + first.max() + numbered.max()
+    total = np.maximum(lerped + four + high + ends + rounded, -1)
     return np.where((codes[at] == INVALID) | np.isnan(numbers[at]), -2, total)
 
 

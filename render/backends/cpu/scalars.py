@@ -21,6 +21,7 @@ from render.backends.cpu.weights import WEIGHT_ONE
 F = np.float32
 WIDTH = PACKET_WIDTH = PACKET_HEIGHT = 1
 BOX_LENGTH = BOX_ROWS = 0
+RANGE_LENGTH = RANGE_ROWS = 4
 COUNTS_TOGETHER = False
 """Plain numba has no counter that several threads may share."""
 
@@ -194,6 +195,20 @@ def cell_rows(codes: Any, strides: Any, cell: Any, across: Any, box: Any) -> Any
 @inline
 def prefetch(codes: Any, offset: int, index: Any) -> None:
     """Do nothing: plain numba can't ask for a cache line."""
+
+
+@inline
+def box_range(codes: Any, at: Any, strides: Any, shape: Any, from_below: Any) -> Any:
+    """Return the least and the greatest code of a box, float32; NaN counts for nothing."""
+    low, high = F(np.inf), F(-np.inf)
+    for k in range(shape[1]):
+        for j in range(shape[0]):
+            start = at + j * strides[0] + k * strides[1]
+            for i in range(RANGE_LENGTH):
+                value = F(codes[np.uint64(start + i)])
+                low = value if value < low else low
+                high = value if value > high else high
+    return low, high
 
 
 @inline

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numba import njit
 
-from render.backends.cpu import boxes, gathers, lanes, operations, rows4, scalars, weights
+from render.backends.cpu import boxes, gathers, lanes, operations, ranges, rows4, scalars, weights
 from render.backends.cpu.operations import KernelSet
 
 F = np.float32
 INDEX = np.arange(16, dtype=np.int32)
 SETS = {
-    "lanes": KernelSet("lanes", "", False, (lanes, gathers, rows4, boxes)),
+    "lanes": KernelSet("lanes", "", False, (lanes, gathers, rows4, boxes, ranges)),
     "scalars": KernelSet("scalars", "", False, (scalars,)),
 }
 
@@ -246,6 +246,29 @@ def test_cells_in_a_box_are_read_from_it(of: Operations) -> None:
         np.testing.assert_allclose((found - wanted) * weights.weight_unit(np.dtype(np.int16)) ** -1, moved, atol=1e-3)
         far, wanted = rows_of(of, codes, CELLS, (0, 0, 5), shape, beside=1)
         np.testing.assert_array_equal(far, wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("shape", [(4, 1), (4, 3), (5, 2), (7, 4), (8, 1), (9, 2)], ids=str)
+def test_the_range_of_a_box_is_that_of_its_voxels_and_no_others(
+    of: Operations, dtype: type, shape: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(9)
+    codes = rng.permutation(np.arange(-700, 800)[: 6 * 10 * 11]).reshape(6, 10, 11).astype(dtype)
+    if dtype is np.float32:
+        codes[rng.random(codes.shape) < 0.1] = np.nan
+    box_range, length = of.all("box_range", "RANGE_LENGTH")
+
+    @njit
+    def run(codes: Any, at: Any, shape: Any, from_below: Any) -> Any:
+        return box_range(codes, at, (np.int64(11), np.int64(110)), shape, from_below)
+
+    rows, slabs = shape
+    for k, j, i in ((0, 0, 0), (1, 1, 2), (6 - slabs, 10 - rows, 11 - length)):
+        box = codes[k : k + slabs, j : j + rows, i : i + length]
+        low, high = run(codes.reshape(-1), (k * 10 + j) * 11 + i, shape, True)
+        assert (low, high) == (np.nanmin(box), np.nanmax(box))
+        assert run(codes.reshape(-1), (k * 10 + j) * 11 + i, shape, False)[1] == high
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])

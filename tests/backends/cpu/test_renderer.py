@@ -16,12 +16,12 @@ from render.backends.cpu import CpuRenderer, looks
 from render.backends.cpu.bricks import MAX_SEGMENT, BrickGrid, FineCells, Level
 from render.backends.cpu.kernels_upload import BRICK
 from render.backends.rays import WHOLE_TOLERANCE
-from render.backends.tables import LIGHT_BYTES, TABLE_BYTES
+from render.backends.tables import LIGHT_BYTES, TABLE_BYTES, TransferTables, transfer_tables
 from render.errors import RenderCancelledError, UnsupportedError, VolumeNotFoundError
 from render.frame import Frame, Quality
 from render.geometry import VolumeGeometry
-from render.transfer import Shading, load_preset
-from render.view import Camera, Layer, RenderingMethod, View, Viewport
+from render.transfer import Shading, TransferFunction, load_preset
+from render.view import Camera, Layer, Orientation, RenderingMethod, View, Viewport, oriented_camera
 from render.volume import Volume
 from tests.backends.cpu.scenes import SHADED, WORKS, body, turning_view, view_of
 
@@ -113,6 +113,7 @@ def compare_with_skipping_off(
     fast = pixels(draw(renderer, volume, view))
     monkeypatch.setattr(BrickGrid, "level_for", skip_nothing)
     monkeypatch.setattr(FineCells, "segment_for", lambda cells, along: 0)
+    monkeypatch.setattr(looks.Looks, "tables", all_entries_shown)
     slow = pixels(draw(renderer, volume, view))
     if WORKS[work][0] is RenderingMethod.VOLUME_RENDERED:
         # A packet ends when all its rays are nearly opaque, and a gradient's sample has weights of its own.
@@ -126,6 +127,48 @@ def compare_with_skipping_off(
     else:
         # Careful sampling, which checks for invalid voxels, takes a sample this near a centre to be there.
         np.testing.assert_allclose(fast, slow, atol=1500 * WHOLE_TOLERANCE, rtol=0)
+
+
+def all_entries_shown(
+    kept: looks.Looks, function: TransferFunction, step_mm: float, volume: Volume, code_range: tuple[float, float]
+) -> TransferTables:
+    """Tables that claim opacity of every entry, so that no run of samples is left out; for `looks.Looks.tables`."""
+    tables = transfer_tables(function, step_mm, volume.slope, volume.intercept, code_range)
+    return dataclasses.replace(tables, shown=(-np.inf, np.inf))
+
+
+@pytest.mark.parametrize("how", ["orthographic", "perspective", "turning", "along i", "along k"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("shows", ["above", "below", "between"])
+def test_a_run_is_left_out_only_if_none_of_its_samples_shows(
+    renderer: CpuRenderer, monkeypatch: pytest.MonkeyPatch, dtype: type, how: str, shows: str
+) -> None:
+    """Single voxels shine in the dark, and the least of their light shows: bit for bit the same, of fewer samples."""
+    codes = np.where(np.random.default_rng(3).random((30, 34, 40)) < 0.001, 1000, 0)
+    codes[0, 0, 0], codes[-1, -1, -1] = -500, 2000  # the tables' ends show nothing
+    opacity: tuple[tuple[float, float], ...] = ((0, 0.0), (1, 0.3), (2500, 0.9))
+    if shows == "below":
+        codes, opacity = -codes, tuple((-code, each) for code, each in reversed(opacity))
+    elif shows == "between":
+        opacity = ((0, 0.0), (1, 0.3), (1100, 0.3), (1101, 0.0))
+    volume = Volume("stars", VolumeGeometry(codes.shape, np.diag([0.8, 0.9, 1.1, 1.0])), codes.astype(dtype))
+    if how == "turning":
+        view = dataclasses.replace(turning_view(volume, "color"), viewport=Viewport(160, 160))
+    elif how.startswith("along"):
+        side = Orientation.LEFT if how == "along i" else Orientation.FEET
+        viewport = Viewport(140, 90)
+        camera = oriented_camera(side, volume.geometry, viewport)
+        view = View(camera, viewport, (Layer(volume.id),), RenderingMethod.VOLUME_RENDERED, None)
+    else:
+        view = view_of(volume, "color", (140, 90), perspective=how == "perspective")
+    function = TransferFunction(opacity, ((0, 1.0, 0.5, 0.2),))
+    view = dataclasses.replace(view, layers=(Layer(volume.id, transfer_function=function),))
+    fast = draw(renderer, volume, view)
+    monkeypatch.setattr(looks.Looks, "tables", all_entries_shown)
+    slow = draw(renderer, volume, view)
+    np.testing.assert_array_equal(fast.color, slow.color)
+    assert (fast.color[..., 3] > 0).mean() > 0.005
+    assert fast.samples_taken < 0.9 * slow.samples_taken
 
 
 @pytest.mark.parametrize("what", ["bricks", "cells"])

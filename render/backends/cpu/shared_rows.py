@@ -27,8 +27,8 @@ LEAST_ROWS = 2 * PACKET_HEIGHT
 """Of a part: 10 us at 512 pixels a row."""
 CALL_PX = 1 << 18
 """Of a call, or a little more, for fairness and cancellation: a millisecond."""
-HELP_PX = 1 << 13
-"""Another thread takes part for each of these: to wake it takes as long."""
+HELP_PX = 1 << 14
+"""Another thread takes part for each of these, 40 us and more: of the caller's time, to wake it takes 6."""
 LOOKS = 20_000
 """At the others' last parts, some 100 us in all; they take 10, unless their thread was sent away."""
 LINGER = 1_000

@@ -214,7 +214,9 @@ class App {
       return;
     }
     pane.mirror(set.revision, set.view);
-    if (pane.isPlane && pane.state) this.workspace.crosshair = this.workspace.crosshairOn(pane.state);
+    if (!pane.isPlane || !pane.state) return;
+    this.workspace.crosshair = this.workspace.crosshairOn(pane.state);
+    this.workspace.annotations.showAll();
   }
 
   /** @param {{volumes: any[], scanning: boolean}} list Welcome or VolumeList; VolumeSummary of each. */

@@ -71,7 +71,8 @@ export class Overlay {
       letter.textContent = unplaced ? "" : letters[/** @type {keyof typeof letters} */ (side)];
     }
     const { clientWidth: width, clientHeight: height } = this.parent;
-    const spacing = pixelSpacing(state, viewport) * (viewport.height / height);
+    // Another one's viewport leaves margins in this pane.
+    const spacing = pixelSpacing(state, viewport) / Math.min(width / viewport.width, height / viewport.height);
     const mm = niceLength(width * SCALE_BAR_FRACTION * spacing);
     const length = mm / spacing;
     const [x, y] = [width - 10 - length, height - 48];

@@ -350,8 +350,14 @@ export class Pane {
 
   /** @param {{x: number, y: number}} pixel Viewport px as painted. @returns {{x: number, y: number}} CSS px. */
   toCss(pixel) {
+    const { clientWidth, clientHeight } = this.stage;
     const { width, height } = /** @type {Arrived} */ (this.painted).asked.viewport;
-    return { x: (pixel.x * this.stage.clientWidth) / width, y: (pixel.y * this.stage.clientHeight) / height };
+    // Another one's viewport leaves margins in this pane.
+    const scale = Math.min(clientWidth / width, clientHeight / height);
+    return {
+      x: clientWidth / 2 + (pixel.x - width / 2) * scale,
+      y: clientHeight / 2 + (pixel.y - height / 2) * scale,
+    };
   }
 
   /**

@@ -60,6 +60,37 @@ def test_who_watches_leaves_alone(chromium: Any, page_server: PageServer) -> Non
         assert not watcher.page.get_by_role("button", name="Leave").is_visible()
 
 
+def test_what_is_drawn_over_the_picture_fits_it_on_another_screen(chromium: Any, page_server: PageServer) -> None:
+    with two(chromium, page_server) as (driver, watcher, _):
+        x, y = driver.center("axial")
+        driver.page.mouse.click(x + 40, y - 25)
+        driver.settle()
+        watcher.wait(lambda _: all(driver.view(pane) == watcher.view(pane) for pane in PANES))
+        watcher.settle()
+        view, box = watcher.view("axial"), watcher.stage("axial").bounding_box()
+        camera, viewport = view["camera"], view["viewport"]
+        # The picture is as large as it can be without being stretched.
+        scale = min(box["width"] / viewport["width_px"], box["height"] / viewport["height_px"])
+        mm = 2 * camera["parallel_scale_mm"] / viewport["height_px"] / scale
+        assert scale * viewport["height_px"] < 0.8 * box["height"], "there are margins"
+        crosshair = driver.inspect()["crosshair"]
+        assert watcher.inspect()["crosshair"] == pytest.approx(crosshair)
+        shown = watcher.page.locator("[data-pane='axial'] .crosshair-center").evaluate(
+            "(circle) => [circle.cx.baseVal.value, circle.cy.baseVal.value]"
+        )
+        look_at = camera["look_at"]
+        expected = [
+            box["width"] / 2 + (crosshair[0] - look_at["x"]) / mm,
+            box["height"] / 2 + (crosshair[1] - look_at["y"]) / mm,
+        ]
+        assert shown == pytest.approx(expected, abs=1)
+        assert watcher.page.locator("[data-pane='axial'] .crosshair-center").is_visible()
+        length = watcher.page.locator("[data-pane='axial'] .scale-bar").evaluate("(bar) => bar.getBBox().width")
+        text = watcher.page.locator("[data-pane='axial'] .scale-text").text_content()
+        assert text.endswith(" cm")
+        assert length * mm == pytest.approx(10 * float(text.removesuffix(" cm")), rel=0.01)
+
+
 def test_who_takes_the_wheel_sees_as_much_on_another_screen(
     chromium: Any, page_server: PageServer, oracle: Oracle
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import overload
 
 from render.backends.cpu.lanes import (
@@ -76,6 +76,42 @@ def permute(typingctx: Any, values: Any, index: Any) -> Any:
         return lanes
 
     return F32(values, index), codegen
+
+
+def _front_first(builder: Any, mask: Any) -> Any:
+    """Return the lanes in which a mask of eight holds, by number, then any: from a table of all such masks."""
+    rows = [[lane for lane in range(WIDTH) if bits >> lane & 1] for bits in range(1 << WIDTH)]
+    lanes = [[*row, *[0] * (WIDTH - len(row))] for row in rows]
+    entries = [ir.Constant(LLVM[I32], each) for each in lanes]
+    whole = ir.Constant(ir.ArrayType(LLVM[I32], len(entries)), entries)
+    table = cgutils.global_constant(builder, "compress", whole)  # type: ignore[no-untyped-call] # numba is typed in part
+    row = builder.zext(builder.bitcast(mask, ir.IntType(WIDTH)), _I64)
+    return builder.load(builder.gep(table, [ir.Constant(_I64, 0), row]))
+
+
+@primitive
+def compress(typingctx: Any, values: Any, mask: Any) -> Any:
+    """Bring the lanes in which a mask holds to the front, in their order; what is behind them is any."""
+    name = _permutation()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector, chosen = args
+        if name is not None and WIDTH == 16:
+            suffix = f"v16{'f32' if values == F32 else 'i32'}"
+            return call_llvm(builder, f"llvm.x86.avx512.mask.compress.{suffix}", LLVM[values], vector, vector, chosen)
+        if name is not None and WIDTH == 8:
+            as_float = builder.bitcast(vector, LLVM[F32])
+            moved = call_llvm(builder, name, LLVM[F32], as_float, _front_first(builder, chosen))
+            return builder.bitcast(moved, LLVM[values])
+        room = cgutils.alloca_once(builder, LLVM[values])  # type: ignore[no-untyped-call] # numba is typed in part
+        first = builder.bitcast(room, LLVM[values].element.as_pointer())
+        count = ir.Constant(_I64, 0)
+        for lane in (ir.Constant(_I32, number) for number in range(WIDTH)):
+            builder.store(builder.extract_element(vector, lane), builder.gep(first, [count]))
+            count = builder.add(count, builder.zext(builder.extract_element(chosen, lane), _I64))
+        return builder.load(room)
+
+    return values(values, mask), codegen
 
 
 def _is_codes(array: Any) -> bool:

@@ -39,7 +39,7 @@ from render.backends.cpu.packets import (
 )
 from render.backends.cpu.runs import run_shows, runs
 from render.backends.cpu.sampling import F, edge_sample, is_flat, near_sample, probe
-from render.backends.cpu.shading import ROWS, flush, new_queue, put, unpack
+from render.backends.cpu.shading import FULL, flush, new_queue, put, unpack
 
 SIZE, AHEAD = rays.SIZE, rays.AHEAD
 
@@ -78,7 +78,7 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
         flat = is_flat(p)
         few = p[SIZE] < 4 or p[SIZE + 1] < 3 or p[SIZE + 2] < 3
         if shaded:
-            fields, colors, ids = new_queue(p)
+            fields, colors, waiting = new_queue()
         directions, lit, sums = (
             np.empty(3 * WIDTH, np.float32),
             np.empty(3 * WIDTH, np.float32),
@@ -100,7 +100,7 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                     box = corners(p, ray, alive, start, length)
                     # A little less than to the next brick, so that rounding can't reach one farther.
                     to_a_brick = F(0.9999) / max(abs(box[3]), abs(box[4]), abs(box[5]), F(1e-6))
-                    rows = count = 0
+                    count = np.int64(0)
                     careful = few
                     if shaded:
                         store_direction(p, ray, directions)
@@ -146,32 +146,23 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                                 packed = gather(color, index)
                                 alpha = alpha + part
                                 if shaded:
-                                    count = put(
-                                        fields,
-                                        colors,
-                                        ids,
-                                        rows,
-                                        count,
-                                        (x, y, z, part, value),
-                                        packed,
-                                        part > F(0),
-                                    )
-                                    rows += 1
-                                    if rows == ROWS:
+                                    sample = x, y, z, part, value
+                                    count = put(fields, colors, waiting, count, sample, packed, part > F(0))
+                                    if count > FULL:
                                         flush(
                                             codes,
                                             p,
                                             light,
                                             fields,
                                             colors,
-                                            ids,
+                                            waiting,
                                             count,
                                             directions,
                                             lit,
                                             sums,
                                             careful,
                                         )
-                                        rows = count = 0
+                                        count = np.int64(0)
                                         careful = few or holes
                                 else:
                                     r, g, b = unpack(packed)
@@ -180,7 +171,7 @@ def composite_kernel(shaded: bool) -> Callable[..., Any]:
                         if reduce_min(alpha) > OPAQUE:
                             break
                     if shaded:
-                        flush(codes, p, light, fields, colors, ids, count, directions, lit, sums, careful)
+                        flush(codes, p, light, fields, colors, waiting, count, directions, lit, sums, careful)
                         red, green, blue = load(sums, 0), load(sums, WIDTH), load(sums, 2 * WIDTH)
                 alpha = select(alive, alpha, nothing)
                 half = splat(F(0.5))

@@ -318,6 +318,17 @@ def bits(typingctx: Any, mask: Any) -> Any:
     return types.int64(mask), codegen
 
 
+@primitive
+def count_lanes(typingctx: Any, mask: Any) -> Any:
+    """Return in how many lanes a mask holds."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = builder.zext(builder.bitcast(args[0], ir.IntType(WIDTH)), ir.IntType(64))
+        return builder.ctpop(lanes)
+
+    return types.int64(mask), codegen
+
+
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index_type: Any, index: Any, lanes: Any) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
     start = builder.gep(data, [context.cast(builder, index, index_type, types.int64)])

@@ -126,6 +126,8 @@ RANGE_ROWS: int = KERNEL_SET["RANGE_ROWS"]
 """Voxels along i, and along j at least, of the box whose least and greatest `box_range` tells."""
 
 bits = KERNEL_SET["bits"]
+count_lanes = KERNEL_SET["count_lanes"]
+compress = KERNEL_SET["compress"]
 load = KERNEL_SET["load"]
 store = KERNEL_SET["store"]
 store_rows = KERNEL_SET["store_rows"]
@@ -150,6 +152,8 @@ __all__ = [
     "box_range",
     "ceil",
     "cell_rows",
+    "compress",
+    "count_lanes",
     "extract",
     "fetch_add",
     "floor",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba import types
 
 from render.backends.cpu.boxes import BOX_ROWS, FEW_ROWS, cell_rows
-from render.backends.cpu.gathers import gather, is_invalid, lerp, mix, permute, row, weight
+from render.backends.cpu.gathers import compress, gather, is_invalid, lerp, mix, permute, row, weight
 from render.backends.cpu.kernel_cache import compile_function
 from render.backends.cpu.lanes import (
     PACKET_WIDTH,
@@ -22,6 +22,7 @@ from render.backends.cpu.lanes import (
     any_lane,
     bits,
     ceil,
+    count_lanes,
     extract,
     fetch_add,
     floor,
@@ -70,7 +71,9 @@ def probe(codes: Any, numbers: Any, packed: Any, steps: Any, rows: Any, out: Any
         four = four + (a + b + c + d) * UNIT
     bad = is_invalid(gather(codes, at), np.int32(INVALID)) | is_invalid(gather(numbers, at), np.int32(0))
     high = to_f32((gather(packed, at) >> np.int32(21)) & np.int32(2047)) / splat(F(2)) + to_f32(gather(steps, at))
-    ends = splat(reduce_min(quarter) + reduce_max(to_f32(at)))
+    odd = (at & np.int32(1)) > np.int32(0)
+    store(out, 0, compress(to_f32(at), odd))
+    ends = splat(out[count_lanes(odd) - 1] + reduce_min(quarter) + reduce_max(to_f32(at)))
     same = (np.int64(RANGE_ROWS), one)  # rows of one voxel after another, all of them the first
     low, highest = box_range(codes, zero, (zero, zero), same, True)
     ends = ends + splat(low + highest + box_range(numbers, zero, (zero, zero), same, False)[1])
@@ -115,7 +118,7 @@ def expected(
     high = (packed[at].view(np.uint32) >> 21) / 2 + steps[at]
     rounded = np.floor(quarter) + np.ceil(quarter) + quarter
     first, numbered = codes[:RANGE_LENGTH].astype(np.float64), numbers[:RANGE_LENGTH]
-    ends = WIDTH - 1 + first.min() + first.max() + numbered.max()
+    ends = 2 * (WIDTH - 1) + first.min() + first.max() + numbered.max()
     total = np.maximum(lerped + four + high + ends + rounded, -1)
     return np.where((codes[at] == INVALID) | np.isnan(numbers[at]), -2, total)
 

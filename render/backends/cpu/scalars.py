@@ -248,6 +248,18 @@ def bits(mask: Any) -> Any:
 
 
 @inline
+def count_lanes(mask: Any) -> Any:
+    """Return in how many lanes a mask holds."""
+    return np.int64(1) if mask else np.int64(0)
+
+
+@inline
+def compress(values: Any, mask: Any) -> Any:
+    """Bring the lanes in which a mask holds to the front: the only one is there."""
+    return values
+
+
+@inline
 def load(array: Any, at: Any) -> Any:
     """Return ``array[at : at + WIDTH]``, flat, of float32 or int32."""
     return array[np.uint64(at)]

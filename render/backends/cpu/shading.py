@@ -14,14 +14,19 @@ import numpy as np
 from render.backends import rays
 from render.backends.cpu.gradients import READ_AHEAD, READ_BEHIND, edge_rises, rises
 from render.backends.cpu.operations import (
+    PACKET_WIDTH,
     WIDTH,
     any_lane,
-    bits,
+    compress,
+    count_lanes,
     fma,
     gather,
     inline,
+    lane_column,
+    lane_row,
     load,
     minimum,
+    permute,
     select,
     splat,
     sqrt,
@@ -35,9 +40,11 @@ SIZE, PROBE, GRADIENT, AHEAD = rays.SIZE, rays.PROBE, rays.GRADIENT, rays.AHEAD
 ROWS = 32
 """Vectors of samples that a queue holds."""
 FIELDS = 5
-"""x, y, z, weight and value of a sample; its colour is beside them, in an array of its own."""
+"""x, y, z, weight and value of a sample; its colour and its ray, the lane, are beside them, in arrays of their own."""
 ROOM = (ROWS + 1) * WIDTH
-"""Entries of a field: the last row pads the last vector that is shaded, with weight 0."""
+"""Entries of a field: a vector more than it holds, for what is stored beyond the last."""
+FULL = ROOM - 2 * WIDTH
+"""With more entries a queue might not have room for a packet's."""
 
 
 @inline
@@ -97,30 +104,24 @@ def unpack(packed: Any) -> Any:
 
 
 @inline
-def new_queue(p: Any) -> Any:
-    """Return ``(fields, colors, ids)`` of an empty queue."""
-    fields, colors = np.zeros(FIELDS * ROOM, np.float32), np.zeros(ROOM, np.int32)
-    for axis in range(3):  # what pads a vector may be sampled
-        fields[axis * ROOM + ROWS * WIDTH : (axis + 1) * ROOM] = p[SIZE + axis] / 2
-    return fields, colors, np.empty(ROOM + WIDTH, np.int32)
+def new_queue() -> Any:
+    """Return ``(fields, colors, rays)`` of an empty queue."""
+    return np.empty(FIELDS * ROOM, np.float32), np.zeros(ROOM, np.int32), np.zeros(ROOM, np.int32)
 
 
 @inline
-def put(fields: Any, colors: Any, ids: Any, rows: Any, count: Any, sample: Any, packed: Any, shown: Any) -> Any:
+def put(fields: Any, colors: Any, rays: Any, count: Any, sample: Any, packed: Any, shown: Any) -> Any:
     """Queue the lanes of a packet that are shown; return the new count."""
-    start = rows * WIDTH
+    lane = to_i32(fma(lane_row(), F(PACKET_WIDTH), lane_column()))
     x, y, z, weight, value = sample
-    store(fields, start, x)
-    store(fields, ROOM + start, y)
-    store(fields, 2 * ROOM + start, z)
-    store(fields, 3 * ROOM + start, weight)
-    store(fields, 4 * ROOM + start, value)
-    store(colors, start, packed)
-    lanes = bits(shown)
-    for lane in range(WIDTH):
-        ids[count] = np.int32(start + lane)
-        count += (lanes >> lane) & 1
-    return count
+    store(fields, count, compress(x, shown))
+    store(fields, ROOM + count, compress(y, shown))
+    store(fields, 2 * ROOM + count, compress(z, shown))
+    store(fields, 3 * ROOM + count, compress(weight, shown))
+    store(fields, 4 * ROOM + count, compress(value, shown))
+    store(colors, count, compress(packed, shown))
+    store(rays, count, compress(lane, shown))
+    return count + count_lanes(shown)
 
 
 @inline
@@ -130,7 +131,7 @@ def flush(
     light: Any,
     fields: Any,
     colors: Any,
-    ids: Any,
+    rays: Any,
     count: Any,
     directions: Any,
     lit: Any,
@@ -141,7 +142,11 @@ def flush(
 
     `lit` is scratch of that size. `careful`: among what waits there may be neighbours of invalid voxels.
     """
-    store(ids, count, splat(np.int32(ROWS * WIDTH)))
+    for axis in range(3):  # what fills the last vector may be sampled, and has no weight
+        store(fields, axis * ROOM + count, splat(F(p[SIZE + axis] / 2)))
+    store(fields, 3 * ROOM + count, splat(F(0)))
+    store(fields, 4 * ROOM + count, splat(F(0)))
+    store(rays, count, splat(np.int32(0)))
     far_x, far_y, far_z = (
         F(p[SIZE] - 1) - READ_AHEAD,
         F(p[SIZE + 1] - 1) - READ_AHEAD,
@@ -149,35 +154,28 @@ def flush(
     )
     one = splat(F(1))
     for begin in range(0, count, WIDTH):
-        entry = load(ids, begin)
-        x, y, z = gather(fields, entry), field(fields, 1, entry), field(fields, 2, entry)
+        x, y, z = load(fields, begin), load(fields, ROOM + begin), load(fields, 2 * ROOM + begin)
         edge = (x < READ_BEHIND) | (y < READ_BEHIND) | (z < READ_BEHIND) | (x > far_x) | (y > far_y) | (z > far_z)
         if careful:
-            rise = careful_rises(codes, p, x, y, z, field(fields, 4, entry))
+            rise = careful_rises(codes, p, x, y, z, load(fields, 4 * ROOM + begin))
         elif any_lane(edge):
             rise = edge_rises(codes, p, x, y, z)
         else:
             rise = rises(codes, p, x, y, z)
-        ray = entry & np.int32(WIDTH - 1)
+        ray = load(rays, begin)
         ahead = (
-            gather(directions, ray),
-            gather(directions, ray + np.int32(WIDTH)),
-            gather(directions, ray + np.int32(2 * WIDTH)),
+            permute(load(directions, 0), ray),
+            permute(load(directions, WIDTH), ray),
+            permute(load(directions, 2 * WIDTH), ray),
         )
         factor, highlight = shade(p, light, patient_gradient(p, rise), ahead)
-        r, g, b = unpack(gather(colors, entry))
-        part = field(fields, 3, entry)
+        r, g, b = unpack(load(colors, begin))
+        part = load(fields, 3 * ROOM + begin)
         store(lit, 0, minimum(fma(r, factor, highlight), one) * part)
         store(lit, WIDTH, minimum(fma(g, factor, highlight), one) * part)
         store(lit, 2 * WIDTH, minimum(fma(b, factor, highlight), one) * part)
         for lane in range(WIDTH):
-            to = np.int64(ids[begin + lane]) & (WIDTH - 1)
+            to = np.int64(rays[begin + lane])
             sums[to] += lit[lane]
             sums[WIDTH + to] += lit[WIDTH + lane]
             sums[2 * WIDTH + to] += lit[2 * WIDTH + lane]
-
-
-@inline
-def field(fields: Any, which: int, entry: Any) -> Any:
-    """Return a field of queued samples."""
-    return gather(fields, entry + np.int32(which * ROOM))

@@ -272,6 +272,25 @@ def test_the_range_of_a_box_is_that_of_its_voxels_and_no_others(
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_chosen_lanes_come_to_the_front_in_their_order(of: Operations, dtype: type) -> None:
+    load, store, compress, count_lanes, splat = of.all("load", "store", "compress", "count_lanes", "splat")
+
+    @njit
+    def run(values: Any, chosen: Any, out: Any) -> Any:
+        mask = load(chosen, 0) > splat(np.int32(0))
+        store(out, 0, compress(load(values, 0), mask))
+        return count_lanes(mask)
+
+    rng = np.random.default_rng(11)
+    for chosen in (np.zeros(of.width), np.ones(of.width), *(rng.random((60, of.width)) < 0.5)):
+        values = rng.integers(-(1 << 24), 1 << 24, of.width).astype(dtype)
+        out = np.zeros(of.width, dtype)
+        count = run(values, chosen.astype(np.int32), out)
+        assert count == np.count_nonzero(chosen)
+        np.testing.assert_array_equal(out[:count], values[chosen != 0])
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_lanes_go_to_memory_and_back(of: Operations, dtype: type) -> None:
     load, store, store_rows, bits = of.all("load", "store", "store_rows", "bits")
     height, packet_width = of["PACKET_HEIGHT"], of["PACKET_WIDTH"]

@@ -55,11 +55,21 @@ def dicomweb_routes(engine: Engine, check_bearer: Callable[[Request], None], ans
         ("rendered", images.image, (INSTANCE, FRAME)),
         ("thumbnail", images.thumbnail, (STUDY, SERIES, INSTANCE, FRAME)),
     )
-    return [
+    routes = [
         Route(f"{PREFIX}{level}/{name}", door.guarding(name.lower(), respond))
         for name, respond, levels in resources
         for level in levels
     ]
+    return [*routes, Route(PREFIX + "{rest:path}", door.guarding("other", _nothing_else))]
+
+
+async def _nothing_else(request: Request) -> Response:
+    """Tell who expects an archive that this is none."""
+    raise HTTPException(
+        404,
+        "not served here: of a study, series or instance renderedmpr, rendered3d and thumbnail are, of an instance or "
+        "frame rendered too; no search, no retrieval",
+    )
 
 
 class _Door:

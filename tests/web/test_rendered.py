@@ -255,6 +255,18 @@ async def test_answers_are_counted_by_resource_and_status(tmp_path: Path) -> Non
     assert not [line for line in lines if "1.2.3" in line]
 
 
+async def test_what_an_archive_would_answer_is_told_not_to_be_here(tmp_path: Path) -> None:
+    write_ct(tmp_path)
+    async with asking(tmp_path, token=TOKEN) as client:
+        assert (await client.get("/dicomweb/studies")).status_code == 401
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
+        for path in ("", "/", "/studies", CT.removeprefix("/dicomweb"), f"{CT.removeprefix('/dicomweb')}/rendered"):
+            answer = await client.get(f"/dicomweb{path}")
+            assert answer.status_code == 404
+            assert "no search, no retrieval" in answer.json()["message"]
+        assert (await client.post("/dicomweb/studies")).status_code == 405
+
+
 async def test_the_token_is_asked_for_before_anything_is_told(tmp_path: Path) -> None:
     write_ct(tmp_path)
     async with asking(tmp_path, token=TOKEN) as client:

@@ -284,6 +284,25 @@ def test_the_bar_has_room_for_its_controls_and_the_name(
         assert viewer.page.evaluate("document.documentElement.scrollWidth") == size[0]
 
 
+def test_what_is_pressed_and_what_is_live_show_in_the_systems_own_colours(
+    chromium: Any, page_server: PageServer
+) -> None:
+    with opened(chromium, page_server.url, forced_colors="active") as viewer:
+        viewer.settle()
+        crosshair = viewer.page.get_by_role("button", name="Crosshair")
+
+        def outline() -> str:
+            viewer.page.mouse.click(*viewer.center("3d"))  # the focus has an outline too
+            style: str = crosshair.evaluate("(button) => getComputedStyle(button).outlineStyle")
+            return style
+
+        assert outline() == "solid"
+        crosshair.click()
+        assert outline() == "none"
+        dot = viewer.page.evaluate("getComputedStyle(document.getElementById('status'), '::before').backgroundColor")
+        assert dot == "rgb(87, 199, 138)"
+
+
 def test_a_name_is_whole_while_there_is_room(chromium: Any, page_server: PageServer) -> None:
     for width in (1024, 960, 900):
         with opened(chromium, page_server.url, viewport={"width": width, "height": 700}) as viewer:

@@ -150,7 +150,7 @@ class CpuRenderer:
         self, before: ResidentVolume | None, volume: Volume, slices: Sequence[tuple[int, int]]
     ) -> CpuVolume | ColorVolume:
         """Make the next state of a volume resident that grows; see `render.backends.base.GrowingRenderer.grow`."""
-        if not volume.missing_slices:
+        if before is None and not volume.missing_slices:
             return self.upload(volume)
         _check_size(volume)
         codes = np.require(volume.codes, requirements=["A", "C"]).reshape(-1)
@@ -159,9 +159,11 @@ class CpuRenderer:
             bricks = Bricks.without_voxels(volume)
         marked = volume if before is None else replace(volume, invalid_code=before.volume.invalid_code)
         bricks.fill(marked, codes, self._pool, slices)
-        grid = bricks.grid()
-        if grid.has_invalid and marked.invalid_code != volume.invalid_code:
+        if marked.invalid_code != volume.invalid_code and bricks.invalid.any():
             return self.upload(volume)  # what was taken for missing is a value
+        if not volume.missing_slices:
+            return CpuVolume(volume, codes, *survey(volume, codes, self._pool, bricks))
+        grid = bricks.grid()
         return CpuVolume(volume, codes, grid, measure(volume, codes, grid, self._pool), bricks)
 
     def release(self, resident: ResidentVolume) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -21,6 +21,10 @@ NO_CODE = 1 << 16
 """Stands for "no voxel is invalid" where an int16 code is expected."""
 PARTS_A_THREAD = 4
 """So many parts of a thin volume for each thread, of lines of bricks; parts of a thick one are a layer at most."""
+MOST_AT_ONCE = 1 << 28
+"""Voxels, of which the cells' bounds in codes take 16 MiB of int16 voxels, for as long as the look lasts."""
+MOST_LAYERS = 32
+"""Of bricks, looked at together of a larger volume, and of one that grows."""
 
 Bounds: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """Least and greatest code; of fine cells, each for itself, shape ``(K, J, I)`` in cells."""
@@ -51,8 +55,8 @@ class Bricks:
 
     def fill(self, volume: Volume, codes: npt.NDArray[Any], pool: TilePool, slices: Sequence[tuple[int, int]]) -> None:
         """Look at the voxels of some slices, pairs of the first and one past the last, by all threads of the pool."""
-        for first, last in slices:
-            self.sweep(volume, codes, pool, (first // BRICK, -(-last // BRICK)))
+        for run in _runs({layer for first, last in slices for layer in range(first // BRICK, -(-last // BRICK))}):
+            self.sweep(volume, codes, pool, run)
 
     def sweep(
         self,
@@ -103,8 +107,26 @@ class Bricks:
         return grid_of(self.low, self.high, self.invalid)
 
 
-def survey(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> tuple[BrickGrid, Statistics]:
-    """Look at every voxel of a volume, once: its grid with the fine cells, and its statistics.
+def _runs(layers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield layers in a row, the first and one past the last, at most `MOST_LAYERS` together."""
+    first = last = -1
+    for layer in sorted(layers):
+        if layer != last or last - first == MOST_LAYERS:
+            if first >= 0:
+                yield first, last
+            first = layer
+        last = layer + 1
+    if first >= 0:
+        yield first, last
+
+
+def survey(
+    volume: Volume, codes: npt.NDArray[Any], pool: TilePool, bricks: Bricks | None = None
+) -> tuple[BrickGrid, Statistics]:
+    """Look at every voxel of a volume: its grid with the fine cells, and its statistics.
+
+    Once, but of a volume of more than `MOST_AT_ONCE` voxels: that once more by runs of layers, when the range is known,
+    since its cells' bounds in codes would take twice as much memory as they do in steps.
 
     Parameters
     ----------
@@ -114,7 +136,11 @@ def survey(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> tuple[Bri
         Its voxels, flat.
     pool
         Whose threads do it.
+    bricks
+        Of the volume, if they are known: then it is looked at by runs of layers alone.
     """
+    if bricks is not None or codes.size > MOST_AT_ONCE:
+        return _survey_in_runs(volume, codes, pool, bricks)
     is_int = codes.dtype == np.int16
     counts = [np.zeros(HISTOGRAM_BINS * WAYS, np.uint32) for _ in range(pool.threads)] if is_int else []
     bricks = Bricks.without_voxels(volume)
@@ -124,13 +150,40 @@ def survey(volume: Volume, codes: npt.NDArray[Any], pool: TilePool) -> tuple[Bri
         statistics = measure(volume, codes, grid, pool)
     else:
         statistics = statistics_of(_joined(counts, grid), (grid.minimum, grid.maximum), volume)
-    if grid.minimum > grid.maximum or min(volume.geometry.shape) == 1:
-        return grid, statistics  # nothing asks for cells: through one voxel every segment is sampled with care
-    return _with_cells(grid, bounds, pool), statistics
+    if _has_cells(grid, volume):
+        grid = replace(grid, cells=_cells(grid, bounds, pool))
+    return grid, statistics
 
 
-def _with_cells(grid: BrickGrid, bounds: Bounds, pool: TilePool) -> BrickGrid:
-    """Return a grid with fine cells of these bounds, now that the range of codes is known."""
+def _survey_in_runs(
+    volume: Volume, codes: npt.NDArray[Any], pool: TilePool, bricks: Bricks | None
+) -> tuple[BrickGrid, Statistics]:
+    depth = volume.geometry.shape[0]
+    if bricks is None:
+        bricks = Bricks.without_voxels(volume)
+        bricks.fill(volume, codes, pool, [(0, depth)])
+    grid = bricks.grid()
+    if _has_cells(grid, volume):
+        shape = tuple(-(-n // CELL) for n in volume.geometry.shape)
+        cells = FineCells(np.empty(shape, np.uint8), np.empty(shape, np.uint8))
+        layers = bricks.low.shape[0]
+        for first, last in _runs(range(layers)):
+            bounds = bricks.sweep(volume, codes, pool, (first, min(last + 1, layers)))  # with the last ones' neighbours
+            seen = _cells(grid, bounds, pool)
+            here = slice(first * BRICK // CELL, min(last * BRICK // CELL, shape[0]))
+            cells.most[here] = seen.most[: here.stop - here.start]
+            cells.least[here] = seen.least[: here.stop - here.start]
+        grid = replace(grid, cells=cells)
+    return grid, measure(volume, codes, grid, pool)
+
+
+def _has_cells(grid: BrickGrid, volume: Volume) -> bool:
+    """Whether anything asks for cells: through one voxel, or none, every segment is sampled with care."""
+    return grid.minimum <= grid.maximum and min(volume.geometry.shape) > 1
+
+
+def _cells(grid: BrickGrid, bounds: Bounds, pool: TilePool) -> FineCells:
+    """Return the fine cells of these bounds, now that the range of codes is known."""
     shape, in_steps = bounds[0].shape, kernel("steps", bounds[0].dtype)
     most, least = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     size = -(-shape[0] // (PARTS_A_THREAD * pool.threads))
@@ -138,7 +191,7 @@ def _with_cells(grid: BrickGrid, bounds: Bounds, pool: TilePool) -> BrickGrid:
         lambda part: in_steps(*bounds, 0, grid.minimum, grid.maximum, grid.step, most, least, part[0], part[1]),
         [(layer, min(layer + size, shape[0]), 0, 0) for layer in range(0, shape[0], size)],
     )
-    return replace(grid, cells=FineCells(most, least))
+    return FineCells(most, least)
 
 
 def _joined(counts: Sequence[npt.NDArray[np.uint32]], grid: BrickGrid) -> npt.NDArray[np.int64]:

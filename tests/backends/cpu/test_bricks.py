@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from render.backends import histogram
 from render.backends.cpu import CpuRenderer
+from render.backends.cpu import survey as module
 from render.backends.cpu.bricks import BrickGrid
 from render.backends.cpu.compiling import kernel
 from render.backends.cpu.kernels_upload import BRICK, CELL, FARTHEST, HOLES, STEP_SLACK, WAYS
@@ -157,6 +159,52 @@ def test_one_pass_finds_every_bound_and_counts_every_code(
     if dtype is np.int16:
         counted = np.sum(counts, axis=0).reshape(-1, WAYS).sum(axis=1)
         np.testing.assert_array_equal(counted, np.bincount(codes.reshape(-1).astype(int) + 32768, minlength=65536))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_bricks_of_slices_that_arrive_in_any_order_are_those_of_the_whole(
+    pool: TilePool, dtype: type, data: st.DataObject
+) -> None:
+    shape = data.draw(st.tuples(st.integers(2, 300), st.integers(1, 12), st.integers(1, 12)))
+    source = random_volume(shape, dtype, data.draw(st.integers(0, 99)), holes=True)
+    codes = np.full_like(source.codes, -2000 if dtype is np.int16 else np.nan)
+    volume, bricks = dataclasses.replace(source, codes=codes), Bricks.without_voxels(source)
+    cuts = sorted(data.draw(st.sets(st.integers(1, shape[0] - 1), max_size=5)))
+    spans = data.draw(st.permutations(list(zip([0, *cuts], [*cuts, shape[0]], strict=True))))
+    for arrived in (spans[:1], spans[1:]):
+        for first, last in arrived:
+            codes[first:last] = source.codes[first:last]
+        bricks.fill(volume, codes.reshape(-1), pool, arrived)
+        whole = Bricks.without_voxels(volume)
+        whole.sweep(volume, codes.reshape(-1), pool, (0, whole.low.shape[0]))
+        for name in ("low", "high", "invalid"):
+            np.testing.assert_array_equal(getattr(bricks, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("depth", [2, 33, 64, 71, 150])
+def test_a_volume_looked_at_by_runs_of_layers_has_the_same_grid(
+    pool: TilePool, monkeypatch: pytest.MonkeyPatch, dtype: type, depth: int
+) -> None:
+    volume = random_volume((depth, 21, 19), dtype, 3, holes=True)
+    codes = volume.codes.reshape(-1)
+    expected, statistics = survey(volume, codes, pool)
+    monkeypatch.setattr(module, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(module, "MOST_LAYERS", 4)
+    known = Bricks.without_voxels(volume)
+    known.fill(volume, codes, pool, [(0, depth)])
+    for bricks in (None, known):
+        grid, got = survey(volume, codes, pool, bricks)
+        assert got == statistics
+        assert grid.cells is not None
+        assert expected.cells is not None
+        np.testing.assert_array_equal(grid.cells.most, expected.cells.most)
+        np.testing.assert_array_equal(grid.cells.least, expected.cells.least)
+        for level, whole in zip(grid.levels, expected.levels, strict=True):
+            for name in ("low", "high", "invalid", "around", "most", "least"):
+                np.testing.assert_array_equal(getattr(level, name), getattr(whole, name))
 
 
 def test_of_a_large_volume_the_pass_counts_some_rows(pool: TilePool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,13 @@ export class Input {
     }
   }
 
-  /** What the tool does. A volume has no planes to scroll through or to measure in. @param {Pane} pane @param {number} dx CSS px. @param {number} dy */
+  /**
+   * What the tool does. A volume has no planes to scroll through or to measure in.
+   *
+   * @param {Pane} pane
+   * @param {number} dx CSS px.
+   * @param {number} dy
+   */
   dragTool(pane, dx, dy) {
     const { workspace } = this;
     const { tool } = workspace;

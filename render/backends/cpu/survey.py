@@ -40,18 +40,21 @@ class Bricks:
         Bounds of the valid codes; ``low > high`` where there are none.
     invalid
         uint8: whether a voxel is invalid.
+    shape
+        Of the volume, in voxels.
     """
 
     low: npt.NDArray[Any]
     high: npt.NDArray[Any]
     invalid: npt.NDArray[np.uint8]
+    shape: tuple[int, int, int]
 
     @classmethod
     def without_voxels(cls, volume: Volume) -> Bricks:
         """Return those of a volume of which nothing has arrived."""
         shape, dtype = tuple(-(-n // BRICK) for n in volume.geometry.shape), volume.codes.dtype
         least, most = (-32768, 32767) if dtype == np.int16 else (-np.inf, np.inf)
-        return cls(np.full(shape, most, dtype), np.full(shape, least, dtype), np.ones(shape, np.uint8))
+        return cls(np.full(shape, most, dtype), np.full(shape, least, dtype), np.ones(shape, np.uint8), volume.geometry.shape)
 
     def fill(self, volume: Volume, codes: npt.NDArray[Any], pool: TilePool, slices: Sequence[tuple[int, int]]) -> None:
         """Look at the voxels of some slices, pairs of the first and one past the last, by all threads of the pool."""
@@ -103,8 +106,17 @@ class Bricks:
         return cells
 
     def grid(self) -> BrickGrid:
-        """Return the grid of all levels."""
-        return grid_of(self.low, self.high, self.invalid)
+        """Return the grid of all levels.
+
+        Beyond the last voxel's centre a sample reads that one and the one before it, which has no weight, but makes NaN
+        of it if it is invalid. Where a brick holds the last alone, it has to say so.
+        """
+        invalid = self.invalid.copy()
+        for axis, voxels in enumerate(self.shape):
+            if voxels > 1 and voxels % BRICK == 1:
+                along = np.moveaxis(invalid, axis, 0)
+                along[-1] |= along[-2]
+        return grid_of(self.low, self.high, invalid)
 
 
 def _runs(layers: Iterable[int]) -> Iterator[tuple[int, int]]:

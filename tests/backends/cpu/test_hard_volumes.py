@@ -16,7 +16,7 @@ from render.view import Camera, Layer, View, Viewport
 from render.volume import Volume
 from tests import phantoms
 from tests.backends.cpu import scenes as own
-from tests.backends.scenes import WORKS, draw, make_view, scenes, slanted_camera, verdict
+from tests.backends.scenes import WORKS, camera_at, draw, make_view, scenes, slanted_camera, verdict
 from tests.phantoms import FLOAT32, GRIDS, STORAGES, grid
 
 
@@ -114,3 +114,24 @@ def test_larger_volumes_with_holes_anywhere_agree(renderer: CpuRenderer, scene: 
     volume, view = scene
     got = verdict(renderer, volume, view)
     assert got.agrees, got
+
+
+@pytest.mark.parametrize("work", [work for work in WORKS if work != "thin"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_last_voxel_has_a_value_of_its_own_where_its_brick_holds_no_other(
+    renderer: CpuRenderer, axis: int, work: str
+) -> None:
+    """Beyond its centre a sample is the last voxel, whatever the one before it is: in the next brick, and no number."""
+    shape = [20, 20, 20]
+    shape[axis] = 33
+    volume = phantoms.blobs(grid((shape[0], shape[1], shape[2]), (1.0, 1.0, 1.0)), FLOAT32)
+    before_last: list[slice | int] = [slice(None)] * 3
+    before_last[axis] = -2
+    volume.codes[tuple(before_last)] = np.nan
+    towards = np.zeros(3)
+    towards[2 - axis] = 1.0
+    face = volume.geometry.center_mm + 16 * towards
+    for away in (towards + [0.3, 0.4, 0.5], [0.9, 0.5, 0.7] - 0.8 * towards):
+        camera = camera_at(face + 60 * np.asarray(away), face, np.array([0.7, -0.6, 0.1]), parallel_scale_mm=5.0)
+        got = verdict(renderer, volume, make_view(volume, work, camera, (61, 47)))
+        assert got.agrees, got

@@ -52,9 +52,10 @@ class Bricks:
     @classmethod
     def without_voxels(cls, volume: Volume) -> Bricks:
         """Return those of a volume of which nothing has arrived."""
-        shape, dtype = tuple(-(-n // BRICK) for n in volume.geometry.shape), volume.codes.dtype
+        voxels, dtype = volume.geometry.shape, volume.codes.dtype
+        shape = tuple(-(-n // BRICK) for n in voxels)
         least, most = (-32768, 32767) if dtype == np.int16 else (-np.inf, np.inf)
-        return cls(np.full(shape, most, dtype), np.full(shape, least, dtype), np.ones(shape, np.uint8), volume.geometry.shape)
+        return cls(np.full(shape, most, dtype), np.full(shape, least, dtype), np.ones(shape, np.uint8), voxels)
 
     def fill(self, volume: Volume, codes: npt.NDArray[Any], pool: TilePool, slices: Sequence[tuple[int, int]]) -> None:
         """Look at the voxels of some slices, pairs of the first and one past the last, by all threads of the pool."""

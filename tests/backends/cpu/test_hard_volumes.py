@@ -131,7 +131,7 @@ def test_the_last_voxel_has_a_value_of_its_own_where_its_brick_holds_no_other(
     towards = np.zeros(3)
     towards[2 - axis] = 1.0
     face = volume.geometry.center_mm + 16 * towards
-    for away in (towards + [0.3, 0.4, 0.5], [0.9, 0.5, 0.7] - 0.8 * towards):
-        camera = camera_at(face + 60 * np.asarray(away), face, np.array([0.7, -0.6, 0.1]), parallel_scale_mm=5.0)
+    for away in (np.array([0.3, 0.4, 0.5]) + towards, np.array([0.9, 0.5, 0.7]) - 0.8 * towards):
+        camera = camera_at(face + 60 * away, face, np.array([0.7, -0.6, 0.1]), parallel_scale_mm=5.0)
         got = verdict(renderer, volume, make_view(volume, work, camera, (61, 47)))
         assert got.agrees, got

@@ -138,6 +138,12 @@ class StreamProtocol:
         return len(self._outbox)
 
     @property
+    def is_chunk_due(self) -> bool:
+        """Whether a chunk of a lossless frame may be handed over now."""
+        chunk_at = self._outbox.next_chunk_at(self.views) if self._state is _State.OPEN else None
+        return chunk_at is not None and chunk_at <= self._clock()
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is being rendered, and nothing waits to be sent."""
         waiting = any(view.picture is not None or view.final is not None for view in self._views)

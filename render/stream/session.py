@@ -233,7 +233,9 @@ class Session:
             else:
                 self._alarm.set(self.protocol.next_deadline())
                 self._sendable.clear()
-                await self._sendable.wait()
+                # A chunk that came due between the look and the alarm rings no more, and would wait for the client.
+                if not self.protocol.is_chunk_due:
+                    await self._sendable.wait()
 
     def pump(self) -> None:
         """Do what the protocol says is to be done, and see when it will have more."""

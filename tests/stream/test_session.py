@@ -255,6 +255,27 @@ async def test_a_flood_of_views_has_one_timer_not_one_each(monkeypatch: pytest.M
         assert min(begun) < 1.0
 
 
+async def test_a_chunk_that_comes_due_while_the_alarm_is_set_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with playing() as client:
+        await client.hello()
+        client.set_view("a", 1)
+        (await client.render()).finish()
+        await client.frame()
+        final = await client.render()
+        protocol = client.session.protocol
+        next_message, looks = protocol.next_message, 0
+
+        def a_moment_too_early() -> Outgoing | None:
+            nonlocal looks
+            looks += any(view.final is not None for view in protocol.views)
+            return None if looks == 1 else next_message()
+
+        monkeypatch.setattr(protocol, "next_message", a_moment_too_early)
+        final.finish()
+        assert (await asyncio.wait_for(client.frame(), 20)).quality == frame_pb2.FRAME_QUALITY_FINAL
+        assert looks > 1
+
+
 async def test_loading_is_told_and_its_failure_is_an_error_of_the_view() -> None:
     engine = FakeEngine()
     engine.gate.clear()
